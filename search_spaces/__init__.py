@@ -1,0 +1,50 @@
+"""Search spaces: YAML in, a checked `Space` out, every mistake with its place. Those that ship lie beside this file.
+
+Names are imported when first used, so that `import search_spaces` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from search_spaces.editor_schema import json_schema
+    from search_spaces.loader import load, loads, shipped
+    from search_spaces.problems import Problem, SpaceError, SpaceNotFoundError
+    from search_spaces.schema import Budget, Refine, Sampler
+    from search_spaces.space import Space
+
+__all__ = [
+    "Budget",
+    "Problem",
+    "Refine",
+    "Sampler",
+    "Space",
+    "SpaceError",
+    "SpaceNotFoundError",
+    "json_schema",
+    "load",
+    "loads",
+    "shipped",
+]
+
+_HOMES = {
+    "Budget": "schema",
+    "Problem": "problems",
+    "Refine": "schema",
+    "Sampler": "schema",
+    "Space": "space",
+    "SpaceError": "problems",
+    "SpaceNotFoundError": "problems",
+    "json_schema": "editor_schema",
+    "load": "loader",
+    "loads": "loader",
+    "shipped": "loader",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

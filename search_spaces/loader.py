@@ -1,0 +1,85 @@
+"""Names, files and texts -> Space: everything that is wrong is told at once, each with its place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from search_spaces import relations, wording
+from search_spaces.document import MAX_BYTES, Entry, Mark, Node, decode, parse
+from search_spaces.overrides import override
+from search_spaces.problems import Problem, SpaceError, SpaceNotFoundError, did_you_mean, shortened
+from search_spaces.space import Space
+
+
+def load(path_or_name: str | Path, *, overrides: Sequence[str] = (), name: str | None = None) -> Space:
+    """Reads the space at a path, or by name from ./search_spaces or from those that ship.
+
+    `overrides` are `key=value` with dotted keys and YAML values; `name` replaces the study's name. Raises
+    SpaceNotFoundError, or SpaceError with every problem.
+    """
+    file, data = _read(str(path_or_name))
+    return loads(decode(data, file=file), source=file, overrides=overrides, name=name)
+
+
+def loads(text: str, *, source: str = "<text>", overrides: Sequence[str] = (), name: str | None = None) -> Space:
+    """Reads a space from text; `source` is what its errors call it. Raises SpaceError with every problem."""
+    root, found = parse(text, file=source)
+    if root.value is None and not found:
+        raise SpaceError([root.mark.problem("", "is empty; a space begins with version: 1")])
+    for assignment in overrides:
+        found += override(root, assignment)
+    if name is not None and isinstance(root.value, dict):
+        root.value["name"] = Entry(Mark("--name"), Node(name, Mark("--name")))
+    return _checked(root, found, source=source)
+
+
+def shipped() -> dict[str, str]:
+    """The spaces that come with the package, by name: the question that each asks, which is its first line."""
+    files = (file for file in resources.files("search_spaces").iterdir() if file.name.endswith(".yaml"))
+    questions = {Path(file.name).stem: file.read_text(encoding="utf-8").partition("\n")[0] for file in files}
+    return {name: questions[name].removeprefix("# ") for name in sorted(questions)}
+
+
+def _checked(root: Node, found: list[Problem], *, source: str) -> Space:
+    found = found + relations.problems(root)
+    try:
+        space = Space.model_validate(root.plain())
+    except ValidationError as error:
+        found += wording.problems(error, root)
+    if found:
+        raise SpaceError(_in_order(found, source=source))
+    return space
+
+
+def _in_order(found: list[Problem], *, source: str) -> list[Problem]:
+    """The file from top to bottom, then the overrides; a key is complained of once at a place."""
+    places = [source, *dict.fromkeys(problem.file for problem in found if problem.file != source)]
+    once: dict[tuple[object, ...], Problem] = {}
+    for problem in found:
+        once.setdefault((problem.file, problem.line, problem.column, problem.key), problem)
+    return sorted(
+        once.values(), key=lambda problem: (places.index(problem.file), problem.line or 0, problem.column or 0)
+    )
+
+
+def _read(wanted: str) -> tuple[str, bytes]:
+    """What errors shall call the file, and its bytes."""
+    names = [wanted] if Path(wanted).suffix in (".yaml", ".yml") else [wanted, f"{wanted}.yaml"]
+    bare = Path(wanted).name == wanted
+    paths = [Path(name) for name in names] + [Path("search_spaces", name) for name in names if bare]
+    try:
+        for path in paths:
+            if path.is_file():
+                with path.open("rb") as file:
+                    return str(path), file.read(4 * MAX_BYTES + 1)  # more is refused by its length
+        if bare and Path(wanted).stem in shipped():
+            name = f"{Path(wanted).stem}.yaml"
+            return name, resources.files("search_spaces").joinpath(name).read_bytes()
+    except OSError as error:
+        raise SpaceError([Mark(shortened(wanted)).problem("", f"cannot be read: {error.strerror}")]) from error
+    hint = did_you_mean(Path(wanted).stem, shipped()) or f"; these ship: {', '.join(shipped())}"
+    raise SpaceNotFoundError([Mark(shortened(wanted)).problem("", f"there is no such search space{hint}")])

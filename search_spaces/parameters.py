@@ -1,0 +1,190 @@
+"""The three forms of a parameter: a fixed scalar, a range `{low, high, log, step}`, or `{choices: [...]}`."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeAlias, TypeVar, Union, cast, get_args, get_origin
+
+from annotated_types import Ge, Gt, Lt
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from search_spaces.problems import shown
+from search_spaces.scalars import Scalar
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+T = TypeVar("T")
+Many = TypeVar("Many", bound=Sequence[Any])
+
+MAX_STEPS = 1_000_000
+FIXED, RANGE, CHOICES = "<fixed>", "<range>", "<choices>"  # tags: in pydantic's paths, never in a user's file
+FORMS = (FIXED, RANGE, CHOICES)
+
+
+class Part(BaseModel):
+    """A block of a space: nothing is converted, nothing is added, nothing changes."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+def _whole(value: Any) -> Any:
+    """1e2 is an integer too."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Positive = Annotated[float, Gt(0)]
+NotNegative = Annotated[float, Ge(0)]
+BelowOne = Annotated[float, Ge(0), Lt(1)]
+PositiveInteger = Annotated[int, Gt(0), BeforeValidator(_whole)]
+NotNegativeInteger = Annotated[int, Ge(0), BeforeValidator(_whole)]
+
+
+def _as_tuples(when: Any) -> Any:
+    """`when: {name: value}` and `when: {name: [values]}` are one thing."""
+    if not isinstance(when, dict):
+        raise PydanticCustomError("condition", "must be a mapping such as {stage2.method: weight_balancing}")
+    return {name: tuple(allowed) if isinstance(allowed, list | tuple) else (allowed,) for name, allowed in when.items()}
+
+
+When = Annotated[
+    dict[str, tuple[Any, ...]],  # search_spaces.relations checks names and values against the rest of the space
+    BeforeValidator(_as_tuples),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "additionalProperties": {"type": ["string", "number", "boolean", "null", "array"]},
+            "description": "Exists only where another parameter, by its dotted name, has (one of) these values.",
+        }
+    ),
+]
+
+
+def distinct(values: Many) -> Many:
+    """Returns `values` as they are. Raises PydanticCustomError when one stands twice."""
+    for index, value in enumerate(values):
+        if value in values[:index]:
+            raise PydanticCustomError("distinct", f"holds {shown(value)} twice")
+    return values
+
+
+class Range(Part, Generic[T]):
+    """Every value from `low` to `high`, both included."""
+
+    low: T
+    high: T
+    log: bool = False
+    """Drawn uniformly in the logarithm."""
+    step: T | None = None
+    """Only low, low + step, low + 2 step, ..."""
+    when: When = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Range[T]:
+        low, high, step = _number(self.low), _number(self.high), self.step
+        if low >= high:
+            raise PydanticCustomError("range", f"low ({low}) must be below high ({high})")
+        if self.log and low <= 0:
+            text = f"a log range needs low > 0, but got {low}; write a small positive low, or choices: [0, ...]"
+            raise PydanticCustomError("range", text)
+        if step is not None:
+            _check_step(low, high, _number(step), log=self.log)
+        return self
+
+    def distribution(self) -> BaseDistribution:
+        """The range in Optuna's terms."""
+        from optuna.distributions import FloatDistribution, IntDistribution  # noqa: PLC0415  (0.3 s)
+
+        low, high = _number(self.low), _number(self.high)
+        if isinstance(low, int) and isinstance(high, int):
+            step = 1 if self.step is None else int(_number(self.step))
+            return IntDistribution(low, high, log=self.log, step=step)
+        return FloatDistribution(low, high, log=self.log, step=None if self.step is None else _number(self.step))
+
+
+class Choices(Part, Generic[T]):
+    """One of a few values, without order."""
+
+    choices: Annotated[list[T], AfterValidator(distinct), Field(min_length=1)]
+    when: When = Field(default_factory=dict)
+
+    def distribution(self) -> BaseDistribution:
+        """The choices in Optuna's terms."""
+        from optuna.distributions import CategoricalDistribution  # noqa: PLC0415  (0.3 s)
+
+        return CategoricalDistribution(cast(list[Scalar], self.choices))
+
+
+def parameter_form(value: Any) -> str:
+    """Which of the three forms was meant, so that only its mistakes are told."""
+    if not isinstance(value, dict):
+        return CHOICES if isinstance(value, Choices) else RANGE if isinstance(value, Range) else FIXED
+    return CHOICES if {"choices", "values", "choice", "options"} & value.keys() and "low" not in value else RANGE
+
+
+def option_form(value: Any) -> str:
+    """As `parameter_form`, for what has no order and hence no range."""
+    form = parameter_form(value)
+    return FIXED if form == RANGE else form
+
+
+if TYPE_CHECKING:
+    Parameter: TypeAlias = T | Range[T] | Choices[T]
+    Option: TypeAlias = T | Choices[T]
+else:
+
+    class Parameter:
+        """`Parameter[domain]`: a number that may be searched as a range or among choices."""
+
+        def __class_getitem__(cls, domain: Any) -> Any:
+            fixed, choices = Annotated[domain, Tag(FIXED)], Annotated[Choices[domain], Tag(CHOICES)]
+            bounds = Annotated[Range[_without_none(domain)], Tag(RANGE)]
+            return Annotated[fixed | bounds | choices, Discriminator(parameter_form)]
+
+    class Option:
+        """`Option[domain]`: a name or a switch that may be searched among choices."""
+
+        def __class_getitem__(cls, domain: Any) -> Any:
+            fixed, choices = Annotated[domain, Tag(FIXED)], Annotated[Choices[domain], Tag(CHOICES)]
+            return Annotated[fixed | choices, Discriminator(option_form)]
+
+
+def _without_none(domain: Any) -> Any:
+    if get_origin(domain) in (Union, types.UnionType):
+        return Union[tuple(part for part in get_args(domain) if part is not type(None))]  # noqa: UP007
+    return domain
+
+
+def _check_step(low: float, high: float, step: float, *, log: bool) -> None:
+    if log:
+        raise PydanticCustomError("step", "a log range has no step; leave out step or log")
+    if step <= 0:
+        raise PydanticCustomError("step", f"step must be greater than 0, but got {step}")
+    span, exact = Fraction(str(high)) - Fraction(str(low)), Fraction(str(step))  # 0.1 is a tenth here, as in Optuna
+    if span < exact:
+        raise PydanticCustomError("step", f"step ({step}) is larger than the way from low ({low}) to high ({high})")
+    if span / exact > MAX_STEPS:
+        raise PydanticCustomError("step", f"step ({step}) makes more than {MAX_STEPS:,} values; leave it out")
+    if span % exact:
+        nearest = float(Fraction(str(low)) + span // exact * exact)
+        text = f"step ({step}) does not lead from low ({low}) to high ({high}); write high: {nearest:g}"
+        raise PydanticCustomError("step", text)
+
+
+def _number(value: object) -> float:
+    return cast(float, value)  # an int stays one: ranges are only built over numbers

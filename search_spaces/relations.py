@@ -1,0 +1,132 @@
+"""What one line of a space says about another: conditions, and samplers that need finite spaces.
+
+Works on the text's values, not on the checked space, so that these mistakes are told together with all others.
+"""
+
+from __future__ import annotations
+
+import graphlib
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import ValidationError
+
+from search_spaces import wording
+from search_spaces.document import Node
+from search_spaces.problems import Problem, did_you_mean, nearest, shown
+
+_STAGES = ("stage1", "stage2")
+
+
+def problems(root: Node) -> list[Problem]:
+    """Conditions on what does not exist, on values that never occur, in circles; grids over continuous ranges."""
+    conditions = list(_conditions(root))
+    found = [problem for owner, entry in conditions for problem in _condition(root, owner, entry)]
+    return [*found, *_circle(conditions), *_grids(root)]
+
+
+def _searched(root: Node, stage: str) -> Iterator[tuple[str, Node]]:
+    """Dotted name and mapping of each parameter of the stage that has the form of a range or of choices."""
+    block = root.child(stage)
+    for name, entry in block.entries.items() if block else ():
+        if isinstance(entry.node.value, dict):
+            yield f"{stage}.{name}", entry.node
+
+
+def _conditions(root: Node) -> Iterator[tuple[str, Node]]:
+    for stage in _STAGES:
+        for owner, form in _searched(root, stage):
+            when = form.child("when")
+            if when:
+                yield owner, when
+
+
+def _condition(root: Node, owner: str, when: Node) -> Iterator[Problem]:
+    for parent, entry in when.entries.items():
+        complaint = _parent_complaint(root, owner, parent)
+        if complaint:
+            yield entry.mark.problem(f"{owner}.when", complaint)
+            continue
+        values = entry.node.value if isinstance(entry.node.value, list) else [entry.node]
+        if not values:
+            yield entry.node.mark.problem(f"{owner}.when.{parent}", "must hold at least one value")
+        for value in values:
+            complaint = _value_complaint(root, parent, value)
+            if complaint:
+                yield value.mark.problem(f"{owner}.when.{parent}", complaint)
+
+
+def _parent_complaint(root: Node, owner: str, parent: str) -> str | None:
+    if parent not in wording.NAMES:
+        hint = did_you_mean(parent, wording.NAMES) if "." in parent else _nearly(parent)
+        return f"unknown parameter {shown(parent)}{hint}"
+    if owner == parent:
+        return "a parameter cannot depend on itself"
+    if owner.startswith("stage1.") and parent.startswith("stage2."):
+        return f"stage 1 is trained before stage 2, so {owner} cannot depend on {parent}"
+    form = _value_of(root, parent)
+    if isinstance(form, dict) and "choices" not in form:
+        return f"{parent} is a range; a condition needs choices or a fixed value"
+    return None
+
+
+def _nearly(name: str) -> str:
+    """For a name without its section and misspelt as well."""
+    meant = nearest(name, dict.fromkeys(known.partition(".")[2] for known in wording.NAMES))
+    named = [known for known in wording.NAMES if known.partition(".")[2] == meant]
+    return f"; did you mean {' or '.join(map(repr, named))}?" if named else ""
+
+
+def _value_complaint(root: Node, parent: str, value: Node) -> str | None:
+    if isinstance(value.value, dict | list):
+        return f"must be a value of {parent}, or a list of such, but got {shown(value.value)}"
+    form = _value_of(root, parent)
+    if isinstance(form, dict) and isinstance(form["choices"], list):
+        choices = form["choices"]
+        if value.value in choices:
+            return None
+        named = [choice for choice in choices if isinstance(choice, str)]
+        hint = did_you_mean(value.value, named) if isinstance(value.value, str) else ""
+        return f"{parent} is never {shown(value.value)}{hint or '; it must be one of its choices'}"
+    part, _, field = parent.partition(".")
+    try:
+        wording.SECTIONS[(part,)].model_validate({field: value.value})
+    except ValidationError as error:
+        return wording.rule(error, field)
+    return None
+
+
+def _value_of(root: Node, name: str) -> Any:
+    """What the text says, or else the default."""
+    part, _, field = name.partition(".")
+    block = root.child(part)
+    written = block.child(field) if block else None
+    return written.plain() if written else wording.SECTIONS[(part,)].model_fields[field].default
+
+
+def _circle(conditions: list[tuple[str, Node]]) -> Iterator[Problem]:
+    graph = {owner: [parent for parent in when.entries if parent != owner] for owner, when in conditions}
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        circle = error.args[1][::-1]
+        mark = next(when.mark for owner, when in conditions if owner in circle)
+        yield mark.problem(f"{circle[0]}.when", f"depends on itself: {' -> '.join(circle)}")
+
+
+def _grids(root: Node) -> Iterator[Problem]:
+    sampler = root.child("sampler")
+    for stage in _STAGES:
+        chosen = sampler.child(stage) if sampler else None
+        if chosen and chosen.value == "grid":
+            endless = [name for name, form in _searched(root, stage) if _is_continuous(name, form)]
+            if endless:
+                text = f"grid needs steps or choices, but {', '.join(endless)} can take any value in between"
+                yield chosen.mark.problem(f"sampler.{stage}", text)
+
+
+def _is_continuous(name: str, form: Node) -> bool:
+    part, _, field = name.partition(".")
+    fields = wording.SECTIONS[(part,)].model_fields
+    number = field in fields and isinstance(fields[field].default, float | None)
+    return number and form.child("low") is not None and form.child("step") is None
