@@ -1,0 +1,66 @@
+"""`python -m trainers stage1.lr=0.1 stage2.weight_decay=0.02`: one trial, alone, as JSON lines on standard output."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from trainers.cache import Cache
+from trainers.config import FLAT_NAMES, Scalar, TrialConfig
+from trainers.errors import TrainerError
+from trainers.job import Job, run_job
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one trial; returns 0, or 1 when it failed, or 2 when the settings are wrong."""
+    parser = argparse.ArgumentParser(prog="python -m trainers", description=__doc__, epilog=f"names: {FLAT_NAMES}")
+    parser.add_argument("settings", nargs="*", metavar="name=value", help="e.g. stage1.lr=0.1 task.model=resnet20")
+    parser.add_argument("--test", action="store_true", help="read the test split too (once, at the end)")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--cache", type=Path, help="folder that keeps backbones and features")
+    options = parser.parse_args(arguments)
+    try:
+        config = TrialConfig.from_flat(dict(_setting(text) for text in options.settings))
+    except (TrainerError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    job = Job(task=config.task, stage1=config.stage1, heads=(config.stage2,), read_test=options.test)
+    _emit({"event": "start", "device": options.device, "torch": torch.__version__, "config": config.to_flat()})
+    try:
+        events = run_job(
+            job, cache=Cache(options.cache) if options.cache else None, device=torch.device(options.device)
+        )
+        while True:
+            try:
+                _emit({"event": "epoch", **dataclasses.asdict(next(events))})
+            except StopIteration as stop:
+                _emit({"event": "result", **dataclasses.asdict(stop.value.result)})
+                return 0
+    except TrainerError as error:
+        _emit({"event": "error", "reason": str(error)})
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _setting(text: str) -> tuple[str, Scalar]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"{text!r}: a setting is written name=value, e.g. stage1.lr=0.1")
+    try:
+        parsed: Scalar = json.loads(value)
+    except json.JSONDecodeError:
+        parsed = None if value in ("none", "None") else value
+    return name, parsed
+
+
+def _emit(event: dict[str, object]) -> None:
+    print(json.dumps(event), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,47 @@
+"""An unfinished stage 1 as tensors and JSON, so that it goes on bitwise where it stopped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from trainers.results import EpochResult
+from trainers.stage1 import Stage1State
+
+_MODEL, _MOMENTUM, _BEST, _GENERATOR = "model.", "momentum.", "best.", "generator"
+
+
+def pack(state: Stage1State) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Weights, momentum, random state and history, as what the cache can publish."""
+    tensors = {_MODEL + name: tensor for name, tensor in state.model.state_dict().items()}
+    for index, entry in state.optimizer.state_dict()["state"].items():
+        if entry.get("momentum_buffer") is not None:
+            tensors[f"{_MOMENTUM}{index}"] = entry["momentum_buffer"]
+    tensors[_GENERATOR] = state.generator.get_state()
+    manifest: dict[str, Any] = {
+        "seconds": state.seconds,
+        "history": [{"epoch": row.epoch, "metrics": row.metrics} for row in state.history],
+    }
+    if state.best is not None:
+        manifest["best"] = state.best[0]
+        tensors |= {_BEST + name: tensor for name, tensor in state.best[1].items()}
+    return tensors, manifest
+
+
+def restore(state: Stage1State, tensors: dict[str, Tensor], manifest: dict[str, Any]) -> None:
+    """Puts a packed checkpoint into a freshly started state."""
+    state.model.load_state_dict(_part(tensors, _MODEL))
+    momentum = {int(index): buffer for index, buffer in _part(tensors, _MOMENTUM).items()}
+    fresh = state.optimizer.state_dict()
+    fresh["state"] = {index: {"momentum_buffer": buffer} for index, buffer in momentum.items()}
+    state.optimizer.load_state_dict(fresh)
+    state.generator.set_state(tensors[_GENERATOR])
+    state.history = [EpochResult(epoch=row["epoch"], metrics=row["metrics"]) for row in manifest["history"]]
+    state.seconds = manifest["seconds"]
+    if "best" in manifest:
+        state.best = (manifest["best"], _part(tensors, _BEST))
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,133 @@
+"""Parquet files with a column of encoded images and one of labels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from trainers.config import TaskConfig
+from trainers.data.images import EncodedImages
+from trainers.data.pool import Normalization, RawPool, Source, SplitName, build_source, data_path
+from trainers.errors import DataError
+
+IMAGE_COLUMNS = ("image", "img")
+LABEL_COLUMNS = ("label", "fine_label", "labels")
+_SPLIT_FILES: dict[SplitName, tuple[str, ...]] = {
+    "train": ("train",),
+    "val": ("val", "validation", "valid"),
+    "test": ("test",),
+}
+
+
+def read_parquet(task: TaskConfig) -> Source:
+    """A folder with train.parquet[, val.parquet][, test.parquet] (or Hugging Face's shards), or a single file."""
+    path = data_path(task)
+    return source_from_files({"train": [path]} if path.is_file() else find_split_files(path))
+
+
+def find_split_files(folder: Path) -> dict[SplitName, list[Path]]:
+    """Files per split: `train.parquet`, or shards `train-00000-of-00002.parquet`, also in `data/`. Raises DataError."""
+    found: dict[SplitName, list[Path]] = {}
+    for split, stems in _SPLIT_FILES.items():
+        for stem in stems:
+            whole = [place / f"{stem}.parquet" for place in (folder, folder / "data")]
+            shards = [sorted(place.glob(f"{stem}-*.parquet")) for place in (folder, folder / "data")]
+            files = [path for path in whole if path.is_file()] or shards[0] or shards[1]
+            if files and split not in found:
+                found[split] = files
+    if "train" not in found:
+        others = sorted(path.name for path in folder.glob("*.parquet"))
+        held = f"only {', '.join(others)}" if others else "no parquet file"
+        raise DataError(f"{folder}: there must be a train.parquet, but there is {held}; name it so, or give the file")
+    return found
+
+
+def source_from_files(files: dict[SplitName, list[Path]], *, normalization: Normalization | None = None) -> Source:
+    """Reads the splits; the schema's `class_names`, or Hugging Face's features, name the classes. Raises DataError."""
+    tables = {split: _read_files(paths) for split, paths in files.items()}
+    return build_source(
+        {split: _raw_pool(table, files[split][0]) for split, table in tables.items()},
+        _class_names(tables["train"], files["train"][0]),
+        normalization=normalization,
+    )
+
+
+def _read_files(paths: Sequence[Path]) -> pa.Table:
+    tables = [_read(path) for path in paths]
+    try:
+        table = pa.concat_tables(tables)
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{paths[0]}: its columns differ from those of its other shards ({error})") from error
+    if not len(table):
+        raise DataError(f"{paths[0]}: the parquet file has no rows")
+    return table
+
+
+def _read(path: Path) -> pa.Table:
+    try:
+        if path.stat().st_size == 0:
+            raise DataError(f"{path}: the file is empty (0 bytes); fetch or write it again")
+        with pq.ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            wanted = [_pick(names, IMAGE_COLUMNS, path), _pick(names, LABEL_COLUMNS, path)]
+            return file.read(columns=wanted + [name for name in ("rank",) if name in names])
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: not a readable parquet file ({error}); fetch or write it again") from error
+
+
+def _pick(names: Sequence[str], accepted: Sequence[str], path: Path) -> str:
+    for name in accepted:
+        if name in names:
+            return name
+    raise DataError(f"{path}: there must be a column {accepted[0]!r}, but there are {', '.join(map(repr, names))}")
+
+
+def _raw_pool(table: pa.Table, path: Path) -> RawPool:
+    image_name = _pick(table.column_names, IMAGE_COLUMNS, path)
+    label_name = _pick(table.column_names, LABEL_COLUMNS, path)
+    rank = table["rank"].to_numpy().astype(np.int64) if "rank" in table.column_names else None
+    images = EncodedImages(_encoded(table[image_name], path, image_name), str(path))
+    return RawPool(images=images, labels=_labels(table[label_name], path), rank=rank)
+
+
+def _encoded(column: pa.ChunkedArray, path: Path, name: str) -> pa.Array:
+    """The column as one array of binaries; Hugging Face keeps them in a struct {bytes, path}."""
+    if pa.types.is_struct(column.type) and column.type.get_field_index("bytes") >= 0:
+        column = pa.chunked_array([chunk.field("bytes") for chunk in column.chunks], pa.binary())
+    if not (pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)):
+        raise DataError(f"{path}: column {name!r} must hold encoded images (binary), but is {column.type}")
+    if column.null_count:
+        row = column.is_null().to_pylist().index(True)
+        raise DataError(f"{path}, row {row}: the image is missing; fill it or leave the row out")
+    return column.cast(pa.large_binary()).combine_chunks()  # large: offsets beyond 2 GiB
+
+
+def _labels(column: pa.ChunkedArray, path: Path) -> list[Any]:
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if not (
+        pa.types.is_integer(column.type) or pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+    ):
+        raise DataError(f"{path}: labels must be whole numbers or text, but the column is {column.type}")
+    values: list[Any] = column.to_pylist()
+    return values
+
+
+def _class_names(table: pa.Table, path: Path) -> list[str] | None:
+    metadata = table.schema.metadata or {}
+    try:
+        if b"class_names" in metadata:
+            return [str(name) for name in json.loads(metadata[b"class_names"])]
+        if b"huggingface" in metadata:
+            features = json.loads(metadata[b"huggingface"])["info"]["features"]
+            names = features[_pick(table.column_names, LABEL_COLUMNS, path)].get("names")
+            return None if names is None else [str(name) for name in names]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path}: the class names in its schema cannot be read ({error!r})") from error
+    return None

@@ -1,0 +1,190 @@
+"""Images as a training loop sees them: normalised batches on the device, from memory or decoded on the way."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import v2
+
+from trainers.augment import CropFlip, crop_flip
+from trainers.data.images import Images
+from trainers.data.pool import Normalization
+from trainers.errors import DataError
+from trainers.long_tail import IntArray
+
+Augment = Literal["none", "crop", "crop_flip"]
+_MOST_WORKERS = 8
+
+
+class Split(Protocol):
+    """Labelled images that come in batches."""
+
+    @property
+    def labels(self) -> Tensor:
+        """(N,) int64, on the CPU."""
+
+    def __len__(self) -> int: ...
+
+    def batches(
+        self, order: Tensor | None, *, batch_size: int, device: torch.device, generator: torch.Generator | None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yields normalised float32 images (B, C, H, W), channels last, and labels (B,), both on `device`.
+
+        `order` holds positions, any number of them; None is file order. With `generator` each image is augmented
+        afresh. The last batch may be smaller. Raises DataError for an image that cannot be decoded.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class MemorySplit:
+    """Images in memory, moved to a device once and kept there; batches are index slices of them."""
+
+    images: Tensor  # uint8 (N, C, H, W)
+    labels: Tensor
+    normalization: Normalization
+    augment: Augment
+    _resident: dict[torch.device, tuple[Tensor, Tensor]] = field(default_factory=dict, init=False, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def padding(self) -> int:
+        """Pixels around an image before it is cropped: 4 for 32x32, 1 for 8x8."""
+        return max(1, self.images.shape[-1] // 8)
+
+    def batches(
+        self, order: Tensor | None, *, batch_size: int, device: torch.device, generator: torch.Generator | None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """See Split. All random numbers of a call are drawn at its start, so that no step waits for the host."""
+        images, labels = self._on(device)
+        count = len(self) if order is None else len(order)
+        order = None if order is None else order.to(device)
+        drawn = None
+        if generator is not None and self.augment != "none":
+            flip = self.augment == "crop_flip"
+            drawn = CropFlip.draw(count, padding=self.padding, flip=flip, generator=generator).to(device)
+        for start in range(0, count, batch_size):
+            part = slice(start, start + batch_size)
+            chosen = part if order is None else order[part]
+            batch = images[chosen]
+            if drawn is not None:
+                batch = crop_flip(batch, drawn[part], padding=self.padding)
+            yield normalize(batch, self.normalization), labels[chosen]
+
+    def _on(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        if device not in self._resident:
+            self._resident[device] = (self.images.to(device), self.labels.to(device))
+        return self._resident[device]
+
+
+@dataclass(frozen=True, eq=False)
+class StreamedSplit:
+    """Images too large for memory, decoded by worker processes while the device computes."""
+
+    images: Images
+    indices: IntArray  # (N,) which of `images`
+    labels: Tensor
+    image_size: int
+    normalization: Normalization
+    augment: Augment
+    workers: int | None = None  # None: as many as this process has threads, at most 8
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batches(
+        self, order: Tensor | None, *, batch_size: int, device: torch.device, generator: torch.Generator | None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """See Split. Each image has a seed of its own, so batches do not depend on the number of workers."""
+        positions = torch.arange(len(self)) if order is None else order.cpu()
+        seeds: list[int | None] = [None] * len(positions)
+        if generator is not None and self.augment != "none":
+            drawn = torch.randint(2**62, (len(positions),), generator=generator, device=generator.device)
+            seeds = list(drawn.tolist())
+        tickets = list(zip(positions.tolist(), seeds, strict=True))
+        loader = DataLoader(
+            _Decoder(self.images, self.indices, self.image_size, self.augment),
+            batch_sampler=[tickets[start : start + batch_size] for start in range(0, len(tickets), batch_size)],
+            num_workers=self._workers(),
+            collate_fn=_stack,
+            pin_memory=device.type == "cuda",
+            generator=torch.Generator(),  # its own: the loader would draw from the global one
+        )
+        for batch, part in zip(loader, torch.split(positions, batch_size), strict=True):
+            if isinstance(batch, DataError):
+                raise batch
+            yield normalize(batch.to(device, non_blocking=True), self.normalization), self.labels[part].to(device)
+
+    def _workers(self) -> int:
+        if self.workers is not None:
+            return self.workers
+        return min(_MOST_WORKERS, torch.get_num_threads(), len(os.sched_getaffinity(0)))
+
+
+def normalize(images: Tensor, normalization: Normalization) -> Tensor:
+    """uint8 (B, C, H, W) to float32, channels last: (x / 255 - mean) / std."""
+    mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in normalization)
+    scale, shift = 1 / (255 * std), -mean / std
+    scale, shift = (constant.to(images.device, non_blocking=True) for constant in (scale, shift))
+    return images.to(torch.float32, memory_format=torch.channels_last).mul_(scale).add_(shift)
+
+
+class _Decoder(Dataset[Tensor | DataError]):
+    """Decodes, crops and scales one image, in a worker process. A bad image is handed over, not raised there."""
+
+    def __init__(self, images: Images, indices: IntArray, image_size: int, augment: Augment) -> None:
+        self._images = images
+        self._indices = indices
+        flip: list[v2.Transform] = [v2.RandomHorizontalFlip()] if augment == "crop_flip" else []
+        self._train = v2.Compose([v2.RandomResizedCrop(image_size, antialias=True), *flip, v2.PILToTensor()])
+        larger = round(image_size * 256 / 224)  # the customary evaluation view
+        self._eval = v2.Compose([v2.Resize(larger, antialias=True), v2.CenterCrop(image_size), v2.PILToTensor()])
+
+    def __getitem__(self, ticket: tuple[int, int | None]) -> Tensor | DataError:
+        position, seed = ticket
+        try:
+            image = self._images.open(int(self._indices[position]))
+        except DataError as error:
+            return error
+        return self._view(image, seed)
+
+    def _view(self, image: Image.Image, seed: int | None) -> Tensor:
+        if seed is None:
+            fixed: Tensor = self._eval(image)
+            return fixed
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            fresh: Tensor = self._train(image)
+        return fresh
+
+
+def _stack(items: list[Tensor | DataError]) -> Tensor | DataError:
+    tensors: list[Tensor] = []
+    for item in items:
+        if isinstance(item, DataError):
+            return item
+        tensors.append(item)
+    return torch.stack(tensors)
+
+
+def pixel_statistics(images: Tensor) -> Normalization:
+    """Mean and standard deviation per channel of uint8 images (N, C, H, W), as fractions of 255, exactly summed."""
+    levels = np.arange(256) / 255
+    means, deviations = [], []
+    for channel in range(images.shape[1]):
+        share = torch.bincount(images[:, channel].flatten().int(), minlength=256).double().numpy()
+        share /= share.sum()
+        mean = float(share @ levels)
+        deviation = float(np.sqrt(share @ (levels - mean) ** 2))
+        means.append(mean)
+        deviations.append(deviation if deviation > 0 else 1.0)
+    return tuple(means), tuple(deviations)

@@ -1,0 +1,81 @@
+"""What a job gives back: plain numbers, ready for JSON, enough to recompute every measure.
+
+Accuracies are fractions in [0, 1]; None stands for "there is no such class". Metric keys are dotted:
+`val.balanced_accuracy`, `val.many`, `val.medium`, `val.few`, `val.top1`, `val.top5`, `val.worst_decile_recall`,
+`val.harmonic_mean`, `val.ece`, `val.ece_calibrated` (and the same under `test.` once test was read), `norm.cv`,
+`norm.max_min`, `norm.gini`, `norm.pearson`, `norm.spearman`, `norm.slope`, `stage1.fdr`, `stage1.nc1` ...
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from trainers.config import Scalar
+
+Metrics = dict[str, float | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassCounts:
+    """Per class of one split: how many of `total` images were classified correctly. Both (C,)."""
+
+    correct: tuple[int, ...]
+    total: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochResult:
+    """One epoch of one stage: `loss`, `lr`, `seconds`, and what was measured, such as `projected_rows`."""
+
+    epoch: int  # from 1
+    metrics: Metrics
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadResult:
+    """One classifier on one backbone: stage 2, or a post-hoc method."""
+
+    config: dict[str, Scalar]  # `stage2.*`
+    metrics: Metrics
+    classes: dict[str, ClassCounts]  # by split: "val", and "test" once it was read
+    norms: tuple[float, ...]  # (C,) row norms of the classifier
+    temperature: float
+    epochs: tuple[EpochResult, ...] = ()
+    notes: tuple[str, ...] = ()  # e.g. "radius inactive: no row was ever projected"
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadFailure:
+    """A head that did not end in finite numbers; its neighbours are untouched."""
+
+    config: dict[str, Scalar]
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneResult:
+    """Stage 1: what was trained, or found in the cache."""
+
+    fingerprint: str
+    config: dict[str, Scalar]  # `task.*` and `stage1.*`
+    data_fingerprint: str
+    class_names: tuple[str, ...]
+    train_counts: tuple[int, ...]
+    metrics: Metrics
+    norms: tuple[float, ...]  # (C,) row norms of the stage-1 classifier
+    epochs: tuple[EpochResult, ...]
+    posthoc: tuple[HeadResult, ...]  # the free grid, stage-1 classifier ("none") first
+    parameters: int
+    device: str
+    seconds: float
+    cached: bool
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobResult:
+    """One backbone and its heads, in the order asked."""
+
+    backbone: BackboneResult
+    heads: tuple[HeadResult | HeadFailure, ...] = field(default=())

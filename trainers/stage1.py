@@ -1,0 +1,180 @@
+"""Stage 1: features by cross-entropy or another loss, SGD with momentum, a cosine schedule, a tuned weight decay."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from trainers.config import Stage1Config
+from trainers.data.task import Task
+from trainers.errors import DivergedError
+from trainers.losses import Counts, Loss, make_loss
+from trainers.metrics import evaluate_logits
+from trainers.models import Network, build_model, simplex_etf
+from trainers.precision import autocast
+from trainers.results import EpochResult, Metrics
+from trainers.weight_balance import LinearHead, norm_balance
+
+
+@dataclass
+class Stage1State:
+    """Everything that must be kept to go on exactly where training was interrupted."""
+
+    model: Network
+    optimizer: torch.optim.SGD
+    generator: torch.Generator  # order and augmentation draws
+    history: list[EpochResult]
+    seconds: float = 0.0
+    best: tuple[float, dict[str, Tensor]] | None = None  # (value, weights) when the best epoch is kept
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done."""
+        return len(self.history)
+
+
+def start(task: Task, config: Stage1Config, *, model: str, pretrained: bool, device: torch.device) -> Stage1State:
+    """A fresh network, optimiser and generator, all determined by `config.seed`."""
+    generator = torch.Generator().manual_seed(config.seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        network = build_model(
+            model, task.num_classes, in_channels=task.channels, image_size=task.image_size, pretrained=pretrained
+        )
+    if config.classifier == "etf":
+        _fix_simplex_etf(network, generator)
+    network.to(device)
+    network.to(memory_format=torch.channels_last)
+    # coupled L2 on every trained parameter, BatchNorm and biases included, as released
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.SGD(
+        trained, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay, fused=True
+    )
+    return Stage1State(network, optimizer, generator, history=[])
+
+
+def train(
+    state: Stage1State, task: Task, config: Stage1Config, *, device: torch.device, keep_best: bool = False
+) -> Generator[EpochResult, None, None]:
+    """Trains `state` to its last epoch, yielding after each. Raises DivergedError when the loss is not finite.
+
+    Closing the generator at a yield leaves `state` at an epoch's end, ready to be saved. `keep_best` restores the best
+    epoch on the selection split, as the released code does; otherwise the last epoch counts.
+    """
+    model, optimizer = state.model, state.optimizer
+    plain, reweighted = (criterion.to(device) for criterion in criteria(config, task.counts))
+    while state.epoch < config.epochs:
+        epoch, began = state.epoch, time.perf_counter()
+        lr = learning_rate(config, epoch)
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        criterion = reweighted if epoch >= (config.drw or 0.0) * config.epochs else plain
+        order = torch.randperm(len(task.train), generator=state.generator)
+        loss_sum = torch.zeros((), device=device)  # stays on the device: no synchronisation inside an epoch
+        model.train()
+        for images, labels in task.train.batches(
+            order, batch_size=config.batch_size, device=device, generator=state.generator
+        ):
+            with autocast(config.precision, device):
+                features = model.features(images)  # (B, D)
+                logits = classify(model, features, config)  # (B, C)
+            loss = criterion(logits.float(), labels)
+            if config.feature_regularization:
+                loss = loss + config.feature_regularization / 2 * features.float().square().sum(1).mean()
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            loss_sum += loss.detach() * len(labels)
+        metrics: Metrics = {"loss": loss_sum.item() / len(task.train), "lr": lr, **_norm_metrics(model, task.counts)}
+        if not math.isfinite(metrics["loss"] or 0.0):
+            raise DivergedError(
+                f"stage 1: the loss is {metrics['loss']} after epoch {epoch + 1}; lower stage1.lr ({config.lr:g}) "
+                f"or stage1.weight_decay ({config.weight_decay:g})"
+            )
+        if keep_best or _is_measured(epoch, config.epochs):
+            metrics |= _validate(model, task, config, device)
+        _remember_best(state, metrics, keep_best=keep_best)
+        state.seconds += time.perf_counter() - began
+        metrics["seconds"] = time.perf_counter() - began
+        state.history.append(EpochResult(epoch=epoch + 1, metrics=metrics))
+        yield state.history[-1]
+    if keep_best and state.best is not None:
+        model.load_state_dict(state.best[1])
+
+
+def criteria(config: Stage1Config, counts: Counts) -> tuple[Loss, Loss]:
+    """The loss before and after deferred re-weighting (Cao et al. 2019); the same twice without `drw`."""
+    loss = make_loss(
+        config.loss,
+        counts,
+        beta=config.beta,
+        gamma=config.gamma,
+        tau=config.tau,
+        max_margin=config.max_margin,
+        scale=config.scale,
+    )
+    return (loss, loss) if config.drw is None else (loss.with_class_weights(0.0), loss.with_class_weights(config.beta))
+
+
+def learning_rate(config: Stage1Config, epoch: int) -> float:
+    """Cosine from `lr` towards 0; `cosine_ahead` is stepped before the epoch, so its last epoch has lr 0."""
+    position = epoch + 1 if config.schedule == "cosine_ahead" else epoch
+    return config.lr / 2 * (1 + math.cos(math.pi * position / config.epochs))
+
+
+def classify(model: Network, features: Tensor, config: Stage1Config) -> Tensor:
+    """Stage-1 logits (B, C). LDAM works on cosines (Cao et al. 2019); all others on the linear classifier."""
+    if config.loss == "ldam":
+        return F.linear(F.normalize(features), F.normalize(model.classifier.weight))
+    logits: Tensor = model.classifier(features)
+    return logits
+
+
+def stage1_head(model: Network, config: Stage1Config) -> LinearHead:
+    """The stage-1 classifier as a linear head. LDAM's cosines rank as unit rows without bias do."""
+    weight = model.classifier.weight.detach().float().cpu()
+    if config.loss == "ldam":
+        return LinearHead(weight=F.normalize(weight), bias=torch.zeros(len(weight)))
+    return LinearHead(weight=weight.clone(), bias=model.classifier.bias.detach().float().cpu().clone())
+
+
+def _fix_simplex_etf(network: Network, generator: torch.Generator) -> None:
+    """Hasegawa & Sato 2024: the classifier is a fixed simplex ETF with unit rows."""
+    classifier = network.classifier
+    with torch.no_grad():
+        classifier.weight.copy_(simplex_etf(classifier.out_features, classifier.in_features, generator=generator))
+        classifier.bias.zero_()
+    classifier.requires_grad_(False)
+
+
+def _is_measured(epoch: int, epochs: int) -> bool:
+    """Validation about twenty times over a run, and always at the end; it changes nothing, so it is no setting."""
+    return epoch + 1 == epochs or (epoch + 1) % max(1, epochs // 20) == 0
+
+
+def _norm_metrics(model: Network, counts: tuple[int, ...]) -> Metrics:
+    balance = norm_balance(model.classifier.weight.detach().float().cpu(), counts)
+    return {"norm.cv": balance["cv"], "norm.slope": balance["slope"]}
+
+
+@torch.no_grad()
+def _validate(model: Network, task: Task, config: Stage1Config, device: torch.device) -> Metrics:
+    model.eval()
+    logits = []
+    for images, _ in task.val.batches(None, batch_size=512, device=device, generator=None):
+        with autocast(config.precision, device):
+            logits.append(classify(model, model.features(images), config).float())
+    metrics, _ = evaluate_logits(torch.cat(logits).cpu(), task.val.labels, task.counts, prefix="val")
+    return {key: metrics[key] for key in ("val.balanced_accuracy", "val.many", "val.medium", "val.few")}
+
+
+def _remember_best(state: Stage1State, metrics: Metrics, *, keep_best: bool) -> None:
+    value = metrics.get("val.balanced_accuracy")
+    if keep_best and value is not None and (state.best is None or value > state.best[0]):
+        state.best = (value, {key: tensor.clone() for key, tensor in state.model.state_dict().items()})

@@ -1,0 +1,173 @@
+"""What stage 2 is, whoever computes it: start, batches, schedule, radius, and what is measured after an epoch.
+
+Both the single-head loop (`trainers.stage2`) and the batched one (`trainers.heads`) follow this recipe.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trainers.config import TRAINED_METHODS, Stage2Config
+from trainers.errors import ConfigError
+from trainers.features import FeatureBank, LabelledFeatures, epoch_order
+from trainers.losses import Counts, Loss, make_loss
+from trainers.results import EpochResult
+from trainers.weight_balance import LinearHead, maxnorm_radius, norm_slope
+
+EVALUATION_LOGITS = 2**22  # how many exist at once, 16 MiB
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedHead:
+    """What stage 2 gives: a linear head and its history."""
+
+    weight: Tensor  # (C, D)
+    bias: Tensor  # (C,)
+    epoch: int  # the one kept, from 1
+    epochs: tuple[EpochResult, ...]
+    projected_at_step1: int  # rows that MaxNorm shrank after the first step; 0 when it acts per epoch
+    forgetting: float  # F: of the stage-1 classifier exp(-F) is left
+    notes: tuple[str, ...] = ()
+
+    @property
+    def head(self) -> LinearHead:
+        """The linear map alone."""
+        return LinearHead(self.weight, self.bias)
+
+
+def check_trainable(bank: FeatureBank, config: Stage2Config) -> None:
+    """Raises ConfigError when `config` is not trained or cannot be trained on this bank."""
+    if config.method not in TRAINED_METHODS:
+        raise ConfigError(
+            f"stage2.method: {config.method!r} is not trained, but made by posthoc_head; "
+            f"trained ones are {', '.join(TRAINED_METHODS)}"
+        )
+    if config.epoch_rule == "best" and "val" not in bank.splits:
+        raise ConfigError("stage2.epoch_rule: 'best' needs features of the split 'val'; extract them or take 'last'")
+    if bank.replay_batch_size not in (None, config.batch_size):
+        raise ConfigError(
+            f"stage2.batch_size: the features replay batches of {bank.replay_batch_size}, but got {config.batch_size}; "
+            "extract a replay for this batch size, or use features: default"
+        )
+    if bank.replay_batch_size is not None and config.epochs > len(bank.train):
+        raise ConfigError(
+            f"stage2.epochs: the features replay {len(bank.train)} epochs, but got {config.epochs}; extract more"
+        )
+
+
+def initial_head(start: LinearHead, config: Stage2Config) -> LinearHead:
+    """Where training starts: the stage-1 classifier; for `crt` nn.Linear's U(-1/sqrt D, 1/sqrt D), by seed."""
+    if config.method != "crt":
+        return LinearHead(start.weight.float(), start.bias.float())
+    generator = torch.Generator().manual_seed(config.seed)
+    bound = start.weight.shape[1] ** -0.5
+    weight = torch.rand(start.weight.shape, generator=generator) * 2 - 1
+    bias = torch.rand(start.bias.shape, generator=generator) * 2 - 1
+    return LinearHead(bound * weight, bound * bias).to(start.weight.device)
+
+
+def stage2_loss(config: Stage2Config, counts: Counts) -> Loss:
+    """The loss that `config` names."""
+    return make_loss(
+        config.loss,
+        counts,
+        beta=config.beta,
+        gamma=config.gamma,
+        tau=config.tau,
+        max_margin=config.max_margin,
+        scale=config.scale,
+    )
+
+
+def stage2_radius(start: LinearHead, config: Stage2Config) -> float:
+    """MaxNorm's radius, from the stage-1 classifier; infinite without constraint (`crt` and `lws` have none)."""
+    if config.maxnorm_radius is None or config.method != "weight_balancing":
+        return math.inf
+    return maxnorm_radius(start.weight, config.maxnorm_radius, config.radius_unit)
+
+
+def learning_rate(config: Stage2Config, epoch: int) -> float:
+    """Cosine from `lr` towards 0, epoch from 0; `cosine_ahead` is stepped before the epoch and ends at lr 0."""
+    position = epoch + 1 if config.schedule == "cosine_ahead" else epoch
+    return config.lr / 2 * (1 + math.cos(math.pi * position / config.epochs))
+
+
+def epoch_batches(bank: FeatureBank, config: Stage2Config, epoch: int) -> Iterator[Tensor]:
+    """Indices (B,) of each batch of an epoch (from 0), on the bank's device; the last batch may be smaller.
+
+    `weight_balancing` visits each image once, in a replay in the order that was extracted; `crt` and `lws` draw.
+    """
+    seed = bank.order_seed if bank.replay_batch_size is not None else bank.order_seed + 7919 * config.seed
+    if config.method == "weight_balancing":
+        order = epoch_order(len(bank.labels), seed, epoch)
+    else:
+        order = class_balanced_order(bank.labels.cpu(), seed, epoch)
+    order = order.to(bank.labels.device)
+    for first in range(0, len(order), config.batch_size):
+        yield order[first : first + config.batch_size]
+
+
+def class_balanced_order(labels: Tensor, seed: int, epoch: int) -> Tensor:
+    """As many draws as images (N,), with replacement: a class uniformly, then one of its images (Kang et al. 2020)."""
+    generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
+    sizes = torch.bincount(labels)
+    sizes = sizes[sizes > 0]
+    first = sizes.cumsum(0) - sizes  # where each class begins among the images sorted by class
+    drawn = torch.randint(len(sizes), (len(labels),), generator=generator)
+    within = (torch.rand(len(labels), generator=generator, dtype=torch.float64) * sizes[drawn]).long()
+    return labels.argsort(stable=True)[first[drawn] + within]
+
+
+def forgetting(config: Stage2Config, images: int) -> float:
+    """F = sum over steps of lr wd / (1 - momentum): SGD's weight decay leaves exp(-F) of the start."""
+    steps = math.ceil(images / config.batch_size)
+    rates = sum(learning_rate(config, epoch) for epoch in range(config.epochs))
+    return steps * rates * config.weight_decay / (1 - config.momentum)
+
+
+def balanced_accuracies(weight: Tensor, bias: Tensor, split: LabelledFeatures) -> list[float]:
+    """Mean per-class recall of B heads on one split: weight (B, C, D), bias (B, C)."""
+    heads, classes, width = weight.shape
+    correct = torch.zeros(classes, heads, dtype=torch.float64, device=weight.device)
+    rows = max(1, EVALUATION_LOGITS // (heads * classes))
+    flat_weight, flat_bias = weight.reshape(-1, width), bias.reshape(-1)
+    for first in range(0, len(split.labels), rows):
+        x, y = split.features[first : first + rows], split.labels[first : first + rows]
+        logits = torch.addmm(flat_bias, x.float(), flat_weight.T).view(len(x), heads, classes)
+        correct.index_add_(0, y, (logits.argmax(2) == y.unsqueeze(1)).double())
+    total = torch.bincount(split.labels, minlength=classes)
+    present = total > 0
+    recalls: list[float] = (correct[present] / total[present].unsqueeze(1)).mean(0).tolist()
+    return recalls
+
+
+def norm_measures(norms: Tensor, counts: Tensor) -> tuple[list[float | None], list[float | None]]:
+    """Coefficient of variation and log-log slope of B heads' row norms (B, C); None where not defined."""
+    norms = norms.double()
+    cv = norms.std(dim=1, correction=0) / norms.mean(1)
+    return _finite(cv), _finite(norm_slope(norms, counts))
+
+
+def inactive_radius_note(epochs: Sequence[EpochResult], *, constrained: bool) -> tuple[str, ...]:
+    """Says so when there was a radius and no row ever reached it."""
+    if constrained and not any(result.metrics["projected_rows"] for result in epochs):
+        return ("radius inactive: no row was ever projected",)
+    return ()
+
+
+def diverged_reason(config: Stage2Config, epoch: int, loss: float) -> str:
+    """Why a head is given up after an epoch (from 0)."""
+    found = "the weights are no longer finite" if math.isfinite(loss) else f"the loss is {loss}"
+    return (
+        f"stage 2: {found} after epoch {epoch + 1}; "
+        f"lower stage2.lr ({config.lr:g}) or stage2.weight_decay ({config.weight_decay:g})"
+    )
+
+
+def _finite(values: Tensor) -> list[float | None]:
+    return [value if math.isfinite(value) else None for value in values.tolist()]

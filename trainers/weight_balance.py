@@ -1,0 +1,132 @@
+"""Balance of a classifier's row norms: MaxNorm, tau-normalisation and the measures of imbalance.
+
+A linear head is one weight row per class; with long-tailed data the rows of large classes grow longer (Alshammari et
+al., CVPR 2022, section 3).
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trainers.errors import ConfigError
+from trainers.losses import Counts
+
+RADIUS_UNITS = ("absolute", "median_norm", "norm_span")
+_EQUAL = 1e-6  # norms with a smaller coefficient of variation differ by float32 rounding only
+
+
+@dataclass(frozen=True)
+class LinearHead:
+    """logits = features @ weight.T + bias."""
+
+    weight: Tensor  # (C, D)
+    bias: Tensor  # (C,)
+
+    def logits(self, features: Tensor) -> Tensor:
+        """(N, D) -> (N, C), in the weight's precision."""
+        return torch.addmm(self.bias, features.to(self.weight.dtype), self.weight.T)
+
+    def to(self, device: torch.device | str) -> LinearHead:
+        """This head on `device`."""
+        return LinearHead(self.weight.to(device), self.bias.to(device))
+
+
+def row_norms(weight: Tensor) -> Tensor:
+    """Euclidean norm of each class's row: (..., C, D) -> (..., C)."""
+    norms: Tensor = torch.linalg.vector_norm(weight, dim=-1)
+    return norms
+
+
+def maxnorm_radius(weight: Tensor, value: float, unit: str) -> float:
+    """The radius that `value` means, from the stage-1 classifier `weight` (C, D).
+
+    `absolute`: itself; `median_norm`: a multiple of the median row norm; `norm_span`: the released code's fraction
+    between the smallest and the largest row norm. Raises ConfigError for another unit or a negative value.
+    """
+    if unit not in RADIUS_UNITS:
+        near = difflib.get_close_matches(unit, RADIUS_UNITS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(f"radius_unit: must be one of {', '.join(RADIUS_UNITS)}, but got {unit!r}{hint}")
+    if value < 0:
+        raise ConfigError(f"maxnorm_radius: must not be negative, but got {value}; 'none' leaves the constraint out")
+    norms = row_norms(weight.detach().double())
+    if unit == "absolute":
+        return float(value)
+    if unit == "median_norm":
+        return value * norms.quantile(0.5).item()
+    low, high = norms.min().item(), norms.max().item()
+    return low + value * (high - low)
+
+
+def project_maxnorm(weight: Tensor, radius: float | Tensor) -> Tensor:
+    """W_k <- W_k min(1, radius / ||W_k||), a new weight (..., C, D) (Alshammari et al. 2022).
+
+    `radius` is a number, or a tensor that broadcasts against the norms (..., C).
+    """
+    norms = row_norms(weight)
+    shrink = (radius / norms.clamp_min(torch.finfo(norms.dtype).tiny)).clamp(max=1.0)
+    return weight * shrink.unsqueeze(-1)
+
+
+def tau_normalize(weight: Tensor, tau: float) -> Tensor:
+    """W_k <- W_k / ||W_k||^tau, a new weight (C, D) (Kang et al. 2020); tau 1 gives unit rows, rows of zeros stay."""
+    norms = row_norms(weight)
+    return weight / torch.where(norms > 0, norms, torch.ones_like(norms)).pow(tau).unsqueeze(-1)
+
+
+def norm_balance(weight: Tensor, counts: Counts) -> dict[str, float | None]:
+    """How the row norms r of `weight` (C, D) differ between classes and go with class size n. All are free of scale.
+
+    `cv` std/mean (population), `max_min`, `gini`; `pearson` of (r, ln n); `spearman` of (r, n) with average ranks;
+    `slope` of ln r on ln n by least squares (0 balanced, negative inverted). None where it is not defined: norms of 0,
+    or for the last three norms (for pearson and spearman) or counts that are all equal.
+    """
+    norms = row_norms(weight.detach().double().cpu())  # (C,)
+    n = torch.as_tensor(counts, dtype=torch.float64).cpu()
+    mean, low = norms.mean().item(), norms.min().item()
+    return {
+        "cv": (norms.std(correction=0) / mean).item() if mean > 0 else None,
+        "max_min": norms.max().item() / low if low > 0 else None,
+        "gini": _gini(norms) if mean > 0 else None,
+        "pearson": _correlation(norms, n.log()),
+        "spearman": _correlation(_average_ranks(norms), _average_ranks(n)) if _varies(norms) else None,
+        "slope": norm_slope(norms, n).item() if low > 0 and _varies(n.log()) else None,
+    }
+
+
+def norm_slope(norms: Tensor, counts: Tensor) -> Tensor:
+    """Least-squares slope of ln r on ln n: norms (..., C), counts (C,) -> (...). NaN when all counts are equal."""
+    size = counts.to(norms).log()
+    size = size - size.mean()
+    return (norms.log() * size).sum(-1) / size.square().sum()
+
+
+def _gini(norms: Tensor) -> float:
+    """sum_ij |r_i - r_j| / (2 C^2 mean), from the sorted norms."""
+    ordered, count = norms.sort().values, len(norms)
+    rank = torch.arange(1, count + 1, dtype=norms.dtype)
+    return ((2 * rank - count - 1) @ ordered / (count * ordered.sum())).item()
+
+
+def _correlation(a: Tensor, b: Tensor) -> float | None:
+    if not (_varies(a) and _varies(b)):
+        return None
+    a, b = a - a.mean(), b - b.mean()
+    return float(a @ b / (a.square().sum() * b.square().sum()).sqrt())
+
+
+def _varies(values: Tensor) -> bool:
+    spread = values.std(correction=0).item()
+    return torch.isfinite(values).all().item() is True and spread > _EQUAL * values.abs().mean().item()
+
+
+def _average_ranks(values: Tensor) -> Tensor:
+    """Ranks from 1; equal values share the mean of their ranks."""
+    _, group, sizes = torch.unique(values, sorted=True, return_inverse=True, return_counts=True)
+    last = sizes.cumsum(0).double()
+    ranks: Tensor = (last - (sizes.double() - 1) / 2)[group]
+    return ranks
