@@ -37,7 +37,7 @@ Objective = Literal[
     "val.balanced_accuracy", "val.many", "val.medium", "val.few", "val.top1", "val.top5",
     "val.worst_decile_recall", "val.harmonic_mean",
 ]  # fmt: skip
-SamplerName = Literal["gp", "tpe", "random", "qmc", "cmaes", "nsga2", "grid"]
+SamplerName = Literal["gp", "tpe", "random", "qmc", "grid"]
 Baseline = Literal["naive", "weight_decay", "l2_norm", "tau_norm", "logit_adjustment", "logit_adjustment_mul", "ncm"]
 
 STUDY_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"

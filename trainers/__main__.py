@@ -54,7 +54,7 @@ def _setting(text: str) -> tuple[str, Scalar]:
     try:
         parsed: Scalar = json.loads(value)
     except json.JSONDecodeError:
-        parsed = None if value in ("none", "None") else value
+        parsed = value
     return name, parsed
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from trainers.config import TaskConfig
@@ -95,22 +95,26 @@ def _csv_files(path: Path) -> list[tuple[Path, SplitName | None]]:
 
 
 def _parse_csv(path: Path, whole: SplitName | None) -> list[tuple[SplitName, Entry]]:
-    rows: list[tuple[SplitName, Entry]] = []
-    with path.open(newline="", encoding="utf-8-sig") as handle:
-        reader = csv.DictReader(handle, skipinitialspace=True)
-        for column in ("path", "label"):
-            if column not in (reader.fieldnames or ()):
-                found = ", ".join(map(repr, reader.fieldnames or ())) or "none"
-                raise DataError(f"{path}: there must be a column {column!r} in the header, but there are {found}")
-        for row in reader:
-            word = (row.get("split") or "").strip().lower()
-            if not row["path"] or not row["label"] or word not in _SPLIT_WORDS:
-                raise DataError(
-                    f"{path}:{reader.line_num}: a row needs a path, a label and no split or one of train, val, test, "
-                    f"but got {dict(row)}"
-                )
-            rows.append((whole or _SPLIT_WORDS[word], (row["path"], row["label"].strip())))
-    return rows
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as handle:
+            return list(_csv_rows(csv.DictReader(handle, skipinitialspace=True), path, whole))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: not readable as UTF-8 with commas ({error}); save it so") from error
+
+
+def _csv_rows(reader: csv.DictReader[str], path: Path, whole: SplitName | None) -> Iterator[tuple[SplitName, Entry]]:
+    for column in ("path", "label"):
+        if column not in (reader.fieldnames or ()):
+            found = ", ".join(map(repr, reader.fieldnames or ())) or "none"
+            raise DataError(f"{path}: there must be a column {column!r} in the header, but there are {found}")
+    for row in reader:
+        word = (row.get("split") or "").strip().lower()
+        if not row["path"] or not row["label"] or word not in _SPLIT_WORDS:
+            raise DataError(
+                f"{path}:{reader.line_num}: a row needs a path, a label and no split or one of train, val, test, "
+                f"but got {dict(row)}"
+            )
+        yield whole or _SPLIT_WORDS[word], (row["path"], row["label"].strip())
 
 
 def _raw_pool(entries: Sequence[Entry], listed_in: Path, folder: Path) -> RawPool:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -66,6 +65,7 @@ class MemorySplit:
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """See Split. All random numbers of a call are drawn at its start, so that no step waits for the host."""
         images, labels = self._on(device)
+        normalize = normalizer(self.normalization, device)
         count = len(self) if order is None else len(order)
         order = None if order is None else order.to(device)
         drawn = None
@@ -78,7 +78,7 @@ class MemorySplit:
             batch = images[chosen]
             if drawn is not None:
                 batch = crop_flip(batch, drawn[part], padding=self.padding)
-            yield normalize(batch, self.normalization), labels[chosen]
+            yield normalize(batch), labels[chosen]
 
     def _on(self, device: torch.device) -> tuple[Tensor, Tensor]:
         if device not in self._resident:
@@ -119,23 +119,27 @@ class StreamedSplit:
             pin_memory=device.type == "cuda",
             generator=torch.Generator(),  # its own: the loader would draw from the global one
         )
+        normalize = normalizer(self.normalization, device)
         for batch, part in zip(loader, torch.split(positions, batch_size), strict=True):
             if isinstance(batch, DataError):
                 raise batch
-            yield normalize(batch.to(device, non_blocking=True), self.normalization), self.labels[part].to(device)
+            yield normalize(batch.to(device, non_blocking=True)), self.labels[part].to(device, non_blocking=True)
 
     def _workers(self) -> int:
         if self.workers is not None:
             return self.workers
-        return min(_MOST_WORKERS, torch.get_num_threads(), len(os.sched_getaffinity(0)))
+        return min(_MOST_WORKERS, torch.get_num_threads())
 
 
-def normalize(images: Tensor, normalization: Normalization) -> Tensor:
-    """uint8 (B, C, H, W) to float32, channels last: (x / 255 - mean) / std."""
-    mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in normalization)
+def normalizer(normalization: Normalization, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """A function from uint8 (B, C, H, W) on `device` to float32, channels last: (x / 255 - mean) / std."""
+    mean, std = (torch.tensor(values, device=device).view(1, -1, 1, 1) for values in normalization)
     scale, shift = 1 / (255 * std), -mean / std
-    scale, shift = (constant.to(images.device, non_blocking=True) for constant in (scale, shift))
-    return images.to(torch.float32, memory_format=torch.channels_last).mul_(scale).add_(shift)
+
+    def normalize(images: Tensor) -> Tensor:
+        return images.to(torch.float32, memory_format=torch.channels_last).mul_(scale).add_(shift)
+
+    return normalize
 
 
 class _Decoder(Dataset[Tensor | DataError]):
