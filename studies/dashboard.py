@@ -1,0 +1,89 @@
+"""A few figures and a note on the study's page in Optuna's dashboard.
+
+Figures travel with every look at the study, so they are few and small: the trials in them are thinned. Ids hold no
+colon, for the dashboard cannot show a page with one; titles are numbered, for it shows figures in any order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from studies.figures.figure import Absent
+from studies.figures.style import per_cent, points, role_label
+from studies.headline import Headline, cautions, headline
+from studies.study_data import SEARCH_ROLES, StudyData
+
+if TYPE_CHECKING:
+    from studies.store import Store
+
+SHOWN = ("groups", "accuracy_vs_balance", "class_accuracy", "classifier_norms")
+_TRIALS = 150  # in a figure: about 30 kB
+
+
+def publish(store: Store, data: StudyData) -> list[str]:
+    """Saves figures and a note with the study, over those saved before. Returns the ids of the figures."""
+    from optuna_dashboard import save_note, save_plotly_graph_object  # noqa: PLC0415  (slow, and not always wanted)
+
+    from studies.figures import FIGURES  # noqa: PLC0415  (plotly)
+
+    study = store.optuna_study()
+    few = thinned(data, trials=_TRIALS)
+    saved = []
+    for number, name in enumerate(SHOWN, start=1):
+        figure = FIGURES[name]
+        info = figure.info(few)
+        if not isinstance(info, Absent):
+            drawn = figure.draw(info)
+            drawn.update_layout(title={"text": f"{number}. {figure.title}", "yref": "container", "y": 0.99})
+            drawn.update_layout(margin={"t": 90}, legend={"yref": "paper", "y": 1.02, "yanchor": "bottom"})
+            saved.append(save_plotly_graph_object(study, drawn, graph_object_id=name))
+    save_note(study, note(data))
+    return saved
+
+
+def serve(url: str, *, port: int, artifacts: Path) -> None:
+    """Serves Optuna's dashboard on the database until interrupted; on 127.0.0.1 alone, for it knows no login."""
+    from optuna.artifacts import FileSystemArtifactStore  # noqa: PLC0415
+    from optuna_dashboard import run_server  # noqa: PLC0415
+
+    artifacts.mkdir(parents=True, exist_ok=True)
+    run_server(url, host="127.0.0.1", port=port, artifact_store=FileSystemArtifactStore(artifacts))
+
+
+def thinned(data: StudyData, *, trials: int) -> StudyData:
+    """The same study with at most about so many trials: the best half of them, the rest spread over the search."""
+    searched = data.searched
+    if len(searched) <= trials:
+        return data
+    ranked = sorted(searched, key=lambda row: (-(row.value or 0.0), row.number))
+    best, rest = ranked[: trials // 2], sorted(ranked[trials // 2 :], key=lambda row: row.number)
+    spread = rest[:: -(-len(rest) // (trials - trials // 2))]
+    kept = {row.number for row in (*best, *spread)}
+    return replace(data, trials=tuple(row for row in data.trials if row.role not in SEARCH_ROLES or row.number in kept))
+
+
+def note(data: StudyData) -> str:
+    """The headline as Markdown."""
+    line = headline(data)
+    lines = [f"## {data.study.name}", "", _story(line), "", *_table(line)]
+    lines += ["", *(f"- {caution}" for caution in cautions(data))]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _story(line: Headline) -> str:
+    if line.trial is None:
+        return "No trial of the search has finished yet."
+    return f"Trial **{line.trial}** was chosen on validation: {line.objective} **{per_cent(line.value)}**."
+
+
+def _table(line: Headline) -> list[str]:
+    if line.accuracy is None:
+        return ["Test data has not been read yet."] if line.trial is not None else []
+    rows = ["| on test | balanced accuracy | gain of best, points |", "|---|---|---|"]
+    rows.append(f"| best | {per_cent(line.accuracy.value)} | |")
+    for other in (line.naive, line.baseline):
+        if other is not None:
+            rows.append(f"| {role_label(other.role)} | {per_cent(other.accuracy.value)} | {points(other.gain.value)} |")
+    return rows

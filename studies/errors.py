@@ -1,0 +1,43 @@
+"""What can go wrong with a study and its database.
+
+StudyError
+├── StudyNotFoundError       no study of that name; the text lists those there are
+├── TrialNotFoundError       no trial of that number
+├── StudyMismatchError       the name is taken by another space, or by a study of another program
+├── StudyLockedError         another driver has the study; the text says which
+├── ResultError              a result that does not belong to what was asked
+├── NewerSchemaError         the database was written by a newer release
+└── StorageUnavailableError  the database does not answer, or cannot be written
+"""
+
+
+class StudyError(Exception):
+    """Anything a user can mend; its text is readable and shows no password."""
+
+
+class StudyNotFoundError(StudyError):
+    """There is no study of that name."""
+
+
+class TrialNotFoundError(StudyError):
+    """There is no trial of that number in the study."""
+
+
+class StudyMismatchError(StudyError):
+    """The name is taken by something else."""
+
+
+class StudyLockedError(StudyError):
+    """Another driver has the study."""
+
+
+class ResultError(StudyError):
+    """A result does not belong to what was asked."""
+
+
+class NewerSchemaError(StudyError):
+    """The database was written by a newer release."""
+
+
+class StorageUnavailableError(StudyError):
+    """The database does not answer, or cannot be written."""

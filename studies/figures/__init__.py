@@ -1,0 +1,55 @@
+"""Every figure of a study, by name, in the order in which a report shows them."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Any
+
+from studies.figures.accuracy_vs_balance import ACCURACY_VS_BALANCE
+from studies.figures.calibration import CALIBRATION
+from studies.figures.class_accuracy import CLASS_ACCURACY
+from studies.figures.classifier_norms import CLASSIFIER_NORMS
+from studies.figures.figure import Absent, Figure, Table
+from studies.figures.groups import GROUPS_FIGURE
+from studies.figures.history import HISTORY
+from studies.figures.importances import IMPORTANCES
+from studies.figures.norm_evolution import NORM_EVOLUTION
+from studies.figures.slices import SLICES
+from studies.figures.timeline import TIMELINE
+from studies.figures.weight_decay_radius import WEIGHT_DECAY_RADIUS
+from studies.study_data import StudyData
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+__all__ = ["FIGURES", "Absent", "Figure", "Table", "draw_figure"]
+
+FIGURES: dict[str, Figure[Any]] = {
+    figure.name: figure
+    for figure in (
+        GROUPS_FIGURE,
+        ACCURACY_VS_BALANCE,
+        CLASS_ACCURACY,
+        CLASSIFIER_NORMS,
+        NORM_EVOLUTION,
+        WEIGHT_DECAY_RADIUS,
+        CALIBRATION,
+        SLICES,
+        IMPORTANCES,
+        HISTORY,
+        TIMELINE,
+    )
+}
+
+
+def draw_figure(name: str, data: StudyData) -> go.Figure:
+    """Draws one figure. Raises KeyError for a name there is not, LookupError when the study has nothing to draw yet."""
+    if name not in FIGURES:
+        near = difflib.get_close_matches(name, FIGURES, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise KeyError(f"there is no figure {name!r}; there are {', '.join(FIGURES)}{hint}")
+    figure = FIGURES[name]
+    info = figure.info(data)
+    if isinstance(info, Absent):
+        raise LookupError(f"{name}: {info.reason}")
+    return figure.draw(info)

@@ -1,0 +1,41 @@
+"""What a figure is made of: a pure function of the rows, one that draws, one that lays out the table behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+
+from studies.records import Scalar
+from studies.study_data import StudyData
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+
+class Absent(NamedTuple):
+    """Why there is nothing to draw, as a sentence that also says what would change it."""
+
+    reason: str
+
+
+class Table(NamedTuple):
+    """The numbers of a figure, for those who cannot or would rather not look at it."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Scalar, ...], ...]
+
+
+Info = TypeVar("Info")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure(Generic[Info]):
+    """One figure by name. `caption` says how to read it and may depend on what is drawn."""
+
+    name: str  # [a-z_]+, also the id of its place in the page
+    title: str
+    info: Callable[[StudyData], Info | Absent]
+    draw: Callable[[Info], go.Figure]
+    table: Callable[[Info], Table]
+    caption: Callable[[Info], str]

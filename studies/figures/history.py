@@ -1,0 +1,84 @@
+"""The search as it went: each trial's value and the best so far."""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from typing import NamedTuple
+
+import plotly.graph_objects as go
+
+from studies.figures import style
+from studies.figures.figure import Absent, Figure, Table
+from studies.study_data import StudyData
+
+
+class HistoryInfo(NamedTuple):
+    objective: str
+    numbers: tuple[int, ...]
+    values: tuple[float, ...]
+    best: tuple[float, ...]  # so far
+    failed: tuple[int, ...]
+    naive: float | None
+
+
+def history_info(data: StudyData) -> HistoryInfo | Absent:
+    rows = data.searched
+    if not rows:
+        return Absent("No trial of the search has finished yet.")
+    values = tuple(row.value or 0.0 for row in rows)
+    failed = tuple(sorted(row.number for row in data.trials if row.state == "FAIL"))
+    naive = data.naive.value if data.naive else None
+    return HistoryInfo(
+        data.study.objective, tuple(r.number for r in rows), values, tuple(accumulate(values, max)), failed, naive
+    )
+
+
+def draw_history(info: HistoryInfo) -> go.Figure:
+    figure = style.figure(height=400)
+    figure.add_scatter(
+        name="trials", mode="markers", x=list(info.numbers), y=style.rounded(info.values),
+        marker={"color": style.SKY, "size": 7, "opacity": 0.8}, hovertemplate="trial %{x}: %{y:.1%}<extra></extra>",
+    )  # fmt: skip
+    figure.add_scatter(
+        name="best so far", mode="lines", x=list(info.numbers), y=style.rounded(info.best),
+        line={"color": style.BEST, "width": 2.5, "shape": "hv"}, hovertemplate="best so far: %{y:.1%}<extra></extra>",
+    )  # fmt: skip
+    if info.failed:
+        bottom = min(info.values)
+        figure.add_scatter(
+            name="failed", mode="markers", x=list(info.failed), y=[bottom] * len(info.failed),
+            marker={"symbol": "x-thin", "size": 9, "line": {"width": 2, "color": style.BLACK}},
+            hovertemplate="trial %{x} failed<extra></extra>",
+        )  # fmt: skip
+    if info.naive is not None:
+        figure.add_hline(
+            y=info.naive, line={"color": style.NAIVE, "dash": "dash", "width": 1.5},
+            annotation={"text": f"naive {style.per_cent(info.naive)}", "font": {"size": 11}},
+            annotation_position="bottom right",
+        )  # fmt: skip
+    figure.update_xaxes(title="trial number")
+    figure.update_yaxes(**style.accuracy_axis(info.objective))
+    return figure
+
+
+def history_table(info: HistoryInfo) -> Table:
+    rows = tuple(zip(info.numbers, info.values, info.best, strict=True))
+    return Table(("trial", info.objective, "best so far"), rows)
+
+
+def history_caption(_: HistoryInfo) -> str:
+    return (
+        "All values are on validation data, on which the best was chosen: the highest of many is a little lucky, "
+        "and the test "
+        "result above is the one to quote."
+    )
+
+
+HISTORY = Figure(
+    name="history",
+    title="How the search went",
+    info=history_info,
+    draw=draw_history,
+    table=history_table,
+    caption=history_caption,
+)

@@ -1,0 +1,108 @@
+"""Which parameters mattered, by PED-ANOVA, with its name and its number of trials beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import optuna
+import plotly.graph_objects as go
+from optuna.importance import PedAnovaImportanceEvaluator
+from optuna.trial import TrialState, create_trial
+
+from studies.figures import style
+from studies.figures.figure import Absent, Figure, Table
+from studies.study_data import StudyData
+
+METHOD = "PED-ANOVA"
+_LEAST = 10  # trials, so that the best tenth is one at least
+
+
+class ImportancesInfo(NamedTuple):
+    """Shares that add up to 1, the largest first."""
+
+    trials: int
+    backbones: int
+    names: tuple[str, ...]
+    shares: tuple[float, ...]
+
+
+def importances_info(data: StudyData) -> ImportancesInfo | Absent:
+    searched = data.space.searched
+    # parameters that every trial has: conditional ones are compared among their own in `slices`
+    names = [name for name in searched if all(name in row.params for row in data.searched)]
+    if len(data.searched) < _LEAST or len(names) < 2:
+        return Absent(f"{METHOD} needs at least {_LEAST} finished trials and two parameters that all of them have.")
+    distributions = {name: searched[name] for name in names}
+    with _quiet():
+        study = optuna.create_study(direction="maximize")
+    study.add_trials(
+        create_trial(
+            state=TrialState.COMPLETE,
+            value=row.value,
+            params={name: row.params[name] for name in names},
+            distributions=distributions,
+        )
+        for row in data.searched
+    )
+    shares = optuna.importance.get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(), params=names)
+    ordered = sorted(shares.items(), key=lambda item: (-item[1], item[0]))
+    backbones = len({row.backbone_index for row in data.searched})
+    return ImportancesInfo(
+        len(data.searched), backbones, tuple(n for n, _ in ordered), tuple(round(float(s), 6) for _, s in ordered)
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Optuna's announcement of a study that only lives here."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+def draw_importances(info: ImportancesInfo) -> go.Figure:
+    figure = style.figure(height=110 + 38 * len(info.names), legend=False)
+    figure.add_bar(
+        y=[style.text(name) for name in reversed(info.names)],
+        x=list(reversed(info.shares)),
+        orientation="h",
+        marker={"color": [style.BLUE if n.startswith("stage1.") else style.ORANGE for n in reversed(info.names)]},
+        texttemplate="%{x:.0%}",
+        textposition="outside",
+        cliponaxis=False,
+        hovertemplate="%{y}: %{x:.1%}<extra></extra>",
+    )
+    reach = max(0.05, 1.12 * max(info.shares))
+    figure.update_xaxes(title=f"{METHOD}, n = {info.trials}", tickformat=".0%", range=[0, reach])
+    figure.update_yaxes(showgrid=False)
+    return figure
+
+
+def importances_table(info: ImportancesInfo) -> Table:
+    return Table(("parameter", f"importance ({METHOD})"), tuple(zip(info.names, info.shares, strict=True)))
+
+
+def importances_caption(info: ImportancesInfo) -> str:
+    return (
+        f"{METHOD} (Watanabe et al., IJCAI 2023): how differently a parameter is distributed among the best tenth of "
+        f"{info.trials} trials and among all. Blue: stage 1, orange: stage 2. The trials share {info.backbones} "
+        "backbones, so "
+        "stage 1 was tried less often than n says; weight decay and radius can replace each other, and then one "
+        "of the two "
+        "looks unimportant. Another method may give other shares."
+    )
+
+
+IMPORTANCES = Figure(
+    name="importances",
+    title="Which parameters mattered",
+    info=importances_info,
+    draw=draw_importances,
+    table=importances_table,
+    caption=importances_caption,
+)

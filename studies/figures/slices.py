@@ -1,0 +1,135 @@
+"""Each searched parameter alone against the objective, with the ends of its range."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import plotly.graph_objects as go
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+
+from studies.figures import style
+from studies.figures.figure import Absent, Figure, Table
+from studies.records import Scalar
+from studies.study_data import StudyData
+
+
+class Slice(NamedTuple):
+    """One parameter; `low` and `high` are None for choices."""
+
+    name: str
+    low: float | None
+    high: float | None
+    log: bool
+    numbers: tuple[int, ...]
+    values: tuple[Scalar, ...]
+    objective: tuple[float, ...]
+
+
+class SlicesInfo(NamedTuple):
+    objective: str
+    best: int | None  # number of the chosen trial
+    slices: tuple[Slice, ...]
+
+
+def slices_info(data: StudyData) -> SlicesInfo | Absent:
+    slices = []
+    for name, distribution in data.space.searched.items():
+        rows = [row for row in data.searched if name in row.params]
+        if rows:
+            low, high, log = _range(distribution)
+            values = tuple(row.params[name] for row in rows)
+            objective = tuple(row.value or 0.0 for row in rows)
+            slices.append(Slice(name, low, high, log, tuple(row.number for row in rows), values, objective))
+    if not slices:
+        return Absent("No trial of the search has finished yet.")
+    return SlicesInfo(data.study.objective, data.best.number if data.best else None, tuple(slices))
+
+
+def _range(distribution: BaseDistribution) -> tuple[float | None, float | None, bool]:
+    if isinstance(distribution, FloatDistribution | IntDistribution):
+        return distribution.low, distribution.high, distribution.log
+    return None, None, False
+
+
+def draw_slices(info: SlicesInfo) -> go.Figure:
+    columns = min(2, len(info.slices))
+    rows = -(-len(info.slices) // columns)
+    figure = style.figure(height=70 + 250 * rows, legend=False)
+    for index, one in enumerate(info.slices):
+        row, column = divmod(index, columns)
+        axis = "" if index == 0 else str(index + 1)
+        across = [0.0, 1.0] if columns == 1 else [[0.0, 0.48], [0.52, 1.0]][column]
+        down = [1 - (row + 0.7) / rows, 1 - row / rows]  # three tenths of each row for ticks and title
+        title = {"text": style.text(one.name), "standoff": 4}
+        x = {"title": title, "domain": across, "anchor": f"y{axis}"}
+        y = style.accuracy_axis() | {"domain": down, "anchor": f"x{axis}", "showticklabels": column == 0}
+        matches = {"matches": "y"} if axis else {}
+        figure.update_layout({f"xaxis{axis}": x | _x_scale(one), f"yaxis{axis}": y | matches})
+        _add_slice(figure, one, axis, info.best)
+    figure.add_annotation(
+        x=0, y=1, xref="paper", yref="paper", xanchor="left", yanchor="bottom", yshift=8, showarrow=False,
+        text=style.text(info.objective),
+    )  # fmt: skip
+    figure.update_layout(margin={"b": 8})
+    return figure
+
+
+def _x_scale(one: Slice) -> dict[str, object]:
+    if one.low is None:
+        return {"type": "category"}
+    if one.log and one.low > 0 and one.high is not None:
+        return style.log_ticks(one.low, one.high)
+    return {"type": "linear", "nticks": 6}
+
+
+def _add_slice(figure: go.Figure, one: Slice, axis: str, best: int | None) -> None:
+    axes = {"xaxis": f"x{axis}", "yaxis": f"y{axis}", "mode": "markers"}
+    number = one.low is not None
+    values = style.packed(one.values) if number else [style.text(style.number(value)) for value in one.values]
+    stage1 = one.name.startswith("stage1.")
+    figure.add_scatter(
+        x=values,
+        y=style.packed(one.objective),
+        customdata=np.asarray(one.numbers, dtype=np.int32),
+        marker={"color": style.BLUE if stage1 else style.ORANGE, "size": 6, "opacity": 0.55},
+        hovertemplate=f"trial %{{customdata}}<br>{style.text(one.name)} %{{x}}: %{{y:.1%}}<extra></extra>",
+        **axes,
+    )
+    if best in one.numbers:
+        place = one.numbers.index(best)
+        star = {"symbol": "star", "size": 16, "color": style.BEST, "line": {"width": 1.5, "color": "white"}}
+        y = style.packed([one.objective[place]])
+        figure.add_scatter(x=[values[place]], y=y, marker=star, hoverinfo="skip", **axes)
+    for end in (one.low, one.high):
+        if end is not None and not (one.log and end <= 0):
+            line = {"color": style.GREY, "width": 1, "dash": "dot"}
+            figure.add_shape(
+                type="line", x0=end, x1=end, y0=0, y1=1, xref=f"x{axis}", yref=f"y{axis} domain", line=line
+            )
+
+
+def slices_table(info: SlicesInfo) -> Table:
+    rows: list[tuple[Scalar, ...]] = []
+    for one in info.slices:
+        inside = sorted(zip(one.objective, one.values, one.numbers, strict=True), key=lambda row: (-row[0], row[2]))
+        rows += [(one.name, one.low, one.high, number, value, objective) for objective, value, number in inside]
+    return Table(("parameter", "low", "high", "trial", "value", info.objective), tuple(rows))
+
+
+def slices_caption(info: SlicesInfo) -> str:
+    return (
+        f"Every finished trial of the search ({info.objective}), the star is the chosen one. Dotted lines are "
+        "the ends of the range: "
+        "good trials that crowd at one call for a wider range. Blue: stage 1, orange: stage 2."
+    )
+
+
+SLICES = Figure(
+    name="slices",
+    title="Each parameter by itself",
+    info=slices_info,
+    draw=draw_slices,
+    table=slices_table,
+    caption=slices_caption,
+)

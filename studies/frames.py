@@ -1,0 +1,95 @@
+"""Tidy pandas frames of a study: one row a thing, one dotted column a quantity, None as missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from studies.records import ClassRow, Scalar
+from studies.store import Store
+
+
+def trials_frame(store: Store) -> pd.DataFrame:
+    """One row a trial: parameters as `stage1.lr`, measures as `val.many`; empty cells where a trial has none."""
+    ends = ("temperature", "seconds", "started", "finished", "reason")
+    fixed = ("number", "state", "value", "role", "job", "backbone", "backbone_index", "round")
+    rows = store.trials()
+    return _frame(
+        ({**_pick(row, fixed), **row.params, **row.metrics, **_pick(row, ends)} for row in rows),
+        columns=(*fixed, *_names(row.params for row in rows), *_names(row.metrics for row in rows), *ends),
+    )
+
+
+def backbones_frame(store: Store) -> pd.DataFrame:
+    """One row a backbone, with its whole `task.*` and `stage1.*` configuration."""
+    fixed = ("fingerprint", "index", "kind", "seconds", "cached", "parameters", "device")
+    rows = store.backbones()
+    return _frame(
+        ({**_pick(row, fixed), **row.config, **row.metrics} for row in rows),
+        columns=(*fixed, *_names(row.config for row in rows), *_names(row.metrics for row in rows)),
+    )
+
+
+def epochs_frame(store: Store) -> pd.DataFrame:
+    """One row an epoch: of stage 1 with its `backbone`, of stage 2 with its trial's `number`."""
+    fixed = ("stage", "backbone", "number", "epoch")
+    rows = store.epochs()
+    frame = _frame(
+        ({**_pick(row, fixed), **row.metrics} for row in rows),
+        columns=(*fixed, *_names(row.metrics for row in rows)),
+    )
+    return frame.astype({"number": "Int64"})
+
+
+def classes_frame(store: Store) -> pd.DataFrame:
+    """One row a trial, split and class; `recall` is missing where the split has no image of the class."""
+    names = store.study().class_names
+    columns = (
+        "number", "split", "class_index", "class_name", "train_count", "correct", "total", "recall", "weight_norm",
+    )  # fmt: skip
+    return _frame(
+        ({"number": number, **_class(row, names)} for number, rows in store.classes_by_trial().items() for row in rows),
+        columns=columns,
+    )
+
+
+def posthoc_frame(store: Store) -> pd.DataFrame:
+    """One row a post-hoc classifier of a backbone, with its `stage2.*` settings."""
+    rows = store.posthoc()
+    settings = [{key: value for key, value in row.config.items() if key.startswith("stage2.")} for row in rows]
+    return _frame(
+        ({"backbone": row.backbone, **own, **row.metrics} for row, own in zip(rows, settings, strict=True)),
+        columns=("backbone", *_names(settings), *_names(row.metrics for row in rows)),
+    )
+
+
+def readings_frame(store: Store) -> pd.DataFrame:
+    """One row a look at test data; `number` is missing where no trial was read."""
+    fixed = ("role", "number", "backbone", "temperature", "read_at")
+    rows = store.readings()
+    frame = _frame(
+        ({**_pick(row, fixed), **row.metrics} for row in rows),
+        columns=(*fixed, *_names(row.metrics for row in rows)),
+    )
+    return frame.astype({"number": "Int64"})
+
+
+def _frame(rows: Iterable[Mapping[str, Any]], *, columns: Sequence[str]) -> pd.DataFrame:
+    return pd.DataFrame.from_records([dict(row) for row in rows], columns=list(columns))
+
+
+def _pick(row: object, names: Iterable[str]) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in names}
+
+
+def _names(rows: Iterable[Mapping[str, Scalar]]) -> list[str]:
+    """All keys, in the order in which they first come."""
+    return list(dict.fromkeys(key for row in rows for key in row))
+
+
+def _class(row: ClassRow, names: Sequence[str]) -> dict[str, Any]:
+    fixed = ("split", "class_index", "train_count", "correct", "total", "weight_norm")
+    name = names[row.class_index] if row.class_index < len(names) else None
+    return {**_pick(row, fixed), "class_name": name, "recall": row.correct / row.total if row.total else None}

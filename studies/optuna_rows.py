@@ -1,0 +1,164 @@
+"""Optuna's own rows, written in the caller's transaction.
+
+Optuna's public way commits each trial, each parameter and each attribute on its own; a job is one transaction. So its
+ORM models are used directly, under its rules: a trial's number is the count of the study's trials before it, counted
+under a lock on the study's row; times are naive UTC. Optuna's own reader is the tests' oracle.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
+from optuna.storages._rdb import models
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
+from sqlalchemy import func, insert, select
+from sqlalchemy.orm import Session
+
+from studies.records import HeadAsked, Scalar
+
+STUDIES = models.StudyModel.__table__.c
+TRIALS = models.TrialModel.__table__.c
+VALUES = models.TrialValueModel.__table__.c
+PARAMS = models.TrialParamModel.__table__.c
+
+_to_json = functools.lru_cache(maxsize=256)(distribution_to_json)
+_to_distribution = functools.lru_cache(maxsize=256)(json_to_distribution)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """How a trial ended: COMPLETE with a finite value, or FAIL without."""
+
+    trial_id: int
+    value: float | None
+    attributes: Mapping[str, Scalar] = field(default_factory=dict)  # few and small: the dashboard shows them all
+
+
+def find_study(session: Session, name: str) -> int | None:
+    """The study's id; None when there is none of that name."""
+    return session.execute(select(STUDIES.study_id).where(STUDIES.study_name == name)).scalar_one_or_none()
+
+
+def create_study(session: Session, name: str, *, objective: str) -> int:
+    """A study that maximises `objective`, which is also the name that Optuna's plots show."""
+    study = models.StudyModel(study_name=name)
+    session.add(study)
+    session.flush()
+    session.add(
+        models.StudyDirectionModel(study_id=study.study_id, direction=StudyDirection.MAXIMIZE, objective=0),
+    )
+    session.add(
+        models.StudySystemAttributeModel(
+            study_id=study.study_id, key="study:metric_names", value_json=json.dumps([objective])
+        )
+    )
+    session.flush()
+    return int(study.study_id)
+
+
+def start_trials(
+    session: Session, study_id: int, heads: Sequence[HeadAsked], *, now: datetime, attributes: Mapping[str, Scalar]
+) -> list[int]:
+    """One RUNNING trial a head, numbered in order; returns their ids. Raises ValueError for a bad parameter."""
+    params = [_internal(head) for head in heads]
+    models.StudyModel.find_or_raise_by_id(study_id, session, for_update=True)  # as Optuna does: numbers are counted
+    first = session.execute(select(func.count(TRIALS.trial_id)).where(TRIALS.study_id == study_id)).scalar_one()
+    trials = [
+        models.TrialModel(study_id=study_id, number=first + index, state=TrialState.RUNNING, datetime_start=now)
+        for index in range(len(heads))
+    ]
+    session.add_all(trials)
+    session.flush()
+    ids = [int(trial.trial_id) for trial in trials]
+    _insert(
+        session,
+        models.TrialParamModel,
+        [{"trial_id": trial_id, **row} for trial_id, rows in zip(ids, params, strict=True) for row in rows],
+    )
+    _attributes(session, [(i, {"role": head.role, **attributes}) for i, head in zip(ids, heads, strict=True)])
+    return ids
+
+
+def end_trials(session: Session, ended: Iterable[Ended], *, now: datetime) -> None:
+    """Ends those of the trials that are still RUNNING."""
+    by_id = {end.trial_id: end for end in ended}
+    running = session.scalars(
+        select(models.TrialModel).where(TRIALS.trial_id.in_(list(by_id)), TRIALS.state == TrialState.RUNNING)
+    ).all()
+    ends = [by_id[int(trial.trial_id)] for trial in running]
+    for trial, end in zip(running, ends, strict=True):
+        trial.state = TrialState.FAIL if end.value is None else TrialState.COMPLETE
+        trial.datetime_complete = now
+    finite = models.TrialValueModel.TrialValueType.FINITE
+    _insert(
+        session,
+        models.TrialValueModel,
+        [
+            {"trial_id": end.trial_id, "objective": 0, "value": end.value, "value_type": finite}
+            for end in ends
+            if end.value is not None
+        ],
+    )
+    _attributes(session, [(end.trial_id, end.attributes) for end in ends])
+    session.flush()
+
+
+def read_params(session: Session, study_id: int) -> dict[int, dict[str, Scalar]]:
+    """Trial id to parameters, for all trials of the study."""
+    rows = session.execute(
+        select(PARAMS.trial_id, PARAMS.param_name, PARAMS.param_value, PARAMS.distribution_json)
+        .join(models.TrialModel, TRIALS.trial_id == PARAMS.trial_id)
+        .where(TRIALS.study_id == study_id)
+        .order_by(PARAMS.param_id)
+    )
+    params: dict[int, dict[str, Scalar]] = {}
+    for trial_id, name, value, distribution in rows:
+        params.setdefault(trial_id, {})[name] = _to_distribution(distribution).to_external_repr(value)
+    return params
+
+
+def _internal(head: HeadAsked) -> list[dict[str, Any]]:
+    if head.params.keys() != head.distributions.keys():
+        raise ValueError(
+            "every parameter needs its distribution and the other way round, but got "
+            f"{sorted(head.params)} and {sorted(head.distributions)}"
+        )
+    return [
+        {
+            "param_name": name,
+            "param_value": _checked(name, value, head.distributions[name]),
+            "distribution_json": _to_json(head.distributions[name]),
+        }
+        for name, value in head.params.items()
+    ]
+
+
+def _checked(name: str, value: Scalar, distribution: BaseDistribution) -> float:
+    internal = distribution.to_internal_repr(value)
+    if not distribution._contains(internal):
+        raise ValueError(f"{name}: must lie in {distribution}, but got {value!r}")
+    return internal
+
+
+def _attributes(session: Session, rows: Iterable[tuple[int, Mapping[str, Scalar]]]) -> None:
+    _insert(
+        session,
+        models.TrialUserAttributeModel,
+        [
+            {"trial_id": trial_id, "key": key, "value_json": json.dumps(value, allow_nan=False)}
+            for trial_id, attributes in rows
+            for key, value in attributes.items()
+        ],
+    )
+
+
+def _insert(session: Session, model: Any, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        session.execute(insert(model), rows)

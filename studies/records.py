@@ -1,0 +1,149 @@
+"""What goes into the study database and what comes out: one frozen dataclass a row, plain values only.
+
+Accuracies are fractions; None stands for "none", never 0. Metric keys are the trainer's dotted ones
+(`val.balanced_accuracy`, `val.few`, `norm.slope`, `test.many`, ...). `config` is always the whole flat configuration
+(`task.*`, `stage1.*`, `stage2.*`), so that any row can be run again; `params` holds only what the sampler chose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from optuna.distributions import BaseDistribution
+
+Scalar = str | int | float | bool | None
+Metrics = Mapping[str, float | None]
+JobKind = Literal["search", "baseline", "refine"]
+JobState = Literal["running", "done", "failed"]
+StudyState = Literal["running", "stopped", "done", "failed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyRow:
+    """One named search."""
+
+    name: str
+    state: StudyState
+    space_yaml: str  # the resolved space, as text that `search_spaces.load` reads back
+    space_sha256: str
+    objective: str  # metric key, maximised
+    created: datetime
+    data_fingerprint: str | None = None  # these four are known after the first backbone
+    class_names: tuple[str, ...] = ()
+    train_counts: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadAsked:
+    """A head about to be trained: becomes one RUNNING Optuna trial."""
+
+    config: Mapping[str, Scalar]  # whole flat configuration
+    params: Mapping[str, Scalar] = field(default_factory=dict)
+    distributions: Mapping[str, BaseDistribution] = field(default_factory=dict)
+    role: str = "search"  # or the baseline's name, e.g. "naive"
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobRow:
+    """One backbone and a batch of heads, as asked."""
+
+    id: int
+    kind: JobKind
+    state: JobState
+    backbone_index: int  # k-th backbone of the study's search, from 0; baselines count on their own
+    round: int  # from 0
+    numbers: tuple[int, ...]  # Optuna trial numbers of its heads
+    configs: tuple[Mapping[str, Scalar], ...]  # whole flat configuration per head
+    attempts: int = 1
+    reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialRow:
+    """One Optuna trial with our share of it."""
+
+    number: int
+    state: str  # COMPLETE, PRUNED, FAIL, RUNNING
+    value: float | None
+    params: Mapping[str, Scalar]
+    config: Mapping[str, Scalar]
+    metrics: Metrics
+    role: str
+    job: int
+    backbone: str | None  # fingerprint, once known
+    backbone_index: int
+    round: int
+    temperature: float | None = None
+    norms: tuple[float, ...] = ()  # (C,)
+    notes: tuple[str, ...] = ()
+    reason: str | None = None
+    seconds: float | None = None
+    started: datetime | None = None
+    finished: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochRow:
+    """One epoch of one stage; stage 1 belongs to a backbone, stage 2 to a trial."""
+
+    stage: Literal[1, 2]
+    epoch: int
+    metrics: Metrics
+    backbone: str | None = None
+    number: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassRow:
+    """One class of one split as one trial (or reading) classified it; `weight_norm` is the classifier's row norm."""
+
+    class_index: int
+    split: str
+    train_count: int
+    correct: int
+    total: int
+    weight_norm: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class PosthocRow:
+    """One post-hoc classifier of one backbone: costs nothing, so it is no Optuna trial."""
+
+    backbone: str
+    config: Mapping[str, Scalar]  # whole flat configuration
+    metrics: Metrics
+    norms: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneRow:
+    """One result of stage 1."""
+
+    fingerprint: str
+    index: int  # backbone_index of the first job that used it
+    kind: JobKind
+    config: Mapping[str, Scalar]  # `task.*` and `stage1.*`
+    metrics: Metrics
+    norms: tuple[float, ...]
+    parameters: int
+    device: str
+    seconds: float  # of training, wherever that happened
+    cached: bool  # True: found, not trained, by its first job here
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadingRow:
+    """The final look at test data, once for the chosen configuration and once for each baseline."""
+
+    role: str  # "best", "naive", "weight_decay", "tau_norm", ...
+    config: Mapping[str, Scalar]
+    metrics: Metrics  # `val.*`, `test.*`, `norm.*`
+    classes: tuple[ClassRow, ...]  # of test
+    temperature: float
+    number: int | None = None  # of the trial that was read; None for post-hoc baselines
+    backbone: str | None = None
+    read_at: datetime | None = None

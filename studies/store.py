@@ -1,0 +1,282 @@
+"""The study database as the rest of the service sees it: open, record, finish, fail, read; one transaction each."""
+
+from __future__ import annotations
+
+import functools
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+
+from sqlalchemy import Connection
+from sqlalchemy.orm import Session
+
+from studies import optuna_rows, reads, schema, writes
+from studies.database import PATIENCE, Database, look
+from studies.errors import StudyNotFoundError
+from studies.records import (
+    BackboneRow,
+    ClassRow,
+    EpochRow,
+    HeadAsked,
+    JobKind,
+    JobRow,
+    JobState,
+    PosthocRow,
+    ReadingRow,
+    Scalar,
+    StudyRow,
+    StudyState,
+    TrialRow,
+)
+from studies.tables import StudyTable
+from studies.urls import masked
+
+if TYPE_CHECKING:
+    import optuna
+
+T = TypeVar("T")
+StopWish = Literal["soft", "now"]
+
+
+def study_names(url: str, *, patience: float = PATIENCE) -> list[str]:
+    """Names of the studies in a database, oldest first; none when it is not there, and it is not made.
+
+    Raises StorageUnavailableError, NewerSchemaError.
+    """
+    return look(url, _names, patience=patience) or []
+
+
+class Store:
+    """One study in its database. Close it, or use it as a context manager.
+
+    Every method waits up to `patience` seconds for a database that is locked or restarting, then raises
+    StorageUnavailableError; what was begun is then kept whole or not at all, and may be asked again.
+    """
+
+    def __init__(self, database: Database, *, name: str, study_id: int) -> None:
+        self.database = database
+        self.name = name
+        self._study_id = study_id
+
+    @classmethod
+    def create_or_open(
+        cls,
+        url: str,
+        *,
+        name: str,
+        space_yaml: str,
+        space_sha256: str,
+        objective: str,
+        patience: float = PATIENCE,
+    ) -> Store:
+        """Opens the study of that name, making database and study where they are not yet there.
+
+        Raises StudyMismatchError when the name belongs to another space. A known space may come with another text
+        (a larger budget), which is then kept.
+        """
+        opened = functools.partial(
+            writes.open_study, name=name, space_yaml=space_yaml, space_sha256=space_sha256, objective=objective
+        )
+        return cls._open(Database(url, patience=patience), name, lambda database: database.write(opened))
+
+    @classmethod
+    def open(cls, url: str, name: str, *, patience: float = PATIENCE) -> Store:
+        """Opens a study. Raises StudyNotFoundError with the names there are; makes nothing."""
+        names = study_names(url, patience=patience)
+        if name not in names:
+            there = f"it has: {', '.join(names)}" if names else "it has no study yet; make one with: tuner launch"
+            raise StudyNotFoundError(f"no study {name!r} in {masked(url)}; {there}")
+        find = functools.partial(optuna_rows.find_study, name=name)
+        return cls._open(Database(url, patience=patience), name, lambda database: database.read(find))
+
+    @classmethod
+    def _open(cls, database: Database, name: str, find: Callable[[Database], int | None]) -> Store:
+        try:
+            study_id = find(database)
+            if study_id is None:
+                raise StudyNotFoundError(f"study {name!r} was deleted a moment ago")
+        except BaseException:
+            database.close()
+            raise
+        return cls(database, name=name, study_id=study_id)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connections; the study stays as it is."""
+        self.database.close()
+
+    def optuna_study(self) -> optuna.Study:
+        """The study as Optuna sees it, on the same engine: for its dashboard and plots."""
+        import optuna  # noqa: PLC0415
+
+        return optuna.load_study(study_name=self.name, storage=self.database.storage)
+
+    # -- the study itself ---------------------------------------------------------------------------------------
+
+    def study(self) -> StudyRow:
+        """The study's row."""
+        return self._read(reads.study, name=self.name)
+
+    def set_state(self, state: StudyState) -> None:
+        """Says how far the study is."""
+        self._change(state=state)
+
+    def request_stop(self, *, now: bool = False) -> None:
+        """Asks the driver to stop after its current epochs, or at once; a soft wish does not soften one for now."""
+
+        def wish(session: Session) -> None:
+            study = session.get_one(StudyTable, self._study_id)
+            study.stop_requested = "now" if now or study.stop_requested == "now" else "soft"
+
+        self.database.write(wish)
+
+    def stop_requested(self) -> StopWish | None:
+        """What was asked of the driver."""
+        return self.database.read(lambda session: _wish(session.get_one(StudyTable, self._study_id)))
+
+    def clear_stop(self) -> None:
+        """Forgets the wish to stop: a driver begins."""
+        self._change(stop_requested=None)
+
+    # -- jobs ---------------------------------------------------------------------------------------------------
+
+    def record_job(self, kind: JobKind, *, backbone_index: int, round: int, heads: Sequence[HeadAsked]) -> JobRow:
+        """Writes a job and one RUNNING Optuna trial a head. Raises ValueError for a parameter outside its range."""
+        token = uuid.uuid4().hex  # one for all tries of this call, so that a lost answer makes no second job
+
+        def record(session: Session) -> JobRow:
+            job_id = writes.record_job(
+                session,
+                self._study_id,
+                token=token,
+                kind=kind,
+                backbone_index=backbone_index,
+                round=round,
+                heads=heads,
+            )
+            session.flush()
+            return reads.jobs(session, self._study_id, job_id=job_id)[0]
+
+        return self.database.write(record)
+
+    def finish_job(self, job_id: int, result: Mapping[str, Any]) -> bool:
+        """Writes a `trainers.results.JobResult`, given as a mapping; False, and nothing, when the job has ended before.
+
+        A head with a finite objective becomes COMPLETE, any other FAIL with its reason. Raises ResultError.
+        """
+        return self._write(writes.finish_job, job_id, result)
+
+    def fail_job(self, job_id: int, reason: str) -> bool:
+        """Ends a job, its RUNNING trials FAIL with the reason; False when it has ended before. Raises ResultError."""
+        return self._write(writes.fail_job, job_id, reason)
+
+    def retry_job(self, job_id: int) -> JobRow:
+        """Counts one more attempt of a running job. Raises ResultError when there is no such job."""
+        attempts = self._read(_one_job, job_id).attempts + 1
+
+        def retry(session: Session) -> JobRow:
+            writes.find_job(session, self._study_id, job_id).attempts = attempts  # set, not added: may run twice
+            session.flush()
+            return _one_job(session, self._study_id, job_id)
+
+        return self.database.write(retry)
+
+    def jobs(self, state: JobState | None = None) -> list[JobRow]:
+        """Jobs in the order in which they were asked."""
+        return self._read(reads.jobs, state=state)
+
+    # -- results ------------------------------------------------------------------------------------------------
+
+    def trials(self) -> list[TrialRow]:
+        """All trials by number."""
+        return self._read(reads.trials)
+
+    def backbones(self) -> list[BackboneRow]:
+        """All backbones in the order in which they came in."""
+        return self._read(reads.backbones)
+
+    def epochs(self, *, number: int | None = None, backbone: str | None = None) -> list[EpochRow]:
+        """Epochs of everything, of one trial's stage 2, or of one backbone's stage 1."""
+        return self._read(reads.epochs, number=number, backbone=backbone)
+
+    def classes(self, number: int) -> list[ClassRow]:
+        """Class by class, how a trial classified each split; empty when it never came so far."""
+        return self._read(reads.classes, number=number).get(number, [])
+
+    def classes_by_trial(self) -> dict[int, list[ClassRow]]:
+        """The same for every trial that came so far, by number."""
+        return self._read(reads.classes)
+
+    def posthoc(self) -> list[PosthocRow]:
+        """All post-hoc classifiers, backbone by backbone."""
+        return self._read(reads.posthoc)
+
+    def record_reading(
+        self,
+        role: str,
+        config: Mapping[str, Scalar],
+        head: Mapping[str, Any],
+        *,
+        job_result: Mapping[str, Any],
+        number: int | None = None,
+    ) -> bool:
+        """Writes a look at test data: `head`, one of those of `job_result`, under a role.
+
+        False, and nothing, when role and configuration were read before. Raises ResultError for a head that failed or
+        holds no test results.
+        """
+        return self._write(
+            writes.record_reading,
+            role=role,
+            config=config,
+            head=head,
+            backbone=job_result["backbone"],
+            number=number,
+        )
+
+    def readings(self) -> list[ReadingRow]:
+        """All looks at test data, in the order in which they were made."""
+        return self._read(reads.readings)
+
+    # -- transactions -------------------------------------------------------------------------------------------
+
+    def _read(self, question: Callable[..., T], *args: Any, **named: Any) -> T:
+        return self.database.read(lambda session: question(session, self._study_id, *args, **named))
+
+    def _write(self, deed: Callable[..., T], *args: Any, **named: Any) -> T:
+        return self.database.write(lambda session: deed(session, self._study_id, *args, **named))
+
+    def _change(self, **values: Any) -> None:
+        def change(session: Session) -> None:
+            study = session.get_one(StudyTable, self._study_id)
+            for name, value in values.items():
+                setattr(study, name, value)
+
+        self.database.write(change)
+
+
+def _names(connection: Connection) -> list[str]:
+    version = schema.version_of(connection)
+    schema.refuse_newer(version)
+    return [] if version is None else reads.study_names(connection)
+
+
+def _one_job(session: Session, study_id: int, job_id: int) -> JobRow:
+    writes.find_job(session, study_id, job_id)
+    return reads.jobs(session, study_id, job_id=job_id)[0]
+
+
+def _wish(study: StudyTable) -> StopWish | None:
+    match study.stop_requested:
+        case "soft" | "now" as wish:
+            return wish
+        case _:
+            return None

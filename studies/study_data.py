@@ -1,0 +1,136 @@
+"""All that a study holds, read once: what figures, report and export are made from.
+
+Nothing here draws, and nothing here touches the database but `load_study_data`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from search_spaces import Space, loads
+from studies.records import (
+    BackboneRow,
+    ClassRow,
+    EpochRow,
+    PosthocRow,
+    ReadingRow,
+    Scalar,
+    StudyRow,
+    TrialRow,
+)
+
+if TYPE_CHECKING:
+    from studies.store import Store
+
+SEARCH_ROLES = ("search", "refine")  # trials that may be chosen; baselines may not
+ACCURACY = "val.balanced_accuracy"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyData:
+    """The rows of one study. `classes` holds those of the trials that are shown class by class."""
+
+    study: StudyRow
+    trials: tuple[TrialRow, ...]
+    backbones: tuple[BackboneRow, ...] = ()
+    posthoc: tuple[PosthocRow, ...] = ()
+    readings: tuple[ReadingRow, ...] = ()
+    epochs: tuple[EpochRow, ...] = ()
+    classes: Mapping[int, tuple[ClassRow, ...]] = field(default_factory=dict)  # by trial number
+
+    @cached_property
+    def space(self) -> Space:
+        """The study's search space."""
+        return loads(self.study.space_yaml)
+
+    @cached_property
+    def best(self) -> TrialRow | None:
+        """The trial chosen on validation."""
+        return best_trial(self.trials)
+
+    @cached_property
+    def naive(self) -> TrialRow | None:
+        """The naive baseline: cross-entropy alone, no weight decay, its own classifier."""
+        return next((row for row in self.trials if row.role == "naive" and row.state == "COMPLETE"), None)
+
+    @cached_property
+    def complete(self) -> tuple[TrialRow, ...]:
+        """Finished trials in the order of their numbers."""
+        rows = (row for row in self.trials if row.state == "COMPLETE" and row.value is not None)
+        return tuple(sorted(rows, key=lambda row: row.number))
+
+    @cached_property
+    def searched(self) -> tuple[TrialRow, ...]:
+        """Finished trials of the search, without baselines."""
+        return tuple(row for row in self.complete if row.role in SEARCH_ROLES)
+
+    @cached_property
+    def varying(self) -> tuple[str, ...]:
+        """Names of the settings in which finished trials differ, in the order of the configuration."""
+        if not self.complete:
+            return ()
+        names = self.complete[0].config
+        return tuple(name for name in names if len({row.config.get(name) for row in self.complete}) > 1)
+
+    @cached_property
+    def configuration(self) -> Mapping[str, Scalar]:
+        """A whole configuration of this study, for what all its trials share; empty before the first trial."""
+        row = self.best or next(iter(self.trials), None)
+        return row.config if row else {}
+
+    @property
+    def thresholds(self) -> tuple[int, int]:
+        """More training images than the first: many; fewer than the second: few."""
+        many, few = self.configuration.get("task.many"), self.configuration.get("task.few")
+        return (many if isinstance(many, int) else 100, few if isinstance(few, int) else 20)
+
+    @cached_property
+    def trial_by_number(self) -> Mapping[int, TrialRow]:
+        return {row.number: row for row in self.trials}
+
+    @cached_property
+    def backbone_by_fingerprint(self) -> Mapping[str, BackboneRow]:
+        return {row.fingerprint: row for row in self.backbones}
+
+    def reading(self, role: str) -> ReadingRow | None:
+        """The reading of test data under `role`; of several "best" ones that of the best trial, else the last made."""
+        rows = [row for row in self.readings if row.role == role]
+        if role == "best" and self.best is not None:
+            rows = [row for row in rows if row.number == self.best.number]
+        return rows[-1] if rows else None
+
+    @cached_property
+    def baselines(self) -> tuple[ReadingRow, ...]:
+        """Readings of baselines other than the naive one, one a role, in the order in which they were made."""
+        roles = dict.fromkeys(row.role for row in self.readings if row.role not in ("best", "naive"))
+        return tuple(row for role in roles if (row := self.reading(role)) is not None)
+
+    def class_name(self, index: int) -> str:
+        """The name of a class, or its number where it has none."""
+        names = self.study.class_names
+        return names[index] if index < len(names) else f"class {index}"
+
+
+def best_trial(trials: Iterable[TrialRow]) -> TrialRow | None:
+    """The finished trial of the search with the highest objective on validation; of equals the lower number."""
+    rows = [row for row in trials if row.state == "COMPLETE" and row.role in SEARCH_ROLES and row.value is not None]
+    return max(rows, key=lambda row: (row.value or 0.0, -row.number), default=None)
+
+
+def load_study_data(store: Store) -> StudyData:
+    """Reads the study from its database; class rows only of the chosen trial and of baselines."""
+    trials = tuple(store.trials())
+    best = best_trial(trials)
+    shown = [row.number for row in trials if row.state == "COMPLETE" and (row is best or row.role not in SEARCH_ROLES)]
+    return StudyData(
+        study=store.study(),
+        trials=trials,
+        backbones=tuple(store.backbones()),
+        posthoc=tuple(store.posthoc()),
+        readings=tuple(store.readings()),
+        epochs=tuple(store.epochs()),
+        classes={number: tuple(store.classes(number)) for number in shown},
+    )

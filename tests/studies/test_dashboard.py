@@ -1,0 +1,75 @@
+"""Figures and a note reach Optuna's dashboard."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+
+import optuna
+import pytest
+
+from studies.dashboard import SHOWN, note, publish, thinned
+
+Generator = runpy.run_path(str(Path(__file__).with_name("synthetic.py")))["Generator"]
+
+
+class OneStudy:
+    """As much of a store as `publish` asks for."""
+
+    def __init__(self) -> None:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.study = optuna.create_study()
+
+    def optuna_study(self) -> optuna.Study:
+        return self.study
+
+
+@pytest.fixture
+def store():
+    return OneStudy()
+
+
+def saved(store):
+    study = store.study
+    return study._storage.get_study_system_attrs(study._study_id)
+
+
+def test_small_numbered_figures_and_a_note(store):
+    data = Generator().study(trials=2000, backbones=40)
+    assert publish(store, data) == list(SHOWN)
+    assert all(re.fullmatch(r"[a-z0-9_]+", name) for name in SHOWN)
+    parts = {key: value for key, value in saved(store).items() if key.startswith("dashboard:plot_data:")}
+    for number, name in enumerate(SHOWN, start=1):
+        whole = "".join(value for key, value in parts.items() if f":{name}:" in key)
+        assert len(whole) < 70_000
+        assert f'"{number}. ' in whole
+
+
+def test_publishing_again_replaces(store):
+    publish(store, Generator().study())
+    before = len(saved(store))
+    publish(store, Generator().study())
+    assert len(saved(store)) == before
+
+
+def test_a_study_without_results_publishes_its_note_only(store):
+    empty = Generator().study(trials=0, failed=0, backbones=1, readings=False, baselines=False, epochs=False)
+    assert publish(store, empty) == []
+    assert "No trial" in note(empty)
+
+
+def test_thinning_keeps_the_best_and_the_baselines():
+    data = Generator().study(trials=500, backbones=10)
+    few = thinned(data, trials=50)
+    assert few.best == data.best
+    assert few.naive == data.naive
+    assert 25 <= len(few.searched) <= 51
+    assert thinned(few, trials=500) is few
+
+
+def test_the_note_is_the_headline():
+    data = Generator().study()
+    text = note(data)
+    assert f"Trial **{data.best.number}**" in text
+    assert "| naive |" in text

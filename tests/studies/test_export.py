@@ -1,0 +1,172 @@
+"""best.yaml comes back as it went out, and every mistake in one is told with its place."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import math
+import runpy
+import socket
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+from studies.export import ExportError, dump_config, export_config, load_config
+from studies.exported import BLOCKS
+from trainers.config import FLAT_NAMES, TrialConfig
+
+Generator = runpy.run_path(str(Path(__file__).with_name("synthetic.py")))["Generator"]
+CREATED = dt.datetime(2026, 3, 2, tzinfo=dt.UTC)
+
+
+@pytest.fixture(scope="module")
+def data():
+    return Generator().study()
+
+
+@pytest.fixture
+def exported(data, tmp_path):
+    path = tmp_path / "best.yaml"
+    path.write_text(dump_config(export_config(data, created=CREATED)), encoding="utf-8")
+    return path
+
+
+def test_round_trip_is_exact(data, exported):
+    found = load_config(exported)
+    assert dict(found.config) == dict(data.best.config)
+    assert TrialConfig.from_flat(found.config).to_flat() == data.best.config
+    assert found.provenance == export_config(data, created=CREATED)["provenance"]
+    assert found.expect["val.balanced_accuracy"].value == data.best.metrics["val.balanced_accuracy"]
+    assert found.expect["test.few"].value == data.reading("best").metrics["test.few"]
+
+
+def test_the_text_is_plain_yaml_for_others_too(data, exported):
+    plain = YAML(typ="safe", pure=True).load(exported.read_text())
+    assert plain["stage2"]["weight_decay"] == data.best.config["stage2.weight_decay"]
+    assert plain["kind"] == "tuner/config"
+    assert plain == export_config(data, created=CREATED)
+
+
+@settings(max_examples=50, deadline=None)
+@given(value=st.floats(1e-12, 1e12))
+def test_floats_survive(value, tmp_path_factory):
+    data = Generator().study(trials=2, failed=0, backbones=1, readings=False, epochs=False)
+    best = dataclasses.replace(data.best, config={**data.best.config, "stage1.lr": value})
+    changed = dataclasses.replace(data, trials=(best,))
+    path = tmp_path_factory.getbasetemp() / "floats.yaml"
+    path.write_text(dump_config(export_config(changed)), encoding="utf-8")
+    assert load_config(path).config["stage1.lr"] == value
+
+
+def test_blocks_hold_every_setting_of_the_trainer():
+    assert {f"{part}.{name}" for part, names in BLOCKS.items() for name in names} == set(FLAT_NAMES)
+
+
+def test_tolerances_come_from_the_images(data):
+    expect = export_config(data)["expect"]
+    assert expect["norm.slope"]["tolerance"] is None
+    assert all(0.01 <= pair["tolerance"] < 0.2 for name, pair in expect.items() if name != "norm.slope")
+    assert expect["test.few"]["tolerance"] > expect["test.balanced_accuracy"]["tolerance"]
+
+
+def test_an_empty_group_and_an_unread_test_are_left_out():
+    data = Generator(dataset="cifar10-lt", largest=5000, factor=100.0, data="d").study(readings=False)
+    assert export_config(data)["expect"].keys() == {"val.balanced_accuracy", "val.many", "val.medium", "norm.slope"}
+
+
+def test_another_trial_can_be_named(data):
+    other = next(row for row in data.searched if row is not data.best)
+    config = export_config(data, number=other.number)
+    assert config["provenance"]["trial"] == other.number
+    assert config["provenance"]["selected_by"]["rule"] == "named by its number"
+    assert not any(name.startswith("test.") for name in config["expect"])
+
+
+@pytest.mark.parametrize(("number", "words"), [(999, "has no trial 999"), (64, "is FAIL")])
+def test_what_cannot_be_exported_is_told(data, number, words):
+    with pytest.raises(ExportError, match=words):
+        export_config(data, number=number)
+    with pytest.raises(ExportError, match="no finished trial"):
+        export_config(dataclasses.replace(data, trials=()))
+
+
+def test_nothing_says_who_or_where(data, exported):
+    text = exported.read_text()
+    assert socket.gethostname() not in text
+    assert str(Path.home()) not in text
+    assert "sqlite" not in text
+
+
+def test_leaking_protocol_is_stamped(data):
+    leaky = dataclasses.replace(data.best, config={**data.best.config, "task.protocol": "paper_leak"})
+    changed = dataclasses.replace(data, trials=(leaky,))
+    assert export_config(changed)["provenance"]["selected_by"]["split"] == "test (leaks)"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("stage1:\n", "stage1:\n  wieght_decay: 1\n", "stage1.wieght_decay: unknown key; did you mean 'weight_decay'?"),
+        ("version: 1", "version: 2", "version: must be 1, but got 2"),
+        ("version: 1\n", "", "version: is missing"),
+        ("tuner/config", "tuner/space", "kind: must be tuner/config, but got 'tuner/space'; a search space goes to"),
+        ("  momentum: 0.9\n", "  momentum: 0.9\n  momentum: 0.8\n", "stage1.momentum: stands twice"),
+        ("  epochs: 40\n", "  epochs: !!python/object:os.system 40\n", "tags"),
+        ("  epochs: 40\n", "  epochs: &a 40\n", "anchors"),
+        ("  epochs: 40\n", "  epochs: {low: 1, high: 2}\n", "must be one value, but got a mapping"),
+        ("  epochs: 40\n", "  epochs: .nan\n", "must be finite"),
+        ("provenance:", "provenence:", "provenence: unknown key; did you mean 'provenance'?"),
+        ("expect:\n", "expect:\n  val.top5: high\n", "expect.val.top5: must be {value: number"),
+        ("stage1:\n", "stage1: 3\nstage3:\n", "stage1: must be a mapping, but got 3"),
+        ("kind:", "\tkind:", "is not valid YAML"),
+    ],
+)
+def test_mistakes_are_told_with_their_place(exported, old, new, said):
+    text = exported.read_text()
+    assert old in text
+    exported.write_text(text.replace(old, new, 1))
+    with pytest.raises(ExportError) as caught:
+        load_config(exported)
+    line = next(line for line in str(caught.value).splitlines() if said in line)
+    file, row, column, rest = line.split(":", 3)
+    assert file == str(exported)
+    assert int(row) > 0
+    assert int(column) > 0
+    assert rest.startswith(" error: ")
+
+
+def test_all_mistakes_at_once_in_the_order_of_the_text(exported):
+    text = (
+        exported.read_text().replace("version: 1", "version: 9").replace("stage2:\n", "stage2:\n  foo: 1\n")
+        + "bar: 2\n"
+    )
+    exported.write_text(text)
+    with pytest.raises(ExportError) as caught:
+        load_config(exported)
+    said = str(caught.value).splitlines()
+    assert len(said) == 3
+    assert [int(line.split(":")[1]) for line in said] == sorted(int(line.split(":")[1]) for line in said)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "3", "null", "- a\n- b\n", "\x00", "a: *b", "{" * 200])
+def test_what_is_no_export_at_all_is_refused(tmp_path, text):
+    path = tmp_path / "odd.yaml"
+    path.write_text(text)
+    with pytest.raises(ExportError, match="error"):
+        load_config(path)
+
+
+def test_a_missing_file_is_told(tmp_path):
+    with pytest.raises(ExportError, match=r"none\.yaml: error: cannot be read"):
+        load_config(tmp_path / "none.yaml")
+
+
+def test_places_point_at_the_values(exported):
+    found = load_config(exported)
+    row = int(found.places["stage2.maxnorm_radius"].split(":")[-2])
+    line = exported.read_text().splitlines()[row - 1]
+    assert line == f"  maxnorm_radius: {found.config['stage2.maxnorm_radius']!r}"
+    assert math.isfinite(found.config["stage2.maxnorm_radius"])

@@ -1,0 +1,208 @@
+"""The database is locked, restarts, or is gone: calls wait, lose nothing, write nothing twice, show no password."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event, text
+from sqlalchemy.exc import IntegrityError, OperationalError
+
+from studies.database import patiently
+from studies.errors import StorageUnavailableError
+from studies.store import Store, study_names
+
+Open = Callable[..., Store]
+
+
+@contextlib.contextmanager
+def locked(url: str, *, seconds: float) -> Iterator[None]:
+    """Another program holds the file for a while."""
+    other = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN EXCLUSIVE")
+    timer = threading.Timer(seconds, other.rollback)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.join()
+        other.close()
+
+
+def test_sqlite_runs_in_wal_with_our_settings(file_url: str, new_store: Open) -> None:
+    with new_store(file_url).database.engine.connect() as connection:
+        found = {
+            name: connection.execute(text(f"PRAGMA {name}")).scalar_one()
+            for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        }
+    assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 60_000}
+
+
+def test_a_locked_database_is_waited_for(file_url: str, new_store: Open, record: Callable[..., Any]) -> None:
+    store = new_store(file_url)
+    with locked(file_url, seconds=0.5):
+        assert record(store).numbers == (0, 1)
+    assert len(store.trials()) == 2
+
+
+def test_a_locked_database_is_waited_for_when_the_driver_does_not_wait(
+    file_url: str, new_store: Open, record: Callable[..., Any]
+) -> None:
+    store = new_store(file_url)
+
+    def impatient(connection: Any, *_: Any) -> None:
+        connection.execute("PRAGMA busy_timeout = 0").close()
+
+    event.listen(store.database.engine, "checkout", impatient)
+    with locked(file_url, seconds=0.5):
+        assert record(store).numbers == (0, 1)
+
+
+def test_beyond_the_limit_the_error_says_so_and_nothing_is_written(
+    file_url: str, new_store: Open, record: Callable[..., Any]
+) -> None:
+    store = new_store(file_url, patience=0.1)
+    with locked(file_url, seconds=1.0), pytest.raises(StorageUnavailableError, match=r"0\.1 s.*locked.*resume"):
+        record(store)
+    assert store.trials() == []
+
+
+@pytest.mark.postgres
+def test_a_restarted_server_is_waited_for_by_reads_and_writes(
+    postgres: Any, made_postgres: str, new_store: Open, record: Callable[..., Any], answer: Callable[..., Any]
+) -> None:
+    store = new_store(postgres.without_studies(made_postgres))
+    job = record(store)
+    for deed in (lambda: store.finish_job(job.id, answer(job)), store.trials, lambda: record(store)):
+        postgres.stop()
+        back = threading.Timer(0.3, postgres.start)
+        back.start()
+        try:
+            deed()
+        finally:
+            back.join()
+    assert [row.state for row in store.trials()] == ["COMPLETE", "COMPLETE", "RUNNING", "RUNNING"]
+
+
+def test_a_lost_answer_to_a_commit_writes_no_job_twice(
+    url: str,
+    new_store: Open,
+    record: Callable[..., Any],
+    answer: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = new_store(url)
+    transaction = store.database._transaction
+    lost: list[Any] = []
+
+    def lose_first_answer(*arguments: Any) -> Any:
+        answered = transaction(*arguments)
+        if not lost:
+            lost.append(answered)
+            raise OperationalError("COMMIT", {}, sqlite3.OperationalError("database is locked"))
+        return answered
+
+    monkeypatch.setattr(store.database, "_transaction", lose_first_answer)
+    job = record(store)
+    assert lost == [job]
+    lost.clear()
+    assert store.retry_job(job.id).attempts == 2
+    lost.clear()
+    store.finish_job(job.id, answer(job))
+    assert [row.number for row in store.trials()] == [0, 1]
+    assert [row.attempts for row in store.jobs()] == [2]
+
+
+@pytest.mark.postgres
+def test_a_server_that_is_away_is_reported_without_the_password(tmp_path: Path, postgres: Any) -> None:
+    url = f"postgresql+psycopg://tuner:s3cret%21@/none?host={tmp_path}"
+    with pytest.raises(StorageUnavailableError) as caught:
+        study_names(url, patience=0.1)
+    shown = f"{caught.value} {caught.value.__cause__}"
+    assert "tuner:***@" in shown
+    assert not any(spelling in shown for spelling in ("s3cret!", "s3cret%21"))
+
+
+@pytest.mark.postgres
+def test_a_database_that_does_not_exist_is_not_waited_for(postgres: Any) -> None:
+    missing = postgres.new_database().replace("/db_", "/no_")
+    with pytest.raises(StorageUnavailableError, match="does not exist"):
+        study_names(missing, patience=3600)
+
+
+def test_a_password_in_the_drivers_words_is_masked() -> None:
+    def fail() -> None:
+        raise OperationalError("SELECT 1", {}, sqlite3.OperationalError("no pg: password=s3cret! is wrong"))
+
+    with pytest.raises(StorageUnavailableError) as caught:
+        patiently(fail, url="postgresql://a:s3cret%21@host/db", patience=0)
+    assert "s3cret" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+
+
+def test_a_defect_is_not_retried() -> None:
+    tries: list[int] = []
+
+    def fail() -> None:
+        tries.append(1)
+        raise IntegrityError("INSERT", {}, sqlite3.IntegrityError("UNIQUE constraint failed"))
+
+    with pytest.raises(IntegrityError):
+        patiently(fail, url="sqlite://", patience=60)
+    assert len(tries) == 1
+
+
+def test_a_full_disk_is_said_at_once_and_the_study_goes_on_after(
+    file_url: str, new_store: Open, record: Callable[..., Any]
+) -> None:
+    store = new_store(file_url)
+    limit = "PRAGMA max_page_count = {}"
+
+    def fill(connection: Any, *_: Any) -> None:
+        connection.execute(limit.format(1)).close()  # SQLite takes the present size, so that nothing can be added
+
+    event.listen(store.database.engine, "checkout", fill)
+    with pytest.raises(StorageUnavailableError, match="full"):
+        record(store, heads=60)
+    event.remove(store.database.engine, "checkout", fill)
+    event.listen(
+        store.database.engine, "checkout", lambda connection, *_: connection.execute(limit.format(2**30)).close()
+    )
+    assert store.trials() == []
+    assert record(store, heads=60).numbers == tuple(range(60))
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "notes.db"
+    path.write_text("these are my notes, not a database\n" * 100)
+    with pytest.raises(StorageUnavailableError, match=r"notes\.db.*not a database"):
+        study_names(f"sqlite:///{path}")
+    assert path.read_text().startswith("these are my notes")
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("a file in the way")
+    with pytest.raises(StorageUnavailableError, match="runs"):
+        Store.create_or_open(
+            f"sqlite:///{tmp_path}/runs/studies.db", name="t", space_yaml="", space_sha256="", objective="x"
+        )
+
+
+@pytest.mark.parametrize("url", ["notes", "", "postgresql+nodriver://a:s3cret@h/db", "nosuchdb://a:s3cret@h/db"])
+def test_a_bad_url_is_one_sentence_without_the_password(url: str) -> None:
+    with pytest.raises(StorageUnavailableError) as caught:
+        study_names(url)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_braces_and_per_cents_in_a_path_are_taken_as_they_are(tmp_path: Path, new_store: Open) -> None:
+    url = f"sqlite:///{tmp_path}/{{x}} 100%/studies.db"
+    new_store(url)
+    assert study_names(url) == ["tail"]
+    assert (tmp_path / "{x} 100%" / "studies.db").exists()
