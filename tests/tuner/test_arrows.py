@@ -1,0 +1,55 @@
+"""Which package may import which: absence is proved in a fresh interpreter, and the proof can fail."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+FORBIDDEN = {
+    "trainers.job": ["ray", "optuna", "sqlalchemy", "yaml", "ruamel", "plotly", "tuner", "studies", "search_spaces"],
+    "trainers.__main__": [
+        "ray",
+        "optuna",
+        "sqlalchemy",
+        "yaml",
+        "ruamel",
+        "plotly",
+        "tuner",
+        "studies",
+        "search_spaces",
+    ],
+    "studies": ["ray", "torch", "pandas", "plotly", "tuner", "trainers"],
+    "studies.store": ["ray", "torch", "pandas", "plotly", "tuner", "trainers"],
+    "studies.report": ["ray", "torch", "tuner", "trainers"],
+    "search_spaces": ["ray", "torch", "sqlalchemy", "plotly", "tuner", "trainers", "studies"],
+    "tuner.cli": ["ray", "torch", "pandas", "plotly", "optuna", "sqlalchemy"],
+    "tuner.sampling": ["ray", "sqlalchemy", "studies", "trainers"],
+}
+
+
+def loaded_by(statement: str, forbidden: list[str]) -> list[str]:
+    """Which of the forbidden modules a fresh interpreter holds after `statement`."""
+    script = f"{statement}\nimport sys\nprint(*[name for name in {forbidden!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize("module", FORBIDDEN)
+def test_a_package_imports_only_what_its_room_may(module: str) -> None:
+    assert loaded_by(f"import {module}", FORBIDDEN[module]) == []
+
+
+def test_the_proof_can_fail() -> None:
+    assert loaded_by("import trainers.job, sqlalchemy", FORBIDDEN["trainers.job"]) == ["sqlalchemy"]
+
+
+def test_help_is_light() -> None:
+    heavy = ["torch", "ray", "pandas", "optuna", "sqlalchemy", "plotly", "numpy"]
+    statement = (
+        "import sys\nsys.argv = ['tuner', '--help']\nimport tuner.cli\n"
+        "try:\n    tuner.cli.main()\nexcept SystemExit:\n    pass"
+    )
+    done = loaded_by(statement, heavy)
+    assert [word for word in done if word in heavy] == []

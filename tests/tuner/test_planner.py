@@ -1,0 +1,181 @@
+"""The planner hands out exactly the budget, whatever happens in between."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from search_spaces import Space, loads
+from studies.store import Store
+from tuner.planner import Planner, Task
+
+SPACE = """
+version: 1
+name: plan
+task: {dataset: digits-lt, imbalance_factor: 50, model: cnn-small}
+stage1:
+  epochs: 1
+  lr: {low: 1e-2, high: 1e-1, log: true}
+  weight_decay: {low: 1e-4, high: 1e-1, log: true}
+stage2:
+  epochs: 1
+  weight_decay: {low: 1e-4, high: 1.0, log: true}
+budget: {backbones: 3, heads_per_backbone: 5, rounds: 2, max_failed: 2, max_retries: 1}
+sampler: {stage1: random, stage2: random, seed: 3}
+baselines: [naive, weight_decay, tau_norm]
+"""
+
+
+@pytest.fixture
+def space() -> Space:
+    return loads(SPACE)
+
+
+@pytest.fixture
+def store(space: Space, tmp_path: Path) -> Iterator[Store]:
+    with opened(space, tmp_path) as found:
+        yield found
+
+
+def opened(space: Space, folder: Path) -> Store:
+    return Store.create_or_open(
+        f"sqlite:///{folder / 'studies.db'}",
+        name=space.name,
+        space_yaml=space.to_yaml(),
+        space_sha256=space.sha256,
+        objective=space.objective,
+    )
+
+
+def run(planner: Planner, pretend: Callable[..., dict[str, Any]], *, at_most: int = 1000) -> list[Task]:
+    """Runs task after task."""
+    done: list[Task] = []
+    while len(done) < at_most and (task := planner.next_task()) is not None:
+        planner.complete(task, pretend(task))
+        done.append(task)
+    return done
+
+
+def test_the_budget_is_spent_exactly(space: Space, store: Store, pretend: Any) -> None:
+    planner = Planner(space, store)
+    tasks = run(planner, pretend)
+    assert planner.finished
+    assert not planner.has_work()
+    rows = store.trials()
+    assert Counter(row.state for row in rows) == {"COMPLETE": 16}
+    assert planner.tally.complete == space.trials == 16
+    assert [len(task.configs) for task in tasks if task.kind == "search"] == [3, 2] * 3
+    assert [row.number for row in rows] == list(range(16))
+
+
+def test_test_data_is_read_once_for_the_chosen_and_each_baseline(space: Space, store: Store, pretend: Any) -> None:
+    tasks = run(Planner(space, store), pretend)
+    assert {task.kind for task in tasks[:-1]} >= {"baseline", "search"}
+    assert sorted(reading.role for reading in store.readings()) == ["best", "naive", "tau_norm", "weight_decay"]
+    assert not Planner(space, store).has_work()
+
+
+def test_naive_is_a_trial_of_the_study_without_weight_decay(space: Space, store: Store, pretend: Any) -> None:
+    run(Planner(space, store), pretend, at_most=1)
+    (naive,) = store.trials()
+    assert naive.role == "naive"
+    assert naive.config["stage1.weight_decay"] == 0
+    assert naive.config["stage2.method"] == "none"
+
+
+def test_a_killed_driver_loses_nothing_and_doubles_nothing(space: Space, tmp_path: Path, pretend: Any) -> None:
+    uninterrupted = tmp_path / "whole"
+    uninterrupted.mkdir()
+    with opened(space, uninterrupted) as store:
+        run(Planner(space, store), pretend)
+        wanted = [(row.number, dict(row.params)) for row in store.trials()]
+    for _ in range(20):
+        with opened(space, tmp_path) as store:
+            planner = Planner(space, store)
+            run(planner, pretend, at_most=1)
+            planner.next_task()  # handed out, then the driver dies
+    with opened(space, tmp_path) as store:
+        run(Planner(space, store), pretend)
+        assert [(row.number, dict(row.params)) for row in store.trials()] == wanted
+        assert {row.state for row in store.trials()} == {"COMPLETE"}
+
+
+def test_a_larger_budget_goes_on_from_the_smaller_one(space: Space, store: Store, pretend: Any) -> None:
+    run(Planner(space, store), pretend)
+    larger = loads(SPACE.replace("backbones: 3", "backbones: 4"))
+    assert larger.sha256 == space.sha256
+    planner = Planner(larger, store)
+    assert planner.has_work()
+    run(planner, pretend)
+    assert len(store.trials()) == 21
+
+
+def test_a_dead_worker_is_tried_again_then_fails_with_its_reason(space: Space, store: Store) -> None:
+    planner = Planner(space, store)
+    first = planner.next_task()
+    assert first is not None
+    planner.fail(first, "the worker process died", transient=True)
+    again = planner.next_task()
+    assert again is not None
+    assert again.job is not None
+    assert again.job.numbers == first.job.numbers if first.job else False
+    planner.fail(again, "the worker process died", transient=True)
+    (row,) = store.trials()
+    assert (row.state, row.reason) == ("FAIL", "the worker process died")
+
+
+def test_a_hopeless_study_ends_early(space: Space, store: Store) -> None:
+    planner = Planner(space, store)
+    for _ in range(3):
+        task = planner.next_task()
+        assert task is not None
+        planner.fail(task, "no such file")
+    assert planner.hopeless
+    assert planner.next_task() is None
+    assert planner.finished
+    assert {row.state for row in store.trials()} == {"FAIL"}
+
+
+def test_a_lost_head_fails_alone(space: Space, store: Store, pretend: Any) -> None:
+    planner = Planner(space, store)
+    run(planner, pretend, at_most=1)
+    task = planner.next_task()
+    assert task is not None
+    result = pretend(task)
+    result["heads"][1] = {"config": {}, "reason": "stage 2: the loss is nan"}
+    planner.complete(task, result)
+    states = {row.number: (row.state, row.reason) for row in store.trials()}
+    assert states == {
+        0: ("COMPLETE", None),
+        1: ("COMPLETE", None),
+        2: ("FAIL", "stage 2: the loss is nan"),
+        3: ("COMPLETE", None),
+    }
+    assert planner.tally.failed == 1
+
+
+def test_workers_do_not_wait_for_each_other(space: Space, store: Store) -> None:
+    planner = Planner(space, store)
+    held = [planner.next_task() for _ in range(4)]
+    assert [task.kind for task in held if task] == ["baseline", "search", "search", "search"]
+    assert planner.next_task() is None  # second rounds wait for the first
+    assert not planner.finished
+
+
+def test_refinement_spends_heads_on_the_best_backbones(tmp_path: Path, pretend: Any) -> None:
+    space = loads(SPACE + "refine: {top: 2, heads: 4}\n")
+    with opened(space, tmp_path) as store:
+        run(Planner(space, store), pretend)
+        rows = store.trials()
+        assert len(rows) == space.trials == 16 + 8
+        refined = [row for row in rows if row.round == 2]
+        best = sorted({r.backbone_index for r in rows if r.role == "search"}, key=lambda b: -top(rows, b))[:2]
+        assert {row.backbone_index for row in refined} == set(best)
+
+
+def top(rows: list[Any], backbone: int) -> float:
+    return max(row.value for row in rows if row.backbone_index == backbone and row.role == "search" and row.round < 2)

@@ -1,0 +1,176 @@
+"""A study from its space to its report: Ray up, jobs out, results in, final reading, report and best.yaml."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+
+from search_spaces import Space
+from studies.lock import StudyLock, study_lock
+from studies.records import ReadingRow
+from studies.store import Store
+from tuner.errors import StoppedError, TunerError, UsageError
+from tuner.paths import Home
+from tuner.planner import Planner
+from tuner.preflight import Preflight, dry_build
+from tuner.stopping import STOP_NOTICE, StopRequests
+
+
+@dataclass(frozen=True)
+class Resources:
+    """How much of the machine a study uses. None: all there is."""
+
+    parallel: int | None = None  # jobs at a time
+    gpus_per_trial: float | None = None
+    cache_bytes: int | None = None  # size limit of the backbone cache
+
+
+@dataclass(frozen=True)
+class Slots:
+    """The machine cut into equal workers. Torch threads over all workers never exceed the CPUs."""
+
+    workers: int
+    cpus_each: int
+    gpus_each: float
+    gpus: int
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Where a finished study's results lie, and the readings of test data."""
+
+    report: Path
+    best: Path
+    readings: tuple[ReadingRow, ...]
+
+
+def cut_slots(resources: Resources, *, cpus: int, gpus: int) -> Slots:
+    """As many workers as asked for, or as GPUs allow, or one a CPU."""
+    gpus_each = resources.gpus_per_trial if resources.gpus_per_trial is not None else (1.0 if gpus else 0.0)
+    possible = int(gpus / gpus_each) if gpus and gpus_each else cpus
+    workers = max(1, min(resources.parallel or possible, possible, cpus))
+    return Slots(workers=workers, cpus_each=max(1, cpus // workers), gpus_each=gpus_each if gpus else 0.0, gpus=gpus)
+
+
+def run_study(space: Space, *, home: Home, storage: str, resources: Resources, console: Console) -> Finished:
+    """Runs a study to the end of its budget, from wherever it stands.
+
+    Raises UsageError or TunerError before anything is written when space or data cannot work, StudyLockedError when
+    another driver has the study, StoppedError after a stop request, TunerError when too many jobs failed.
+    """
+    home.study(space.name)  # refuses a name that cannot be, before anything is loaded
+    checked = dry_build(space)
+    for note in checked.notes:
+        console.print(f"note: {note}", style="dim", highlight=False)
+    home.root.mkdir(parents=True, exist_ok=True)
+    with study_lock(storage, space.name) as lock, _open(storage, space) as store:
+        _refuse_other_data(store, checked)
+        planner = Planner(space, store)
+        if planner.has_work():
+            store.set_state("running")
+            store.clear_stop()
+            _search(planner, lock, home, resources, console)
+        return _finish(planner, home)
+
+
+def _refuse_other_data(store: Store, checked: Preflight) -> None:
+    known = store.study().data_fingerprint
+    if known not in (None, checked.data_fingerprint):
+        raise UsageError(
+            f"study {store.study().name} was made on other images (fingerprint {str(known)[:12]}, now "
+            f"{checked.data_fingerprint[:12]}); bring the data back, or start another study with --name"
+        )
+
+
+def _open(storage: str, space: Space) -> Store:
+    return Store.create_or_open(
+        storage,
+        name=space.name,
+        space_yaml=space.to_yaml(),
+        space_sha256=space.sha256,
+        objective=space.objective,
+    )
+
+
+def _search(planner: Planner, lock: StudyLock, home: Home, resources: Resources, console: Console) -> None:
+    """Hands every task to Ray Tune until the planner is finished or a stop was asked for."""
+    import torch
+
+    from tuner.progress import LiveTable, PlainLines
+    from tuner.ray_session import ray_session
+
+    torch.set_num_threads(1)  # the driver's share: the outer sampler's Gaussian process
+    slots = cut_slots(resources, cpus=available_cpus(), gpus=torch.cuda.device_count())
+    name = planner.space.name
+    console.print(_describe(slots), style="dim", highlight=False)
+    watcher = LiveTable(planner, name=name, console=console) if console.is_terminal else PlainLines(planner)
+    notice = STOP_NOTICE.format(name=name)
+
+    def poll() -> Literal["soft", "now"] | None:
+        lock.confirm()  # a restarted PostgreSQL has forgotten whose the study is
+        return planner.store.stop_requested()
+
+    stops = StopRequests(poll=poll, notify=lambda: console.print(notice, style="yellow", highlight=False))
+    try:
+        with stops, ray_session(cpus=slots.workers * slots.cpus_each, gpus=slots.gpus) as scratch:
+            from tuner.searcher import Desk, WorkerSettings, fit
+
+            settings = WorkerSettings(slots.cpus_each, str(home.cache.absolute()), resources.cache_bytes)
+            desk = Desk(planner, watcher, settings, _until(stops, planner))
+            fit(desk, workers=slots.workers, cpus=slots.cpus_each, gpus=slots.gpus_each, scratch=scratch)
+    finally:
+        watcher.close()
+    if stops.requested and planner.has_work():
+        planner.store.set_state("stopped")
+        raise StoppedError(f"stopped with work left; continue with: tuner resume {name}")
+
+
+def _until(stops: StopRequests, planner: Planner) -> Callable[[], bool]:
+    """The stop check of this run, which also watches the hours of the budget."""
+    hours = planner.space.budget.hours
+    deadline = time.monotonic() + hours * 3600 if hours else math.inf
+
+    def check() -> bool:
+        planner.time_is_up = time.monotonic() > deadline
+        return stops.check()
+
+    return check
+
+
+def _finish(planner: Planner, home: Home) -> Finished:
+    """Closes the study: a readable end when it failed, else report and best.yaml."""
+    from studies.export import dump_config, export_config
+    from studies.report import write_report
+    from studies.study_data import load_study_data
+
+    store, name = planner.store, planner.space.name
+    if planner.hopeless or not planner.tally.complete:
+        store.set_state("failed")
+        reason = planner.failures[0] if planner.failures else "see the reasons of its trials"
+        raise TunerError(
+            f"study {name}: {planner.tally.failed_jobs} jobs failed (budget.max_failed is "
+            f"{planner.space.budget.max_failed}); first: {reason}; list them with: tuner trials {name} --failed"
+        )
+    store.set_state("done")
+    data = load_study_data(store)
+    home.study(name).mkdir(parents=True, exist_ok=True)
+    write_report(data, home.report(name))
+    home.best(name).write_text(dump_config(export_config(data)))
+    return Finished(report=home.report(name), best=home.best(name), readings=data.readings)
+
+
+def available_cpus() -> int:
+    """CPUs that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def _describe(slots: Slots) -> str:
+    where = f"{slots.gpus} GPU(s), {slots.gpus_each:g} each" if slots.gpus else "CPU"
+    return f"{slots.workers} worker(s) with {slots.cpus_each} thread(s) each on {where}"

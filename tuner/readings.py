@@ -1,0 +1,59 @@
+"""Which configurations are read on test data when a search ends: the chosen one and each baseline, once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from search_spaces import Space
+from studies.records import PosthocRow, Scalar
+from studies.store import Store
+from studies.study_data import best_trial
+
+POSTHOC_BASELINES: Mapping[str, str] = {  # baseline -> the post-hoc method it is
+    "weight_decay": "none",  # a tuned stage 1 with its own classifier
+    "l2_norm": "l2_norm",
+    "tau_norm": "tau_norm",
+    "logit_adjustment": "logit_adjustment",
+    "logit_adjustment_mul": "logit_adjustment_mul",
+    "ncm": "ncm",
+}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One configuration to be read on test under a role; `number` when it is a trial of the study."""
+
+    role: str
+    config: Mapping[str, Scalar]
+    number: int | None = None
+
+
+def readings_due(space: Space, store: Store) -> list[Reading]:
+    """The readings that the study does not hold yet. Selection is on validation, among what this study ran."""
+    trials = store.trials()
+    due: list[Reading] = []
+    best = best_trial(trials)
+    if best is not None:
+        due.append(Reading("best", best.config, best.number))
+    for row in trials:
+        if row.role == "naive" and row.state == "COMPLETE":
+            due.append(Reading("naive", row.config, row.number))
+    searched = {row.fingerprint for row in store.backbones() if row.kind == "search"}
+    candidates = [row for row in store.posthoc() if row.backbone in searched]
+    for role in space.baselines:
+        if role in POSTHOC_BASELINES:
+            chosen = _best_posthoc(candidates, POSTHOC_BASELINES[role], space.objective)
+            due += [Reading(role, chosen.config)] if chosen else []
+    held = {(reading.role, _key(reading.config)) for reading in store.readings()}
+    return [reading for reading in due if (reading.role, _key(reading.config)) not in held]
+
+
+def _best_posthoc(rows: Sequence[PosthocRow], method: str, objective: str) -> PosthocRow | None:
+    of_method = [row for row in rows if row.config["stage2.method"] == method and row.metrics[objective] is not None]
+    value: Callable[[PosthocRow], float] = lambda row: row.metrics[objective] or 0.0  # noqa: E731
+    return max(of_method, key=value, default=None)
+
+
+def _key(config: Mapping[str, Scalar]) -> tuple[tuple[str, Scalar], ...]:
+    return tuple(sorted(config.items()))

@@ -1,0 +1,177 @@
+"""The bridge to Ray Tune: a Searcher that asks our planner, a Callback for dead workers, a Stopper for soft stops.
+
+Why not Tune's OptunaSearch: it leaves trials RUNNING for ever when a value is NaN or the driver dies, records no reason
+for a failure, counts `num_samples` as "more" after a restart, and knows no batches. Here Tune only executes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from ray import tune
+from ray.tune import Callback, Stopper
+from ray.tune.search import Searcher
+
+from tuner.planner import Planner, Task
+from tuner.worker import JobTrainable
+
+
+class Watcher(Protocol):
+    """Who is told what happens; see `tuner.progress`."""
+
+    def started(self, key: str, task: Task) -> None: ...
+    def progressed(self, key: str, progress: dict[str, Any]) -> None: ...
+    def ended(self, key: str, task: Task, result: dict[str, Any] | None, reason: str | None) -> None: ...
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """What every job needs to know about the machine."""
+
+    threads: int
+    cache: str
+    cache_bytes: int | None = None
+
+
+@dataclass
+class Desk:
+    """The tasks that workers hold, by Tune's trial id."""
+
+    planner: Planner
+    watcher: Watcher
+    settings: WorkerSettings
+    stop_requested: Callable[[], bool]
+    held: dict[str, Task] = field(default_factory=dict)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles searcher, callbacks and stopper for a restore that we never make: nothing of ours goes along."""
+        return {}
+
+    def hand_out(self, key: str) -> dict[str, Any] | None:
+        """Tune's config of the next task."""
+        task = self.planner.next_task()
+        if task is None:
+            return None
+        self.held[key] = task
+        self.watcher.started(key, task)
+        return {
+            "configs": json.dumps([dict(config) for config in task.configs]),
+            "read_test": task.kind == "reading",
+            "threads": self.settings.threads,
+            "cache": self.settings.cache,
+            "cache_bytes": self.settings.cache_bytes,
+        }
+
+    def take_back(self, key: str, result: dict[str, Any]) -> None:
+        """A task ended by itself, or was stopped between two steps."""
+        task = self.held.pop(key)
+        if "outcome" in result:
+            outcome = json.loads(result["outcome"])
+            self.planner.complete(task, outcome)
+            self.watcher.ended(key, task, outcome, None)
+        elif "failure" in result:
+            self.lose(key, task, result["failure"], transient=bool(result["transient"]))
+        else:
+            self.planner.interrupted(task)
+            self.watcher.ended(key, task, None, None)
+
+    def lose(self, key: str, task: Task, reason: str, *, transient: bool) -> None:
+        """A task came to nothing."""
+        self.planner.fail(task, reason, transient=transient)
+        self.watcher.ended(key, task, None, reason)
+
+
+class PlannerSearcher(Searcher):
+    """Tune asks, the planner answers."""
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__()
+        self.desk = desk
+
+    def suggest(self, trial_id: str) -> Any:
+        """The next job's config; None while everything left waits for what is under way."""
+        if self.desk.stop_requested():
+            self.desk.planner.closed = True
+        config = self.desk.hand_out(trial_id)
+        return Searcher.FINISHED if config is None and self.desk.planner.finished else config
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Passes progress on."""
+        if "progress" in result:
+            self.desk.watcher.progressed(trial_id, json.loads(result["progress"]))
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Takes results in; a dead worker is `DeathWatch`'s, which knows the reason."""
+        if not error and trial_id in self.desk.held:
+            self.desk.take_back(trial_id, result or {})
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the study database is the only state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: the study database is the only state."""
+
+
+class DeathWatch(Callback):
+    """A worker process died (killed, out of memory, node lost): its job may be tried again."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Gives the task back with the line of Ray's report that names the error."""
+        task = self.desk.held.pop(trial.trial_id, None)
+        if task is not None:
+            report = Path(trial.error_file).read_text(encoding="utf-8") if trial.error_file else ""
+            self.desk.lose(trial.trial_id, task, f"the worker process died: {_error_line(report)}", transient=True)
+
+
+def _error_line(report: str) -> str:
+    """The last line like `ModuleNotFoundError: ...`, else the last line, at most 300 characters."""
+    lines = [line.strip() for line in report.splitlines() if line.strip()]
+    named = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
+    return (named or lines or ["no reason given"])[-1][:300]
+
+
+class SoftStop(Stopper):
+    """After a stop request, ends each job at its next report; the worker then writes a checkpoint."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Whether this job ends here."""
+        return "progress" in result and self.desk.stop_requested()
+
+    def stop_all(self) -> bool:
+        """Never: each job ends by itself."""
+        return False
+
+
+def fit(desk: Desk, *, workers: int, cpus: int, gpus: float, scratch: Path) -> None:
+    """Runs Tune until the planner is finished. Tune's own files go to `scratch` and mean nothing afterwards."""
+    tuner = tune.Tuner(
+        tune.with_resources(JobTrainable, {"cpu": cpus, "gpu": gpus}),
+        tune_config=tune.TuneConfig(
+            search_alg=PlannerSearcher(desk),
+            num_samples=-1,
+            max_concurrent_trials=workers,
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: str(trial.trial_id),
+        ),
+        run_config=tune.RunConfig(
+            name="tuner",
+            storage_path=str(scratch),
+            callbacks=[DeathWatch(desk)],
+            stop=SoftStop(desk),
+            verbose=0,
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # the trainer keeps its own
+            failure_config=tune.FailureConfig(max_failures=0),
+        ),
+    )
+    tuner.fit()

@@ -1,0 +1,84 @@
+"""What runs inside a Ray actor: one job after another, each as a generator that is advanced a little at a time."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+import traceback
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+REPORT_EVERY = 0.5  # seconds between two results: each costs the driver some milliseconds
+
+
+class JobTrainable(tune.Trainable):
+    """One job. Everything that a job can raise comes back as a reason; only a dead process is an error to Tune."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Starts a job; see `tuner.searcher` for the keys."""
+        import torch
+
+        from trainers.cache import Cache
+        from trainers.job import Job, run_job
+
+        torch.set_num_threads(config["threads"])
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        cache = Cache(Path(config["cache"]), max_bytes=config["cache_bytes"])
+        self._started = time.perf_counter()
+        self._failure: tuple[str, bool] | None = None
+        self._events: Generator[Any, None, Any] | None = None
+        try:
+            job = Job.from_flat(json.loads(config["configs"]), read_test=config["read_test"])
+            self._events = run_job(job, cache=cache, device=device)
+        except Exception as error:
+            self._failure = _describe(error)
+
+    def step(self) -> dict[str, Any]:
+        """Advances the job for about half a second; the last step carries the whole result."""
+        if self._events is None:
+            return self._failed()
+        until = time.perf_counter() + REPORT_EVERY
+        try:
+            while True:
+                event = next(self._events)
+                if time.perf_counter() >= until:
+                    return {"progress": json.dumps(dataclasses.asdict(event))}
+        except StopIteration as stop:
+            self._events = None
+            return {"done": True, "outcome": json.dumps(dataclasses.asdict(stop.value.result))}
+        except Exception as error:
+            self._events = None
+            self._failure = _describe(error)
+            return self._failed()
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Takes the next job in the same process, so that start-up and data are paid once."""
+        self.cleanup()
+        self.setup(new_config)
+        return True
+
+    def cleanup(self) -> None:
+        """Stopped in the middle: closing the generator leaves a checkpoint at the last finished epoch."""
+        if self._events is not None:
+            self._events.close()
+            self._events = None
+
+    def _failed(self) -> dict[str, Any]:
+        reason, transient = self._failure or ("the job was stopped", True)
+        return {"done": True, "failure": reason, "transient": transient}
+
+
+def _describe(error: Exception) -> tuple[str, bool]:
+    """A readable reason, and whether trying again may help."""
+    from trainers.errors import TrainerError
+
+    if isinstance(error, TrainerError):
+        return str(error), False
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{Path(place.filename).name}:{place.lineno}"
+    transient = isinstance(error, (OSError, MemoryError)) or "out of memory" in str(error)
+    return f"{type(error).__name__}: {error} ({where})", transient
