@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
@@ -12,6 +12,9 @@ from studies.records import ReadingRow, TrialRow
 from studies.store import Store
 from studies.study_data import best_trial
 from tuner.errors import NotThereError
+
+if TYPE_CHECKING:
+    from trainers.cache import CacheEntry
 
 GROUPS = ("balanced_accuracy", "many", "medium", "few")
 
@@ -113,6 +116,35 @@ def best_table(found: dict[str, Any]) -> Table:
         table.add_row(key.replace("_", " "), f"validation {percent(found['metrics'].get(f'val.{key}'))}{test}")
     for name, value in found["params"].items():
         table.add_row(name, _short(value))
+    return table
+
+
+def cache_entry(entry: CacheEntry) -> dict[str, Any]:
+    """One object of the list that `tuner cache --json` prints; sizes in bytes."""
+    config = entry.manifest.get("config", {})
+    return {
+        "fingerprint": entry.fingerprint,
+        "complete": entry.complete,
+        "backbone_bytes": entry.backbone_bytes,
+        "features_bytes": entry.features_bytes,
+        "model": config.get("task.model"),
+        "dataset": config.get("task.dataset"),
+        "seconds": entry.manifest.get("seconds"),
+    }
+
+
+def cache_table(entries: Sequence[CacheEntry]) -> Table:
+    """One row a backbone, last used first."""
+    total = sum(entry.backbone_bytes + entry.features_bytes for entry in entries)
+    table = Table(title=f"{len(entries)} backbones, {total / 2**20:.1f} MiB", title_justify="left", box=None)
+    for column in ("backbone", "data", "model", "MiB", "features MiB", "training, s"):
+        table.add_column(column, no_wrap=True)
+    for one in map(cache_entry, entries):
+        table.add_row(
+            one["fingerprint"][:12], one["dataset"] or "unfinished", one["model"] or "-",
+            f"{one['backbone_bytes'] / 2**20:.1f}", f"{one['features_bytes'] / 2**20:.1f}",
+            "-" if one["seconds"] is None else f"{one['seconds']:.0f}",
+        )  # fmt: skip
     return table
 
 

@@ -1,0 +1,44 @@
+"""The command about the backbone cache."""
+
+from __future__ import annotations
+
+from typing import Annotated, Optional
+
+import typer
+from rich.console import Console
+
+from tuner.commands.options import HomeOption, JsonOption, print_json
+from tuner.paths import Home
+
+app = typer.Typer()
+
+
+@app.command()
+def cache(
+    clear: Annotated[
+        Optional[str], typer.Option("--clear", help="Remove one entry by its name's beginning, or 'all'.")
+    ] = None,
+    trim_gb: Annotated[Optional[float], typer.Option("--trim-gb", min=0, help="Evict until it fits.")] = None,
+    as_json: JsonOption = False,
+    home: HomeOption = None,
+) -> None:
+    """Show, trim or clear the cache of trained backbones, which all studies of a home share."""
+    from trainers.cache import Cache
+    from tuner import views
+    from tuner.errors import NotThereError
+
+    store = Cache(Home.choose(home).cache)
+    if clear is not None:
+        found = [e.fingerprint for e in store.entries() if clear == "all" or e.fingerprint.startswith(clear)]
+        if not found and clear != "all":
+            raise NotThereError(f"no entry of the cache begins with {clear!r}; see: tuner cache")
+        freed = sum(store.clear(fingerprint) for fingerprint in found)
+        typer.echo(f"removed {len(found)} entries, {freed / 2**20:.1f} MiB")
+        return
+    if trim_gb is not None:
+        store.trim(int(trim_gb * 2**30))
+    entries = store.entries()
+    if as_json:
+        print_json([views.cache_entry(entry) for entry in entries])
+    else:
+        Console().print(views.cache_table(entries))

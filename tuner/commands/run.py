@@ -1,0 +1,124 @@
+"""Commands that run a study: launch, resume, stop."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+from rich.console import Console
+
+from tuner.commands.options import (
+    CacheOption,
+    GpusOption,
+    HomeOption,
+    ParallelOption,
+    SetOption,
+    StorageOption,
+    StudyArgument,
+    open_store,
+    storage_url,
+)
+from tuner.paths import Home
+
+if TYPE_CHECKING:
+    from search_spaces import Space
+    from tuner.launch import Finished
+
+app = typer.Typer()
+
+
+@app.command()
+def launch(
+    space: Annotated[str, typer.Option("--space", help="Space file, or the name of one that ships.")],
+    name: Annotated[Optional[str], typer.Option("--name", help="Study name [default: the space's].")] = None,
+    dataset: Annotated[Optional[str], typer.Option("--dataset", help="Shorthand for --set task.dataset=...")] = None,
+    data: Annotated[Optional[Path], typer.Option("--data", help="Shorthand for --set task.data=...")] = None,
+    overrides: SetOption = None,
+    parallel: ParallelOption = None,
+    gpus_per_trial: GpusOption = None,
+    cache_gb: CacheOption = None,
+    home: HomeOption = None,
+    storage: StorageOption = None,
+) -> None:
+    """Run a study: search, final reading on test, report and best.yaml. Launched again, it goes on where it was."""
+    from search_spaces import load
+
+    shorthand = [f"task.dataset={dataset}"] if dataset else []
+    shorthand += [f"task.data={json.dumps(str(data.absolute()), ensure_ascii=False)}"] if data else []
+    _run(
+        load(space, overrides=[*shorthand, *(overrides or [])], name=name),
+        home,
+        storage,
+        parallel,
+        gpus_per_trial,
+        cache_gb,
+    )
+
+
+@app.command()
+def resume(
+    study: StudyArgument,
+    overrides: Annotated[
+        Optional[list[str]],
+        typer.Option("--set", help="A larger budget, e.g. budget.backbones=20.", show_default=False),
+    ] = None,
+    parallel: ParallelOption = None,
+    gpus_per_trial: GpusOption = None,
+    cache_gb: CacheOption = None,
+    home: HomeOption = None,
+    storage: StorageOption = None,
+) -> None:
+    """Go on with a stopped or killed study, to the same total."""
+    from search_spaces import loads
+
+    with open_store(study, home, storage) as store:
+        text = store.study().space_yaml
+    space = loads(text, source=f"study {study}", overrides=overrides or [])
+    _run(space, home, storage, parallel, gpus_per_trial, cache_gb)
+
+
+@app.command()
+def stop(
+    study: StudyArgument,
+    now: Annotated[bool, typer.Option("--now", help="At once, not after the current epochs.")] = False,
+    home: HomeOption = None,
+    storage: StorageOption = None,
+) -> None:
+    """Ask a running study to stop after its current epochs; it stays resumable."""
+    with open_store(study, home, storage) as store:
+        store.request_stop(now=now)
+    typer.echo(f"asked {study} to stop; continue with: tuner resume {study}")
+
+
+def _run(
+    space: Space,
+    home: Path | None,
+    storage: str | None,
+    parallel: int | None,
+    gpus: float | None,
+    cache_gb: float | None,
+) -> None:
+    from tuner.launch import Resources, run_study
+
+    resources = Resources(
+        parallel=parallel, gpus_per_trial=gpus, cache_bytes=None if cache_gb is None else int(cache_gb * 2**30)
+    )
+    finished = run_study(
+        space,
+        home=Home.choose(home),
+        storage=storage_url(home, storage),
+        resources=resources,
+        console=Console(stderr=True),
+    )
+    _print_finished(finished)
+
+
+def _print_finished(finished: Finished) -> None:
+    from tuner.views import headline
+
+    for line in headline(finished.readings):
+        typer.echo(line)
+    typer.echo(f"report   {finished.report}")
+    typer.echo(f"config   {finished.best}")
