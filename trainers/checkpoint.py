@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from trainers.results import EpochResult
@@ -32,10 +33,11 @@ def pack(state: Stage1State) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def restore(state: Stage1State, tensors: dict[str, Tensor], manifest: dict[str, Any]) -> None:
     """Puts a packed checkpoint into a freshly started state."""
     state.model.load_state_dict(_part(tensors, _MODEL))
-    momentum = {int(index): buffer for index, buffer in _part(tensors, _MOMENTUM).items()}
-    fresh = state.optimizer.state_dict()
-    fresh["state"] = {index: {"momentum_buffer": buffer} for index, buffer in momentum.items()}
-    state.optimizer.load_state_dict(fresh)
+    parameters = state.optimizer.param_groups[0]["params"]
+    for index, buffer in _part(tensors, _MOMENTUM).items():
+        parameter = parameters[int(index)]
+        # in the parameter's own memory format, for the fused step pairs elements by where they lie
+        state.optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(buffer)
     state.generator.set_state(tensors[_GENERATOR])
     state.history = [EpochResult(epoch=row["epoch"], metrics=row["metrics"]) for row in manifest["history"]]
     state.seconds = manifest["seconds"]

@@ -91,14 +91,15 @@ class _Backbone:
 
 
 def run_job(
-    job: Job, *, cache: Cache | None, device: torch.device, checkpoint_every: float = 30.0
+    job: Job, *, cache: Cache | None, device: torch.device, checkpoint_every: float = 30.0, task: Task | None = None
 ) -> Generator[Progress, None, Trained]:
     """Runs a job, yielding after each stage-1 epoch. Closing the generator leaves a checkpoint in the cache.
 
+    `task` is for data that no configuration names, such as training and validation joined; else it is loaded.
     Raises ConfigError or DataError before training starts, DivergedError when stage 1 is lost; a head that is lost
     alone becomes a HeadFailure in the result.
     """
-    task = load_task_once(job.task)
+    task = task or load_task_once(job.task)
     backbone = yield from _backbone(job, task, cache, device, checkpoint_every)
     yield Progress(stage=2, epoch=0, epochs=max((head.epochs for head in job.heads), default=0), metrics={})
     start = stage1.stage1_head(backbone.model, job.stage1)

@@ -6,18 +6,21 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from trainers.data.splits import StreamedSplit
 from trainers.data.task import Task
 from trainers.errors import DataError
 from trainers.models import Network, build_model
 from trainers.weight_balance import LinearHead
 
 FORMAT = 1
+View = Literal["fit", "center_crop"]  # as splits in memory and streamed ones show an image
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +34,11 @@ class ModelCard:
     mean: tuple[float, ...]  # per channel, of pixels in [0, 1]
     std: tuple[float, ...]
     temperature: float  # fitted on validation; softmax(logits / temperature) is calibrated
-    data_fingerprint: str
+    data_fingerprint: str  # of the splits as the study had them
     config: dict[str, str | int | float | bool | None]
+    train_counts: tuple[int, ...] = ()  # per class, of the training split; they make a class many, medium or few
+    trained_on: tuple[str, ...] = ("train",)  # splits
+    view: View = "fit"  # how an image of another size becomes one of `image_size`
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,8 @@ def describe(
         temperature=temperature,
         data_fingerprint=task.fingerprint,
         config=config,
+        train_counts=task.counts,
+        view="center_crop" if isinstance(task.test, StreamedSplit) else "fit",
     )
 
 
@@ -88,8 +96,9 @@ def load_model(path: Path) -> LoadedModel:
     if metadata.get("format") != str(FORMAT):
         raise DataError(f"{path}: not a model of format {FORMAT}; train it again with this release")
     fields = json.loads(metadata["card"])
-    for name in ("class_names", "mean", "std"):
-        fields[name] = tuple(fields[name])
+    for name in ("class_names", "mean", "std", "train_counts", "trained_on"):
+        if name in fields:
+            fields[name] = tuple(fields[name])
     card = ModelCard(**fields)
     network = build_model(card.model, len(card.class_names), in_channels=card.channels, image_size=card.image_size)
     network.load_state_dict(tensors)

@@ -7,23 +7,16 @@ rows and the seed, so that a resumed study goes on as it would have gone on.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
-
-from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from search_spaces import Space
 from studies.records import HeadAsked, JobKind, JobRow, Scalar
 from studies.store import Store
-from trainers.config import TrialConfig
-from tuner.readings import Reading, readings_due
+from tuner.configurations import naive, whole
+from tuner.readings import Reading, by_backbone, readings_due
 from tuner.sampling import Level, Observation, propose_backbone, propose_heads
-
-NAIVE: dict[str, Scalar] = {
-    "stage1.weight_decay": 0.0,
-    "stage2.method": "none",
-}  # cross-entropy alone, classifier as it was learned
 
 
 @dataclass(frozen=True)
@@ -223,8 +216,7 @@ class Planner:
         if "naive" not in self.space.baselines or "naive" in self._baselines:
             return None
         self._baselines.add("naive")
-        config = _whole(self.space.fixed | _centre(self.space.searched) | NAIVE)
-        head = HeadAsked(config=config, role="naive")
+        head = HeadAsked(config=naive(self.space), role="naive")
         return self.store.record_job("baseline", backbone_index=0, round=0, heads=[head])
 
     def _next_round(self) -> JobRow | None:
@@ -289,14 +281,14 @@ class Planner:
     def _head(self, stage1: Mapping[str, Scalar], stage2: Mapping[str, Scalar]) -> HeadAsked:
         params = {**stage1, **stage2}
         distributions = {name: self.space.searched[name] for name in params}
-        return HeadAsked(config=_whole({**self.space.fixed, **params}), params=params, distributions=distributions)
+        return HeadAsked(config=whole({**self.space.fixed, **params}), params=params, distributions=distributions)
 
     def _reading(self) -> Task | None:
         if self._readings is None:
             due = readings_due(self.space, self.store)
             self._readings = [
                 Task(kind="reading", configs=tuple(r.config for r in group), readings=tuple(group))
-                for group in _by_backbone(due)
+                for group in by_backbone(due)
             ]
         if not self._readings:
             return None
@@ -320,29 +312,3 @@ class Planner:
             for name in self.space.searched
             if name.startswith("stage1.") and self.space.active(name, config)
         }
-
-
-def _whole(config: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """The configuration with every default written out, so that a row means the same in any later release."""
-    return TrialConfig.from_flat(config).to_flat()
-
-
-def _centre(searched: Mapping[str, BaseDistribution]) -> dict[str, Scalar]:
-    """The middle of each range (geometric on a log scale), the first of each list of choices."""
-    return {name: _middle(distribution) for name, distribution in searched.items()}
-
-
-def _middle(distribution: Any) -> Scalar:
-    if isinstance(distribution, CategoricalDistribution):
-        return distribution.choices[0]
-    low, high = distribution.low, distribution.high
-    middle = math.sqrt(low * high) if distribution.log else (low + high) / 2
-    return round(middle) if isinstance(low, int) else float(middle)
-
-
-def _by_backbone(readings: Sequence[Reading]) -> Iterator[list[Reading]]:
-    groups: dict[tuple[tuple[str, Scalar], ...], list[Reading]] = {}
-    for reading in readings:
-        key = tuple(sorted((k, v) for k, v in reading.config.items() if not k.startswith("stage2.")))
-        groups.setdefault(key, []).append(reading)
-    yield from groups.values()

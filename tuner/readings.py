@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from search_spaces import Space
@@ -47,6 +47,15 @@ def readings_due(space: Space, store: Store) -> list[Reading]:
             due += [Reading(role, chosen.config)] if chosen else []
     held = {(reading.role, _key(reading.config)) for reading in store.readings()}
     return [reading for reading in due if (reading.role, _key(reading.config)) not in held]
+
+
+def by_backbone(readings: Sequence[Reading]) -> Iterator[list[Reading]]:
+    """The readings that one job can make, for they share a backbone."""
+    groups: dict[tuple[tuple[str, Scalar], ...], list[Reading]] = {}
+    for reading in readings:
+        key = tuple(sorted((k, v) for k, v in reading.config.items() if not k.startswith("stage2.")))
+        groups.setdefault(key, []).append(reading)
+    yield from groups.values()
 
 
 def _best_posthoc(rows: Sequence[PosthocRow], method: str, objective: str) -> PosthocRow | None:

@@ -1,0 +1,87 @@
+"""What a worker sends back: results, progress, and reasons; never an exception."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from trainers.config import Stage1Config, TaskConfig, TrialConfig
+from tuner import worker
+from tuner.worker import JobTrainable
+
+
+@pytest.fixture(autouse=True)
+def every_step_reports(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    threads = torch.get_num_threads()
+    monkeypatch.setattr(worker, "REPORT_EVERY", 0.0)
+    yield
+    torch.set_num_threads(threads)
+
+
+def settings(folder: Path, *, task: TaskConfig | None = None, **stage1: Any) -> dict[str, Any]:
+    config = TrialConfig(task=task or TaskConfig(), stage1=Stage1Config(epochs=2, precision="fp32", **stage1))
+    return {
+        "configs": json.dumps([config.to_flat()]),
+        "read_test": False,
+        "threads": 1,
+        "cache": str(folder),
+        "cache_bytes": None,
+    }
+
+
+def steps(job: JobTrainable) -> list[dict[str, Any]]:
+    found = [job.step()]
+    while not found[-1].get("done"):
+        found.append(job.step())
+    return found
+
+
+def test_a_job_reports_progress_and_ends_with_its_whole_result(tmp_path: Path) -> None:
+    found = steps(JobTrainable(settings(tmp_path)))
+    assert json.loads(found[0]["progress"])["epoch"] == 1
+    outcome = json.loads(found[-1]["outcome"])
+    assert len(outcome["heads"]) == 1
+    assert outcome["backbone"]["train_counts"][0] == 100
+
+
+def test_a_loss_that_is_not_finite_is_a_reason_not_worth_a_retry(tmp_path: Path) -> None:
+    last = steps(JobTrainable(settings(tmp_path, lr=1e12)))[-1]
+    assert "stage 1: the loss is" in last["failure"]
+    assert last["transient"] is False
+
+
+def test_data_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    task = TaskConfig(dataset="parquet", data=str(tmp_path / "nowhere"), imbalance_factor=None)
+    last = steps(JobTrainable(settings(tmp_path, task=task)))[-1]
+    assert "nowhere" in last["failure"]
+
+
+def test_a_defect_names_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainers.job.extract_bank", lambda *_, **__: 1 / 0)
+    last = steps(JobTrainable(settings(tmp_path)))[-1]
+    assert last["failure"].startswith("ZeroDivisionError: division by zero (test_worker.py:")
+
+
+def test_a_full_disk_may_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("trainers.cache.Cache.publish", full)
+    last = steps(JobTrainable(settings(tmp_path)))[-1]
+    assert "No space left on device" in last["failure"]
+    assert last["transient"] is True
+
+
+def test_a_stopped_job_leaves_a_checkpoint_and_the_next_one_goes_on(tmp_path: Path) -> None:
+    job = JobTrainable(settings(tmp_path))
+    job.step()
+    job.cleanup()
+    assert list(tmp_path.glob("*/checkpoint.safetensors"))
+    assert job.reset_config(settings(tmp_path))
+    assert json.loads(steps(job)[0]["progress"])["epoch"] == 2
+    assert not list(tmp_path.glob("*/checkpoint.safetensors"))

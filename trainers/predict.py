@@ -1,0 +1,152 @@
+"""A trained model at work: classes of single images, and figures on a labelled split."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+from torchvision.transforms import v2
+
+from trainers.config import TaskConfig, TrialConfig
+from trainers.data.images import IMAGE_SUFFIXES, FileImages
+from trainers.data.splits import MemorySplit, Split, StreamedSplit, normalizer
+from trainers.data.task import Task
+from trainers.errors import DataError
+from trainers.features import EXTRACTION_BATCH
+from trainers.metrics import evaluate_logits
+from trainers.model_file import LoadedModel, ModelCard
+from trainers.results import ClassCounts, Metrics
+
+_BATCH = 32  # images decoded before the network looks at them
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One image, and how likely it is of each class, as the model's `class_names` order them."""
+
+    path: Path
+    probabilities: tuple[float, ...]  # (C,), calibrated
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A file that is no image, and why."""
+
+    path: Path
+    reason: str
+
+
+def image_files(paths: Iterable[Path]) -> list[Path]:
+    """Files as given, and of a folder all images in it, by name. Raises DataError for a folder without any."""
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+            if not inside:
+                raise DataError(f"{path}: no image in this folder; it looks for {', '.join(sorted(IMAGE_SUFFIXES))}")
+            found += inside
+        else:
+            found.append(path)
+    return found
+
+
+def predict(model: LoadedModel, paths: Sequence[Path], *, device: torch.device) -> Iterator[Prediction | Unreadable]:
+    """Looks at images one after the other, in order; one that cannot be read does not stop the rest."""
+    model.network.to(device)
+    for start in range(0, len(paths), _BATCH):
+        part = paths[start : start + _BATCH]
+        opened = [_open(path, model.card) for path in part]
+        seen = [pixels for pixels in opened if isinstance(pixels, Tensor)]
+        rows = iter(_probabilities(model, torch.stack(seen), device) if seen else [])
+        for path, pixels in zip(part, opened, strict=True):
+            yield Prediction(path, next(rows)) if isinstance(pixels, Tensor) else pixels
+
+
+def _open(path: Path, card: ModelCard) -> Tensor | Unreadable:
+    """One image as uint8 (C, S, S), seen as the training images were."""
+    if not path.is_file():
+        return Unreadable(path, f"{path}: there is no such file")
+    try:
+        image = FileImages((str(path),)).open(0)
+    except DataError as error:
+        return Unreadable(path, str(error))
+    view: Tensor = v2.functional.pil_to_tensor(_view(image.convert("L") if card.channels == 1 else image, card))
+    return view
+
+
+def _view(image: Image.Image, card: ModelCard) -> Image.Image:
+    size = (card.image_size, card.image_size)
+    if card.view == "center_crop":
+        larger = round(card.image_size * 256 / 224)  # as trainers.data.splits streams its evaluation view
+        cropped: Image.Image = v2.functional.center_crop(v2.functional.resize(image, [larger]), list(size))
+        return cropped
+    return image if image.size == size else ImageOps.fit(image, size, Image.Resampling.BILINEAR)
+
+
+def _probabilities(model: LoadedModel, pixels: Tensor, device: torch.device) -> list[tuple[float, ...]]:
+    normalize = normalizer((model.card.mean, model.card.std), device)
+    return [tuple(row) for row in model.probabilities(normalize(pixels.to(device))).cpu().tolist()]
+
+
+def task_of(card: ModelCard, *, data: str | None, dataset: str | None = None) -> TaskConfig:
+    """The task a model was trained for, with its images elsewhere, or in another form. Raises ConfigError."""
+    task = _task_config(card)
+    asked = {"data": data or task.data, "dataset": dataset or task.dataset}
+    checked = TrialConfig.from_flat({f"task.{name}": value for name, value in asked.items()}).task
+    return dataclasses.replace(
+        task, data=checked.data, dataset=checked.dataset, image_size=card.image_size, pretrained=False
+    )
+
+
+def _task_config(card: ModelCard) -> TaskConfig:
+    return TrialConfig.from_flat({k: v for k, v in card.config.items() if k.startswith("task.")}).task
+
+
+@torch.no_grad()
+def evaluate(model: LoadedModel, task: Task, *, device: torch.device) -> tuple[Metrics, ClassCounts]:
+    """Measures a model on the test split of `task`: `test.balanced_accuracy`, `test.few`, `test.ece` ...
+
+    Groups go by the images the model was trained on. Raises DataError when the classes or channels are not its own.
+    """
+    card = model.card
+    if task.channels != card.channels:
+        raise DataError(f"the model takes images of {card.channels} channel(s), but these have {task.channels}")
+    labels = _renumbered(task, card)
+    network = model.network.to(device)
+    split = _as_trained(task.test, card)
+    batches = split.batches(None, batch_size=EXTRACTION_BATCH, device=device, generator=None)
+    logits = torch.cat([network(images).float() for images, _ in batches])  # (N, C)
+    thresholds = _task_config(card)
+    return evaluate_logits(
+        logits,
+        labels,
+        card.train_counts or task.counts,
+        many=thresholds.many,
+        few=thresholds.few,
+        prefix="test",
+        temperature=card.temperature,
+    )
+
+
+def _renumbered(task: Task, card: ModelCard) -> Tensor:
+    """Test labels (N,) by the model's numbers."""
+    strange = [name for name in task.class_names if name not in card.class_names]
+    if strange:
+        raise DataError(
+            f"the model knows no class {', '.join(map(repr, strange[:5]))}; its classes are "
+            f"{', '.join(card.class_names[:10])}{' ...' if len(card.class_names) > 10 else ''}"
+        )
+    place = torch.tensor([card.class_names.index(name) for name in task.class_names])
+    return place[task.test.labels]
+
+
+def _as_trained(split: Split, card: ModelCard) -> Split:
+    """The split with the model's normalisation, which on other data is not that of the data."""
+    if isinstance(split, MemorySplit | StreamedSplit):
+        return dataclasses.replace(split, normalization=(card.mean, card.std))
+    raise TypeError(f"a split must be in memory or streamed, but is {type(split).__name__}")
