@@ -13,10 +13,10 @@ from typing import Literal
 from rich.console import Console
 
 from search_spaces import Space
-from studies.lock import StudyLock, study_lock
+from studies.lock import StudyLock, refuse_if_locked, study_lock
 from studies.records import ReadingRow
 from studies.store import Store
-from tuner.errors import StoppedError, TunerError, UsageError
+from tuner.errors import KilledError, StoppedError, TunerError, UnreachableError, UsageError
 from tuner.paths import Home
 from tuner.planner import Planner
 from tuner.preflight import Preflight, dry_build
@@ -66,9 +66,10 @@ def run_study(space: Space, *, home: Home, storage: str, resources: Resources, c
     another driver has the study, StoppedError after a stop request, TunerError when too many jobs failed.
     """
     home.study(space.name)  # refuses a name that cannot be, before anything is loaded
+    refuse_if_locked(storage, space.name)  # at once; the data may take a minute to load
     checked = dry_build(space)
     for note in checked.notes:
-        console.print(f"note: {note}", style="dim", highlight=False)
+        console.print(f"note: {note}", style="dim", highlight=False, soft_wrap=True)
     home.root.mkdir(parents=True, exist_ok=True)
     with study_lock(storage, space.name) as lock, _open(storage, space) as store:
         _refuse_other_data(store, checked)
@@ -103,13 +104,14 @@ def _search(planner: Planner, lock: StudyLock, home: Home, resources: Resources,
     """Hands every task to Ray Tune until the planner is finished or a stop was asked for."""
     import torch
 
+    from trainers.cache import Cache
     from tuner.progress import LiveTable, PlainLines
     from tuner.ray_session import ray_session
 
     torch.set_num_threads(1)  # the driver's share: the outer sampler's Gaussian process
     slots = cut_slots(resources, cpus=available_cpus(), gpus=torch.cuda.device_count())
     name = planner.space.name
-    console.print(_describe(slots), style="dim", highlight=False)
+    console.print(_describe(slots), style="dim", highlight=False, soft_wrap=True)
     watcher = LiveTable(planner, name=name, console=console) if console.is_terminal else PlainLines(planner)
     notice = STOP_NOTICE.format(name=name)
 
@@ -117,14 +119,23 @@ def _search(planner: Planner, lock: StudyLock, home: Home, resources: Resources,
         lock.confirm()  # a restarted PostgreSQL has forgotten whose the study is
         return planner.store.stop_requested()
 
-    stops = StopRequests(poll=poll, notify=lambda: console.print(notice, style="yellow", highlight=False))
+    stops = StopRequests(
+        poll=poll, notify=lambda: console.print(notice, style="yellow", highlight=False, soft_wrap=True)
+    )
     try:
         with stops, ray_session(cpus=slots.workers * slots.cpus_each, gpus=slots.gpus) as scratch:
             from tuner.searcher import Desk, WorkerSettings, fit
 
-            settings = WorkerSettings(slots.cpus_each, str(home.cache.absolute()), resources.cache_bytes)
+            cache = Cache(home.cache.absolute())
+            cache.sweep()
+            settings = WorkerSettings(slots.cpus_each, str(cache.root), resources.cache_bytes, checkpoint_seconds())
             desk = Desk(planner, watcher, settings, _until(stops, planner))
             fit(desk, workers=slots.workers, cpus=slots.cpus_each, gpus=slots.gpus_each, scratch=scratch)
+    except (KeyboardInterrupt, UnreachableError) as error:
+        planner.store.set_state("stopped")
+        if isinstance(error, UnreachableError):
+            raise
+        raise KilledError(f"stopped at once; go on from the last checkpoints with: tuner resume {name}") from None
     finally:
         watcher.close()
     if stops.requested and planner.has_work():
@@ -164,6 +175,18 @@ def _finish(planner: Planner, home: Home) -> Finished:
     write_report(data, home.report(name))
     home.best(name).write_text(dump_config(export_config(data)))
     return Finished(report=home.report(name), best=home.best(name), readings=data.readings)
+
+
+def checkpoint_seconds() -> float:
+    """Seconds between two checkpoints of stage 1, from the environment where it says so. Raises UsageError."""
+    text = os.environ.get("TUNER_CHECKPOINT_SECONDS", "30")
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not seconds >= 0:
+        raise UsageError(f"TUNER_CHECKPOINT_SECONDS must be a number of seconds, 0 or more, but is {text!r}")
+    return seconds
 
 
 def available_cpus() -> int:

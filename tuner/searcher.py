@@ -6,9 +6,10 @@ for a failure, counts `num_samples` as "more" after a restart, and knows no batc
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,8 +18,9 @@ from ray import tune
 from ray.tune import Callback, Stopper
 from ray.tune.search import Searcher
 
+from tuner.errors import UnreachableError
 from tuner.planner import Planner, Task
-from tuner.worker import JobTrainable
+from tuner.worker import CHECKPOINT_SECONDS, JobTrainable
 
 
 class Watcher(Protocol):
@@ -36,6 +38,7 @@ class WorkerSettings:
     threads: int
     cache: str
     cache_bytes: int | None = None
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
 
 
 @dataclass
@@ -47,14 +50,39 @@ class Desk:
     settings: WorkerSettings
     stop_requested: Callable[[], bool]
     held: dict[str, Task] = field(default_factory=dict)
+    error: Exception | None = None  # the first; `fit` raises it
+
+    @contextlib.contextmanager
+    def keeping_errors(self) -> Iterator[None]:
+        """Keeps what goes wrong for `fit`: Tune would make a text of it, or the failure of some job."""
+        try:
+            yield
+        except Exception as error:
+            self.error = self.error or error
+
+    @property
+    def closed(self) -> bool:
+        """Nothing more is written: after an error, what is under way only leaves its checkpoint."""
+        return self.error is not None
+
+    @property
+    def finished(self) -> bool:
+        """Nothing is under way, and nothing is left to hand out."""
+        return not self.held if self.closed else self.planner.finished
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles searcher, callbacks and stopper for a restore that we never make: nothing of ours goes along."""
         return {}
 
+    def should_stop(self) -> bool:
+        """Whether jobs end at their next report."""
+        with self.keeping_errors():
+            return self.closed or self.stop_requested()
+        return True
+
     def hand_out(self, key: str) -> dict[str, Any] | None:
         """Tune's config of the next task."""
-        task = self.planner.next_task()
+        task = None if self.closed else self.planner.next_task()
         if task is None:
             return None
         self.held[key] = task
@@ -65,11 +93,20 @@ class Desk:
             "threads": self.settings.threads,
             "cache": self.settings.cache,
             "cache_bytes": self.settings.cache_bytes,
+            "checkpoint_seconds": self.settings.checkpoint_seconds,
         }
 
     def take_back(self, key: str, result: dict[str, Any]) -> None:
         """A task ended by itself, or was stopped between two steps."""
         task = self.held.pop(key)
+        if self.closed:
+            return
+        if result.get("disk_full"):
+            self.planner.interrupted(task)
+            raise UnreachableError(
+                f"{result['reason']}; nothing that was finished is lost: make space in the folder of --home, then go "
+                f"on with: tuner resume {self.planner.space.name}"
+            )
         if "outcome" in result:
             outcome = json.loads(result["outcome"])
             self.planner.complete(task, outcome)
@@ -95,10 +132,12 @@ class PlannerSearcher(Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         """The next job's config; None while everything left waits for what is under way."""
-        if self.desk.stop_requested():
-            self.desk.planner.closed = True
-        config = self.desk.hand_out(trial_id)
-        return Searcher.FINISHED if config is None and self.desk.planner.finished else config
+        config = None
+        with self.desk.keeping_errors():
+            if self.desk.should_stop():
+                self.desk.planner.closed = True
+            config = self.desk.hand_out(trial_id)
+        return Searcher.FINISHED if config is None and self.desk.finished else config
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Passes progress on."""
@@ -108,7 +147,8 @@ class PlannerSearcher(Searcher):
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Takes results in; a dead worker is `DeathWatch`'s, which knows the reason."""
         if not error and trial_id in self.desk.held:
-            self.desk.take_back(trial_id, result or {})
+            with self.desk.keeping_errors():
+                self.desk.take_back(trial_id, result or {})
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the study database is the only state."""
@@ -126,7 +166,9 @@ class DeathWatch(Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Gives the task back with the line of Ray's report that names the error."""
         task = self.desk.held.pop(trial.trial_id, None)
-        if task is not None:
+        if task is None or self.desk.closed:
+            return
+        with self.desk.keeping_errors():
             report = Path(trial.error_file).read_text(encoding="utf-8") if trial.error_file else ""
             self.desk.lose(trial.trial_id, task, f"the worker process died: {_error_line(report)}", transient=True)
 
@@ -146,17 +188,28 @@ class SoftStop(Stopper):
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Whether this job ends here."""
-        return "progress" in result and self.desk.stop_requested()
+        return "progress" in result and self.desk.should_stop()
 
     def stop_all(self) -> bool:
         """Never: each job ends by itself."""
         return False
 
 
-def fit(desk: Desk, *, workers: int, cpus: int, gpus: float, scratch: Path) -> None:
-    """Runs Tune until the planner is finished. Tune's own files go to `scratch` and mean nothing afterwards."""
+def fit(
+    desk: Desk,
+    *,
+    workers: int,
+    cpus: int,
+    gpus: float,
+    scratch: Path,
+    trainable: type[tune.Trainable] = JobTrainable,
+) -> None:
+    """Runs Tune until the planner is finished. Tune's own files go to `scratch` and mean nothing afterwards.
+
+    Raises what the study database or a full disk raised meanwhile; everything under way stays adoptable.
+    """
     tuner = tune.Tuner(
-        tune.with_resources(JobTrainable, {"cpu": cpus, "gpu": gpus}),
+        tune.with_resources(trainable, {"cpu": cpus, "gpu": gpus}),
         tune_config=tune.TuneConfig(
             search_alg=PlannerSearcher(desk),
             num_samples=-1,
@@ -175,3 +228,5 @@ def fit(desk: Desk, *, workers: int, cpus: int, gpus: float, scratch: Path) -> N
         ),
     )
     tuner.fit()
+    if desk.error is not None:
+        raise desk.error

@@ -1,0 +1,155 @@
+"""What the service itself costs: jobs without training, through sampler, database, planner and Ray Tune.
+
+Three figures: time per trial with heads in batches of 64 at 1,000 and at 10,000 trials in the study, and time per job,
+one head each, against Tune's own OptunaSearch on the same machine in the same run. Start-up of Ray is left out of all.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.pretend import job_result
+from benchmarks.record import record
+from search_spaces import Space, loads
+from studies.store import Store
+from tuner.planner import Planner, Task
+from tuner.ray_session import ray_session
+
+SPACE = """
+version: 1
+name: noop
+task: {{dataset: digits-lt}}
+stage1: {{lr: {{low: 1e-2, high: 1e-1, log: true}}, weight_decay: {{low: 1e-4, high: 1e-1, log: true}}}}
+stage2:
+  lr: {{low: 1e-3, high: 1e-1, log: true}}
+  weight_decay: {{low: 1e-4, high: 1.0, log: true}}
+  maxnorm_radius: {{low: 0.1, high: 3.0, log: true}}
+budget: {{backbones: {backbones}, heads_per_backbone: {heads}, rounds: 1}}
+sampler: {{stage1: {outer}, stage2: tpe}}
+baselines: []
+"""
+
+
+class Silent:
+    """Nobody watches."""
+
+    def started(self, key: str, task: Task) -> None: ...
+    def progressed(self, key: str, progress: dict[str, Any]) -> None: ...
+    def ended(self, key: str, task: Task, result: dict[str, Any] | None, reason: str | None) -> None: ...
+
+
+def main() -> None:
+    """Prints one line a figure."""
+    with ray_session(cpus=2, gpus=0) as scratch:
+        _batches(scratch, filled=0, target=5)
+        _batches(scratch, filled=9000, target=10)
+        ours = _ours_one_by_one(scratch)
+        theirs = _optuna_search(scratch)
+    record(
+        name="service_per_job", figure=theirs / ours, unit="x", baseline="Tune with OptunaSearch on SQLite, defaults",
+        target=5, met=theirs / ours >= 5, n=12, ours_seconds=ours, theirs_seconds=theirs,
+    )  # fmt: skip
+
+
+def _batches(scratch: Path, *, filled: int, target: float) -> None:
+    """1,000 trials by 64 in a study that already holds `filled`."""
+    with tempfile.TemporaryDirectory() as folder:
+        if filled:
+            _fill(Path(folder), filled)
+        trials = filled + 1024
+        seconds = _run(_space(trials // 64, 64), Path(folder), scratch)
+    each = 1000 * seconds / 1024
+    record(
+        name=f"service_per_trial_at_{trials}", figure=each, unit="ms", baseline="none: absolute", target=target,
+        met=each <= target, n=1024,
+    )  # fmt: skip
+
+
+def _ours_one_by_one(scratch: Path) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        return _run(_space(12, 1), Path(folder), scratch) / 12
+
+
+def _space(backbones: int, heads: int) -> Space:
+    return loads(SPACE.format(backbones=backbones, heads=heads, outer="gp" if backbones < 50 else "qmc"))
+
+
+def _fill(folder: Path, trials: int) -> None:
+    """Plays the first part of the study without Ray."""
+    space = _space(trials // 64, 64)
+    with _store(space, folder) as store:
+        planner = Planner(space, store)
+        while (task := planner.next_task()) is not None and task.job is not None:
+            planner.complete(task, job_result(task.configs))
+
+
+def _run(space: Space, folder: Path, scratch: Path) -> float:
+    from ray import tune
+
+    from tuner.searcher import Desk, WorkerSettings, fit
+
+    class NoOp(tune.Trainable):  # type: ignore[misc]
+        """Ends at once."""
+
+        def setup(self, config: dict[str, Any]) -> None:
+            self.read_test = config["read_test"]
+            self.configs = json.loads(config["configs"])
+
+        def step(self) -> dict[str, Any]:
+            return {"done": True, "outcome": json.dumps(job_result(self.configs, read_test=self.read_test))}
+
+        def reset_config(self, new_config: dict[str, Any]) -> bool:
+            self.setup(new_config)
+            return True
+
+    with _store(space, folder) as store:
+        planner = Planner(space, store)
+        desk = Desk(planner, Silent(), WorkerSettings(1, str(folder)), lambda: False)
+        began = time.perf_counter()
+        fit(desk, workers=2, cpus=1, gpus=0, scratch=scratch, trainable=NoOp)
+        return time.perf_counter() - began
+
+
+def _store(space: Space, folder: Path) -> Store:
+    return Store.create_or_open(
+        f"sqlite:///{folder / 'studies.db'}",
+        name=space.name,
+        space_yaml=space.to_yaml(),
+        space_sha256=space.sha256,
+        objective=space.objective,
+    )
+
+
+def _optuna_search(scratch: Path) -> float:
+    """The same number of jobs by Tune's own integration, with its defaults: a new process a trial."""
+    import optuna
+    from ray import tune
+    from ray.tune.search.optuna import OptunaSearch
+
+    def space(trial: optuna.Trial) -> None:
+        for name, low, high in (("lr", 1e-2, 1e-1), ("wd", 1e-4, 1e-1), ("lr2", 1e-3, 1e-1), ("wd2", 1e-4, 1.0)):
+            trial.suggest_float(name, low, high, log=True)
+        trial.suggest_float("radius", 0.1, 3.0, log=True)
+
+    def noop(config: dict[str, float]) -> None:
+        tune.report({"value": -config["lr"]})
+
+    with tempfile.TemporaryDirectory() as folder:
+        storage = optuna.storages.RDBStorage(f"sqlite:///{Path(folder) / 'optuna.db'}")
+        search = OptunaSearch(space, metric="value", mode="max", storage=storage)
+        tuner = tune.Tuner(
+            tune.with_resources(noop, {"cpu": 1}),
+            tune_config=tune.TuneConfig(search_alg=search, num_samples=12, max_concurrent_trials=2),
+            run_config=tune.RunConfig(name="optuna", storage_path=str(scratch), verbose=0),
+        )
+        began = time.perf_counter()
+        tuner.fit()
+        return (time.perf_counter() - began) / 12
+
+
+if __name__ == "__main__":
+    main()
