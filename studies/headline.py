@@ -33,7 +33,7 @@ class Headline(NamedTuple):
     accuracy: Interval | None  # balanced, on test
     few: float | None  # on test
     naive: Compared | None
-    baseline: Compared | None  # the best of the others on validation
+    baseline: Compared | None  # of the others, the one that was best on validation
     searched: int  # finished trials that the best was chosen from
     complete: int
     failed: int

@@ -60,6 +60,15 @@ def study_lock(url: str, name: str, *, patience: float = PATIENCE) -> Iterator[S
             yield lock
 
 
+def refuse_if_locked(url: str, name: str, *, patience: float = PATIENCE) -> None:
+    """Raises StudyLockedError when a driver has the study now. Makes nothing where there is no database yet."""
+    file = sqlite_file(url)
+    if file is not None and not _lock_file(file, name).exists():
+        return
+    with study_lock(url, name, patience=patience):
+        pass
+
+
 class _Lasting:
     """A lock that nothing but this process can take away."""
 
@@ -101,16 +110,19 @@ def _file_lock(path: Path, name: str) -> Iterator[StudyLock]:
         except BlockingIOError:
             file.seek(0)
             raise _locked(name, file.read().strip() or "a driver that has just started") from None
-        _say_who(file.fileno(), _who(" "))
+        _say_who(file.fileno(), _who(" "), name)
         try:
             yield _Lasting()
         finally:
             os.ftruncate(file.fileno(), 0)  # the file stays: removing it could take a lock from under another driver
 
 
-def _say_who(descriptor: int, who: str) -> None:
-    os.ftruncate(descriptor, 0)
-    os.write(descriptor, f"{who}\n".encode())
+def _say_who(descriptor: int, who: str, name: str) -> None:
+    try:
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{who}\n".encode())
+    except OSError as error:  # a full disk
+        raise StorageUnavailableError(f"cannot write the lock of study {name!r}: {error.strerror}") from error
 
 
 @contextmanager

@@ -94,7 +94,8 @@ def _story(line: Headline) -> str:
     if line.naive is not None:
         told += f", {_distance(line.naive)} the naive baseline"
     if line.baseline is not None:
-        told += f" and {_distance(line.baseline)} {escape(role_label(line.baseline.role))}, the best other baseline"
+        rival = escape(role_label(line.baseline.role))
+        told += f" and {_distance(line.baseline)} {rival}, of the other baselines the best on validation"
     return told + "."
 
 

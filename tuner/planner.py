@@ -103,6 +103,16 @@ class Planner:
         )
         return bool(searching and not self.time_is_up) or bool(readings_due(self.space, self.store))
 
+    @property
+    def jobs_left(self) -> int:
+        """Jobs that the budget still asks for, those under way included."""
+        rounds = len(self._round_sizes)
+        known = sum(max(0, rounds - b.rounds_asked) for b in self._backbones.values() if not b.lost)
+        new = rounds * (self.space.budget.backbones - len(self._backbones))
+        refined = sum(b.rounds_asked > rounds for b in self._backbones.values())
+        refine = min(self.space.refine.top, self.space.budget.backbones) - refined if self.space.refine else 0
+        return known + new + refine + len(self._waiting) + len(self._under_way)
+
     def next_task(self) -> Task | None:
         """The next task; None when all is done or everything left waits for what is under way."""
         if self.closed or self.hopeless:

@@ -76,7 +76,7 @@ class LiveTable:
         self.planner = planner
         self.name = name
         self._began = time.monotonic()
-        self._done_at_start = self._done()
+        self._jobs_ended = 0
         self._history: list[float] = []
         self._bars = Progress(
             TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[detail]}")
@@ -88,7 +88,7 @@ class LiveTable:
     def started(self, key: str, task: Task) -> None:
         """Adds a bar."""
         what = "final reading" if task.job is None else f"job {task.job.id} · backbone {task.job.backbone_index}"
-        self._tasks[key] = self._bars.add_task(what, total=None, detail="starting")
+        self._tasks[key] = self._bars.add_task(what, total=1, detail="starting")
 
     def progressed(self, key: str, progress: Mapping[str, Any]) -> None:
         """Moves a bar."""
@@ -96,7 +96,7 @@ class LiveTable:
         detail = f"stage {progress['stage']} · epoch {progress['epoch']}/{progress['epochs']}"
         self._bars.update(
             self._tasks[key],
-            total=progress["epochs"] or None,
+            total=progress["epochs"] or 1,
             completed=progress["epoch"],
             detail=detail + (f" · {rate:,.0f} images/s" if rate else ""),
         )
@@ -104,6 +104,7 @@ class LiveTable:
     def ended(self, key: str, task: Task, result: Mapping[str, Any] | None, reason: str | None) -> None:
         """Removes a bar; a failure leaves its reason above the table."""
         self._bars.remove_task(self._tasks.pop(key))
+        self._jobs_ended += 1
         if reason:
             self._live.console.print(f"[red]failed[/red] {reason}", highlight=False)
         if self.planner.leader:
@@ -112,10 +113,6 @@ class LiveTable:
     def close(self) -> None:
         """Draws the last state and gives the terminal back."""
         self._live.stop()
-
-    def _done(self) -> int:
-        tally = self.planner.tally
-        return tally.complete + tally.failed + tally.pruned
 
     def _draw(self) -> Group:
         tally, leader = self.planner.tally, self.planner.leader
@@ -128,20 +125,17 @@ class LiveTable:
             f"{tally.complete}/{tally.total}", str(tally.running), str(tally.pruned), str(tally.failed),
             best, few, self._time_left(),
         )  # fmt: skip
-        return Group(table, sparkline(self._history[-60:]), self._bars)
+        course = f"best so far  {sparkline(self._history[-60:])}" if self._history else ""
+        return Group(table, course, self._bars)
 
     def _time_left(self) -> str:
-        done = self._done() - self._done_at_start
-        if done <= 0:
+        """From the time that jobs took so far: a job is a backbone's share, whatever the number of its heads."""
+        if not self._jobs_ended:
             return "measuring"
-        seconds = (time.monotonic() - self._began) / done * max(0, self.planner.tally.total - self._done())
-        return (
-            f"{seconds / 3600:.1f} h"
-            if seconds >= 5400
-            else f"{seconds / 60:.0f} min"
-            if seconds >= 90
-            else f"{seconds:.0f} s"
-        )
+        seconds = (time.monotonic() - self._began) / self._jobs_ended * self.planner.jobs_left
+        if seconds >= 5400:
+            return f"{seconds / 3600:.1f} h"
+        return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
 
 def sparkline(values: list[float]) -> str:

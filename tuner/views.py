@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from studies.records import ReadingRow, TrialRow
@@ -14,7 +15,10 @@ from studies.study_data import best_trial
 from tuner.errors import NotThereError
 
 if TYPE_CHECKING:
+    from search_spaces import Space
     from trainers.cache import CacheEntry
+    from trainers.predict import Prediction
+    from tuner.preflight import Preflight
 
 GROUPS = ("balanced_accuracy", "many", "medium", "few")
 
@@ -82,26 +86,21 @@ def status_table(found: Sequence[dict[str, Any]]) -> Table:
 
 
 def trials_table(rows: Sequence[TrialRow], *, title: str) -> Table:
-    """One row a trial; a failed one shows its reason."""
+    """One line a trial, a column for each parameter; reasons where a trial failed."""
+    names = list(dict.fromkeys(name for row in rows for name in row.params))
+    reasons = any(row.reason for row in rows)
     table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for column in (
-        "trial",
-        "state",
-        "role",
-        "balanced",
-        "many",
-        "medium",
-        "few",
-        "norm slope",
-        "parameters, or reason",
-    ):
-        table.add_column(column, no_wrap=column != "parameters, or reason")
+    for column in ("trial", "state", "role", "all", "many", "medium", "few", "slope", *names):
+        table.add_column(column, no_wrap=True)
+    if reasons:
+        table.add_column("reason", no_wrap=True)
     for row in rows:
         slope = row.metrics.get("norm.slope")
-        params = "  ".join(f"{name}={_short(value)}" for name, value in row.params.items())
+        accuracies = (percent(row.metrics[key]) if (key := f"val.{name}") in row.metrics else "-" for name in GROUPS)
+        params = (_short(row.params[name]) if name in row.params else "-" for name in names)
         table.add_row(
-            str(row.number), row.state, row.role, *(percent(row.metrics.get(f"val.{key}")) for key in GROUPS),
-            "-" if slope is None else f"{slope:+.3f}", row.reason or params,
+            str(row.number), row.state, row.role, *accuracies, "-" if slope is None else f"{slope:+.3f}", *params,
+            *([row.reason or ""] if reasons else []),
         )  # fmt: skip
     return table
 
@@ -148,18 +147,72 @@ def cache_table(entries: Sequence[CacheEntry]) -> Table:
     return table
 
 
-def headline(readings: Sequence[ReadingRow]) -> list[str]:
-    """The figures that matter, on test: what was chosen, the naive baseline, and the gain."""
-    by_role = {reading.role: reading for reading in readings}
-    lines = [
-        f"{role:20} test balanced accuracy {percent(row.metrics.get('test.balanced_accuracy'))}   "
-        f"many {percent(row.metrics.get('test.many'))}   medium {percent(row.metrics.get('test.medium'))}   "
-        f"few {percent(row.metrics.get('test.few'))}"
-        for role, row in by_role.items()
+def evaluation_table(metrics: Mapping[str, float | None], *, images: int) -> Table:
+    """A model on test images: accuracies by group, then calibration."""
+    table = Table(title=f"{images} test images", title_justify="left", box=None, show_header=False)
+    for key in (*GROUPS, "top1", "ece", "ece_calibrated"):
+        table.add_row(key.replace("_", " "), percent(metrics.get(f"test.{key}")))
+    return table
+
+
+def prediction(found: Prediction, class_names: Sequence[str]) -> dict[str, Any]:
+    """One line that `tuner predict --json` prints; probabilities from the highest."""
+    ranked = sorted(zip(class_names, found.probabilities, strict=True), key=lambda pair: -pair[1])
+    name, probability = ranked[0]
+    return {"file": str(found.path), "class": name, "probability": probability, "probabilities": dict(ranked)}
+
+
+def predictions_table(found: Sequence[Prediction], class_names: Sequence[str], *, top: int) -> Table:
+    """One row an image."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("file", "class", "probability", "next"):
+        table.add_column(column, no_wrap=column == "probability")
+    for one in (prediction(each, class_names) for each in found):
+        others = list(one["probabilities"].items())[1:top]
+        shown = "  ".join(f"{name} {percent(value)}" for name, value in others)
+        table.add_row(*map(escape, (one["file"], one["class"], percent(one["probability"]), shown)))
+    return table
+
+
+def plan(space: Space, built: Preflight) -> list[str]:
+    """What a space would do, for `tuner check`: trials, parameters, data, model."""
+    budget, counts = space.budget, built.train_counts
+    parts = [f"{budget.backbones} backbones x {budget.heads_per_backbone} heads"]
+    parts += [f"{space.refine.top} refined by {space.refine.heads}"] if space.refine else []
+    parts += ["1 naive baseline"] if "naive" in space.baselines else []
+    return [
+        f"{space.name}: {space.trials} trials ({', '.join(parts)})",
+        *(f"  {name}: {_range(distribution)}" for name, distribution in space.searched.items()),
+        f"  data: {len(counts)} classes, {sum(counts):,} training images, {max(counts):,} down to {min(counts):,}",
+        f"  model: {built.parameters:,} parameters",
+        *(f"  note: {note}" for note in built.notes),
     ]
-    if {"best", "naive"} <= by_role.keys():
-        gains = [_gain(by_role["best"], by_role["naive"], key) for key in ("balanced_accuracy", "few")]
-        lines.append(f"best against naive   balanced accuracy {gains[0]}, few-shot {gains[1]}")
+
+
+def _range(distribution: Any) -> str:
+    if hasattr(distribution, "choices"):
+        return "one of " + ", ".join(map(str, distribution.choices))
+    step = f", step {distribution.step:g}" if distribution.step not in (None, 1) else ""
+    return f"{distribution.low:g} to {distribution.high:g}{', log' if distribution.log else ''}{step}"
+
+
+def headline(readings: Sequence[ReadingRow]) -> list[str]:
+    """The figures that matter, on test: what was chosen, each baseline, and the distance to naive and to the best."""
+    first = {"best": 0, "naive": 1}
+    rows = sorted(readings, key=lambda row: (first.get(row.role, 2), row.role))
+    lines = [
+        f"{row.role:20} test balanced accuracy {percent(row.metrics.get('test.balanced_accuracy')):>7}"
+        + "".join(f"   {group} {percent(row.metrics.get(f'test.{group}')):>7}" for group in GROUPS[1:])
+        for row in rows
+    ]
+    by_role = {row.role: row for row in rows}
+    others = [row for row in rows if row.role not in first]
+    rivals = [by_role["naive"]] if "naive" in by_role else []
+    rivals += [max(others, key=lambda row: row.metrics.get("val.balanced_accuracy") or 0.0)] if others else []
+    for rival in rivals if "best" in by_role else []:
+        gains = [_gain(by_role["best"], rival, key) for key in ("balanced_accuracy", "few")]
+        note = "" if rival.role == "naive" else " (the other baseline that was best on validation)"
+        lines.append(f"best against {rival.role}: balanced accuracy {gains[0]}, few-shot {gains[1]}{note}")
     return lines
 
 

@@ -59,7 +59,7 @@ def trials(
     if as_json:
         print_json([views.trial(row) for row in rows])
     else:
-        Console().print(views.trials_table(rows, title=f"study {study}"))
+        wide_console().print(views.trials_table(rows, title=f"study {study}"))
 
 
 @app.command()
@@ -75,3 +75,9 @@ def best(
         print_json(found)
     else:
         Console().print(views.best_table(found))
+
+
+def wide_console() -> Console:
+    """A console that cuts no line where it is not a terminal: in a pipe, a log or a file."""
+    console = Console()
+    return console if console.is_terminal else Console(width=400)

@@ -16,20 +16,23 @@ if TYPE_CHECKING:
 
 HomeOption = Annotated[
     Optional[Path],
-    typer.Option("--home", help="Folder of all output [env TUNER_HOME; default runs].", show_default=False),
+    typer.Option("--home", help="Folder of all output (env TUNER_HOME; default runs).", show_default=False),
 ]
 StorageOption = Annotated[
     Optional[str],
-    typer.Option("--storage", help="SQLAlchemy URL of the study database [env TUNER_STORAGE].", show_default=False),
+    typer.Option("--storage", help="SQLAlchemy URL of the study database (env TUNER_STORAGE).", show_default=False),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 SetOption = Annotated[
     Optional[list[str]],
     typer.Option("--set", help="Override, e.g. stage1.epochs=80; may be repeated.", show_default=False),
 ]
+SpaceName = Annotated[Optional[str], typer.Option("--name", help="Study name (default: the space's).")]
+DatasetOption = Annotated[Optional[str], typer.Option("--dataset", help="Shorthand for --set task.dataset=...")]
+DataOption = Annotated[Optional[Path], typer.Option("--data", help="Shorthand for --set task.data=...")]
 StudyArgument = Annotated[str, typer.Argument(help="Name of the study.", show_default=False)]
 ParallelOption = Annotated[
-    Optional[int], typer.Option("--parallel", "-j", min=1, help="Jobs at a time [default: as CPUs and GPUs allow].")
+    Optional[int], typer.Option("--parallel", "-j", min=1, help="Jobs at a time (default: as CPUs and GPUs allow).")
 ]
 GpusOption = Annotated[
     Optional[float], typer.Option("--gpus-per-trial", min=0, help="GPUs of one job; 0.25 puts four on one GPU.")
@@ -59,3 +62,9 @@ def open_store(study: str, home: Path | None, storage: str | None) -> Store:
 def print_json(value: Any) -> None:
     """One document on standard output."""
     typer.echo(json.dumps(value, indent=2, default=str))
+
+
+def shorthands(dataset: str | None, data: Path | None) -> list[str]:
+    """`--dataset` and `--data` as overrides."""
+    found = [f"task.dataset={dataset}"] if dataset else []
+    return found + ([f"task.data={json.dumps(str(data.absolute()), ensure_ascii=False)}"] if data else [])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -11,15 +10,20 @@ from rich.console import Console
 
 from tuner.commands.options import (
     CacheOption,
+    DataOption,
+    DatasetOption,
     GpusOption,
     HomeOption,
     ParallelOption,
     SetOption,
+    SpaceName,
     StorageOption,
     StudyArgument,
     open_store,
+    shorthands,
     storage_url,
 )
+from tuner.errors import TunerError
 from tuner.paths import Home
 
 if TYPE_CHECKING:
@@ -32,9 +36,9 @@ app = typer.Typer()
 @app.command()
 def launch(
     space: Annotated[str, typer.Option("--space", help="Space file, or the name of one that ships.")],
-    name: Annotated[Optional[str], typer.Option("--name", help="Study name [default: the space's].")] = None,
-    dataset: Annotated[Optional[str], typer.Option("--dataset", help="Shorthand for --set task.dataset=...")] = None,
-    data: Annotated[Optional[Path], typer.Option("--data", help="Shorthand for --set task.data=...")] = None,
+    name: SpaceName = None,
+    dataset: DatasetOption = None,
+    data: DataOption = None,
     overrides: SetOption = None,
     parallel: ParallelOption = None,
     gpus_per_trial: GpusOption = None,
@@ -45,16 +49,8 @@ def launch(
     """Run a study: search, final reading on test, report and best.yaml. Launched again, it goes on where it was."""
     from search_spaces import load
 
-    shorthand = [f"task.dataset={dataset}"] if dataset else []
-    shorthand += [f"task.data={json.dumps(str(data.absolute()), ensure_ascii=False)}"] if data else []
-    _run(
-        load(space, overrides=[*shorthand, *(overrides or [])], name=name),
-        home,
-        storage,
-        parallel,
-        gpus_per_trial,
-        cache_gb,
-    )
+    loaded = load(space, overrides=[*shorthands(dataset, data), *(overrides or [])], name=name)
+    _run(loaded, home, storage, parallel, gpus_per_trial, cache_gb)
 
 
 @app.command()
@@ -88,6 +84,9 @@ def stop(
 ) -> None:
     """Ask a running study to stop after its current epochs; it stays resumable."""
     with open_store(study, home, storage) as store:
+        state = store.study().state
+        if state != "running":
+            raise TunerError(f"study {study} is not running, but {state}")
         store.request_stop(now=now)
     typer.echo(f"asked {study} to stop; continue with: tuner resume {study}")
 

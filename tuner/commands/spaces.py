@@ -6,27 +6,26 @@ from typing import Annotated
 
 import typer
 
-from tuner.commands.options import SetOption, print_json
+from tuner.commands.options import DataOption, DatasetOption, SetOption, print_json, shorthands
 
 app = typer.Typer()
 
 
 @app.command()
-def check(space: Annotated[str, typer.Argument(help="Space file or name.")], overrides: SetOption = None) -> None:
+def check(
+    space: Annotated[str, typer.Argument(help="Space file or name.")],
+    dataset: DatasetOption = None,
+    data: DataOption = None,
+    overrides: SetOption = None,
+) -> None:
     """Check a space: all its errors at once, or what it would do. Trains nothing, writes nothing."""
     from search_spaces import load
     from tuner.preflight import dry_build
+    from tuner.views import plan
 
-    loaded = load(space, overrides=overrides or [])
-    built = dry_build(loaded)
-    typer.echo(f"{loaded.name}: {loaded.trials} trials on {loaded.budget.backbones} backbones")
-    for key, distribution in loaded.searched.items():
-        typer.echo(f"  {key}: {distribution}")
-    counts = built.train_counts
-    typer.echo(f"  data: {len(counts)} classes, {sum(counts)} training images, {max(counts)} down to {min(counts)}")
-    typer.echo(f"  model: {built.parameters:,} parameters")
-    for note in built.notes:
-        typer.echo(f"  note: {note}")
+    loaded = load(space, overrides=[*shorthands(dataset, data), *(overrides or [])])
+    for line in plan(loaded, dry_build(loaded)):
+        typer.echo(line)
 
 
 @app.command()
