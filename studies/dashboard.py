@@ -6,6 +6,11 @@ colon, for the dashboard cannot show a page with one; titles are numbered, for i
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import mimetypes
+import uuid
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +24,9 @@ if TYPE_CHECKING:
     from studies.store import Store
 
 SHOWN = ("groups", "accuracy_vs_balance", "class_accuracy", "classifier_norms")
+_HEIGHT = 450  # what the dashboard has room for; it cuts off the rest
 _TRIALS = 150  # in a figure: about 30 kB
+_ARTIFACTS = uuid.UUID("6f0c2b6e-53b6-4a53-9d9c-5a1a7e1d9c42")  # the namespace of our artifacts' ids
 
 
 def publish(store: Store, data: StudyData) -> list[str]:
@@ -36,11 +43,40 @@ def publish(store: Store, data: StudyData) -> list[str]:
         info = figure.info(few)
         if not isinstance(info, Absent):
             drawn = figure.draw(info)
-            drawn.update_layout(title={"text": f"{number}. {figure.title}", "yref": "container", "y": 0.99})
-            drawn.update_layout(margin={"t": 90}, legend={"yref": "paper", "y": 1.02, "yanchor": "bottom"})
+            title = {
+                "text": f"{number}. {figure.title}",
+                "yref": "container",
+                "y": 0.99,
+                "x": 0.01,
+                "font": {"size": 15},
+            }
+            drawn.update_layout(title=title, height=_HEIGHT, margin={"t": 100, "b": 50})
+            drawn.update_layout(legend={"yref": "paper", "y": 1.02, "yanchor": "bottom"})
             saved.append(save_plotly_graph_object(study, drawn, graph_object_id=name))
     save_note(study, note(data))
     return saved
+
+
+def attach(store: Store, files: Iterable[Path], artifacts: Path) -> dict[str, str]:
+    """Offers files for download on the study's page, each in place of the one of that name that was offered before.
+
+    Returns their ids. An id belongs to study and file name, so that nothing piles up in the folder or the database.
+    """
+    from optuna.artifacts import ArtifactMeta, FileSystemArtifactStore  # noqa: PLC0415  (slow, as above)
+
+    study = store.optuna_study()
+    artifacts.mkdir(parents=True, exist_ok=True)
+    kept = FileSystemArtifactStore(artifacts)
+    ids = {}
+    for file in files:
+        ids[file.name] = str(uuid.uuid5(_ARTIFACTS, f"{study.study_name}/{file.name}"))
+        kind = mimetypes.guess_type(file.name)[0] or "text/plain"
+        meta = ArtifactMeta(artifact_id=ids[file.name], filename=file.name, mimetype=kind, encoding=None)
+        with file.open("rb") as content:
+            kept.write(ids[file.name], content)
+        key, value = f"artifacts:{ids[file.name]}", json.dumps(dataclasses.asdict(meta))
+        study._storage.set_study_system_attr(study._study_id, key, value)  # as optuna.artifacts.upload_artifact does
+    return ids
 
 
 def serve(url: str, *, port: int, artifacts: Path) -> None:

@@ -67,7 +67,7 @@ def headline(data: StudyData) -> Headline:
         running=states["RUNNING"],
         backbones=sum(row.kind != "baseline" for row in data.backbones),
         trained_hours=_trained_seconds(data) / 3600,
-        elapsed_hours=_covered_seconds((row.started, row.finished) for row in data.trials) / 3600,
+        elapsed_hours=covered_seconds((row.started, row.finished) for row in data.trials) / 3600,
         data_fingerprint=data.study.data_fingerprint,
     )
 
@@ -91,7 +91,7 @@ def _trained_seconds(data: StudyData) -> float:
     return backbones + sum(row.seconds or 0.0 for row in data.trials)
 
 
-def _covered_seconds(spans: Iterable[tuple[datetime | None, datetime | None]]) -> float:
+def covered_seconds(spans: Iterable[tuple[datetime | None, datetime | None]]) -> float:
     """Length of the union of the spans."""
     known = sorted((began, ended) for began, ended in spans if began is not None and ended is not None)
     total, until = 0.0, None

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_PLOTLY = {"displaylogo": False, "responsive": True, "modeBarButtonsToRemove": ["select2d", "lasso2d"]}
+PLOTLY = {"displaylogo": False, "responsive": True, "modeBarButtonsToRemove": ["select2d", "lasso2d"]}
 _SPREADSHEET_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -38,9 +38,9 @@ def write_report(data: StudyData, path: Path, *, images: bool = False) -> list[P
     tables = {**study_tables(data), **{panel.name: panel.table for panel, _ in drawn.values() if panel.table}}
     page = _page(data, tuple(panel for panel, _ in drawn.values()), tables, folder.name)
     folder.mkdir(parents=True, exist_ok=True)
-    _write(path, render(page))
+    write_text(path, render(page))
     as_json = path.with_suffix(".json")
-    _write(as_json, json.dumps(_as_json(page, tables), indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+    write_text(as_json, json.dumps(_as_json(page, tables), indent=1, allow_nan=False, ensure_ascii=False) + "\n")
     written = [path, as_json]
     for name, table in tables.items():
         written.append(folder / f"{name}.csv")
@@ -77,7 +77,7 @@ def _draw(name: str, data: StudyData) -> tuple[Panel, go.Figure | None]:
     if isinstance(info, Absent):
         return Panel(name, figure.title, None, info.reason, None), None
     drawn = figure.draw(info)
-    body = drawn.to_html(full_html=False, include_plotlyjs=False, div_id=f"figure_{name}", config=_PLOTLY)
+    body = drawn.to_html(full_html=False, include_plotlyjs=False, div_id=f"figure_{name}", config=PLOTLY)
     return Panel(name, figure.title, body, figure.caption(info), figure.table(info)), drawn
 
 
@@ -144,7 +144,7 @@ def _csv_rows(table: Table) -> Iterator[list[Scalar]]:
         yield [f"'{v}" if isinstance(v, str) and v.startswith(_SPREADSHEET_FORMULA) else v for v in row]
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
     """Readers see the old file or the new one, never half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")

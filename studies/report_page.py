@@ -46,19 +46,21 @@ class Page(NamedTuple):
 
 def render(page: Page) -> str:
     """The whole document."""
-    title = escape(f"{page.headline.study}: tuner report")
+    panels = (panel_html(panel, number, page.tables) for number, panel in enumerate(page.panels, start=1))
+    return document(f"{page.headline.study}: tuner report", [_top(page), *panels, _failures(page), _again(page)])
+
+
+def document(title: str, parts: Iterable[str]) -> str:
+    """A page of our own that fetches nothing, around HTML that is escaped already; `title` is plain text."""
     assets = files("studies") / "assets"
     return "\n".join(
         [
-            f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>',
+            f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>',
             f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f"<style>{(assets / 'report.css').read_text('utf-8')}</style>",
             f"<script>{get_plotlyjs()}</script></head><body>",
-            _top(page),
-            *(_panel(panel, number, page.tables) for number, panel in enumerate(page.panels, start=1)),
-            _failures(page),
-            _again(page),
+            *parts,
             f"<script>{(assets / 'report.js').read_text('utf-8')}</script></body></html>\n",
         ]
     )
@@ -146,7 +148,8 @@ def _duration(hours: float) -> str:
     return f"{hours * 3600:.0f} s"
 
 
-def _panel(panel: Panel, number: int, tables: str) -> str:
+def panel_html(panel: Panel, number: int, tables: str | None = None) -> str:
+    """One figure with its caption and its table; `tables` is the folder that has the whole table as CSV."""
     head = f'<section><h2 id="{panel.name}">{number}. {escape(panel.title)}</h2>'
     if panel.body is None:
         return f'{head}<p class="absent">{escape(panel.caption)}</p></section>'
@@ -154,11 +157,12 @@ def _panel(panel: Panel, number: int, tables: str) -> str:
     return f"{head}<figure>{panel.body}{caption}</figure>{_behind(panel.table, panel.name, tables)}</section>"
 
 
-def _behind(table: Table | None, name: str, tables: str) -> str:
+def _behind(table: Table | None, name: str, tables: str | None) -> str:
     if table is None:
         return ""
     more = f", the first {_ROWS} here" if len(table.rows) > _ROWS else ""
-    label = f"The numbers as a table: {_count(len(table.rows), 'row')}{more}; all in {tables}/{name}.csv"
+    whole = f"; all in {tables}/{name}.csv" if tables else ""
+    label = f"The numbers as a table: {_count(len(table.rows), 'row')}{more}{whole}"
     return f"<details><summary>{escape(label)}</summary>{table_html(table)}</details>"
 
 

@@ -7,8 +7,9 @@ Layout, one folder an entry:
     <root>/<fingerprint>/checkpoint.safetensors + checkpoint.json   an unfinished stage 1
     <root>/<fingerprint>/lease                                      held (flock) by whoever trains it
 
-A file is written under a temporary name, synced and renamed; its .json, which holds the SHA-256, follows, so that a
-pair is either whole or absent. A pair that does not match is removed with a warning and made again.
+A file is written under a temporary name, synced and renamed. The tensors go first, into whichever of two file names is
+free; then the .json, which names them and holds their SHA-256, replaces the one before. Whenever a writer is killed, a
+pair is the old one or the new one. A pair that does not match is removed with a warning and made again.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import json
 import logging
 import os
 import shutil
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -33,6 +35,7 @@ from torch import Tensor
 logger = logging.getLogger(__name__)
 
 Manifest = dict[str, Any]
+_SLOTS = ("", "-2")  # of a name's tensors: the one that the .json does not name is written next
 
 
 @dataclass(frozen=True)
@@ -56,39 +59,54 @@ class Cache:
 
     def load(self, fingerprint: str, name: str) -> tuple[dict[str, Tensor], Manifest] | None:
         """Reads a pair and checks its hash; None when it is absent or damaged (then it is removed)."""
-        path, manifest_path = self._pair(fingerprint, name)
+        record_path = self._record(fingerprint, name)
         try:
-            manifest = json.loads(manifest_path.read_bytes())
-            data = path.read_bytes()
-            if hashlib.sha256(data).hexdigest() != manifest["sha256"]:
+            record = json.loads(record_path.read_bytes())
+            data = self._tensors(fingerprint, record.get("file", f"{name}.safetensors")).read_bytes()
+            if hashlib.sha256(data).hexdigest() != record["sha256"]:
                 raise ValueError("its content does not match its SHA-256")
-            tensors = load_tensors(data)
+            tensors, manifest = load_tensors(data), record["manifest"]
         except FileNotFoundError:
             return None
         except Exception as error:  # a damaged file can fail in any way; it is only a cache, so it is made again
-            logger.warning("%s is damaged (%s) and will be made again", path, error)
-            self.remove(fingerprint, name)
+            self.reject(fingerprint, name, error)
             return None
-        manifest_path.touch()
-        return tensors, manifest["manifest"]
+        with contextlib.suppress(OSError):  # a full disk or another process's trim; the tensors are read
+            record_path.touch()
+        return tensors, manifest
+
+    def reject(self, fingerprint: str, name: str, reason: object) -> None:
+        """Removes a pair that cannot be used, with a warning that says why."""
+        logger.warning("%s is damaged (%s) and will be made again", self._record(fingerprint, name), reason)
+        self.remove(fingerprint, name)
 
     def publish(self, fingerprint: str, name: str, tensors: Mapping[str, Tensor], manifest: Manifest) -> None:
         """Writes a pair so that readers see all of it or nothing, then trims the cache to its size."""
-        path, manifest_path = self._pair(fingerprint, name)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        record_path = self._record(fingerprint, name)
+        record_path.parent.mkdir(parents=True, exist_ok=True)
         data = dump_tensors({key: value.detach().cpu().contiguous() for key, value in tensors.items()})
-        record = {"sha256": hashlib.sha256(data).hexdigest(), "manifest": manifest}
-        manifest_path.unlink(missing_ok=True)  # between the two renames the pair counts as absent
-        _write_atomically(path, data)
-        _write_atomically(manifest_path, json.dumps(record).encode())
+        before = _named_file(record_path)
+        file = next(slot for slot in (f"{name}{end}.safetensors" for end in _SLOTS) if slot != before)
+        record = {"sha256": hashlib.sha256(data).hexdigest(), "file": file, "manifest": manifest}
+        _write_atomically(self._tensors(fingerprint, file), data)
+        _write_atomically(record_path, json.dumps(record).encode())
+        if before is not None:
+            self._tensors(fingerprint, before).unlink(missing_ok=True)
         if self.max_bytes is not None:
             self.trim(self.max_bytes, keep=fingerprint)
 
     def remove(self, fingerprint: str, name: str) -> None:
         """Removes a pair; absent ones are fine."""
-        path, manifest_path = self._pair(fingerprint, name)
-        manifest_path.unlink(missing_ok=True)
-        path.unlink(missing_ok=True)
+        self._record(fingerprint, name).unlink(missing_ok=True)
+        for end in _SLOTS:
+            self._tensors(fingerprint, f"{name}{end}.safetensors").unlink(missing_ok=True)
+
+    def sweep(self) -> int:
+        """Removes what writers of this host left half-written when they were killed; returns how many files."""
+        left = [path for path in self.root.glob(f"*/.*.{socket.gethostname()}.*") if _writer_is_gone(path)]
+        for path in left:
+            path.unlink(missing_ok=True)
+        return len(left)
 
     @contextlib.contextmanager
     def lease(self, fingerprint: str) -> Iterator[None]:
@@ -113,10 +131,13 @@ class Cache:
         return freed
 
     def trim(self, max_bytes: int, *, keep: str | None = None) -> None:
-        """Evicts the longest unused until the cache fits: features first (seconds to make), then whole backbones."""
+        """Evicts the longest unused until the cache fits: features first (seconds to make), then whole backbones.
+
+        Backbones that are being trained stay, and so does `keep`.
+        """
         entries = self.entries()
         total = sum(entry.backbone_bytes + entry.features_bytes for entry in entries)
-        oldest_first = [entry for entry in reversed(entries) if entry.fingerprint != keep]
+        oldest_first = [e for e in reversed(entries) if e.fingerprint != keep and not self._is_leased(e.fingerprint)]
         for entry in oldest_first:
             if total <= max_bytes:
                 return
@@ -129,9 +150,19 @@ class Cache:
             shutil.rmtree(self.root / entry.fingerprint, ignore_errors=True)
             total -= entry.backbone_bytes
 
-    def _pair(self, fingerprint: str, name: str) -> tuple[Path, Path]:
-        folder = self.root / fingerprint
-        return folder / f"{name}.safetensors", folder / f"{name}.json"
+    def _is_leased(self, fingerprint: str) -> bool:
+        with contextlib.suppress(FileNotFoundError), (self.root / fingerprint / "lease").open("rb") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+
+    def _record(self, fingerprint: str, name: str) -> Path:
+        return self.root / fingerprint / f"{name}.json"
+
+    def _tensors(self, fingerprint: str, file: str) -> Path:
+        return self.root / fingerprint / Path(file).name  # a damaged record leads nowhere else
 
     def _entry(self, folder: Path) -> CacheEntry:
         manifest_path = folder / "backbone.json"
@@ -159,8 +190,23 @@ def _size(paths: Iterator[Path]) -> int:
     return total
 
 
+def _named_file(record_path: Path) -> str | None:
+    """The file that a record names; None when there is no readable record."""
+    try:
+        named = json.loads(record_path.read_bytes()).get("file", f"{record_path.stem}.safetensors")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return Path(str(named)).name
+
+
+def _writer_is_gone(temporary: Path) -> bool:
+    """Whether the process that is named in a temporary file's last part has ended."""
+    owner = temporary.name.rpartition(".")[2]
+    return owner.isdigit() and not Path("/proc", owner).exists() and Path("/proc/self").exists()
+
+
 def _write_atomically(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}")
     try:
         with temporary.open("wb") as handle:
             handle.write(data)

@@ -10,6 +10,7 @@ from torch import Tensor
 from trainers.results import EpochResult
 from trainers.stage1 import Stage1State
 
+VERSION = 1  # of what is packed and how; one of another version is not gone on from
 _MODEL, _MOMENTUM, _BEST, _GENERATOR = "model.", "momentum.", "best.", "generator"
 
 
@@ -21,6 +22,7 @@ def pack(state: Stage1State) -> tuple[dict[str, Tensor], dict[str, Any]]:
             tensors[f"{_MOMENTUM}{index}"] = entry["momentum_buffer"]
     tensors[_GENERATOR] = state.generator.get_state()
     manifest: dict[str, Any] = {
+        "version": VERSION,
         "seconds": state.seconds,
         "history": [{"epoch": row.epoch, "metrics": row.metrics} for row in state.history],
     }
@@ -31,7 +33,12 @@ def pack(state: Stage1State) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def restore(state: Stage1State, tensors: dict[str, Tensor], manifest: dict[str, Any]) -> None:
-    """Puts a packed checkpoint into a freshly started state."""
+    """Puts a packed checkpoint into a freshly started state.
+
+    Raises ValueError, KeyError or RuntimeError, and leaves a state that must be thrown away, when it does not fit.
+    """
+    if manifest.get("version", VERSION) != VERSION:
+        raise ValueError(f"it is of version {manifest['version']}, and this release goes on from version {VERSION}")
     state.model.load_state_dict(_part(tensors, _MODEL))
     parameters = state.optimizer.param_groups[0]["params"]
     for index, buffer in _part(tensors, _MOMENTUM).items():

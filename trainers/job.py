@@ -39,6 +39,7 @@ from trainers.stage2_recipe import TrainedHead
 from trainers.weight_balance import LinearHead, norm_balance, row_norms
 
 TRAINER_VERSION = 1  # of what a backbone is; raise it when the same configuration would train differently
+_MISFIT = (KeyError, TypeError, ValueError, RuntimeError)  # what a file of another release, whole as it is, can raise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,20 +161,22 @@ def _find(job: Job, task: Task, cache: Cache, fingerprint: str, device: torch.de
         return None
     tensors, manifest = pair
     model = build_model(job.task.model, task.num_classes, in_channels=task.channels, image_size=task.image_size)
-    model.load_state_dict(tensors)
+    try:
+        model.load_state_dict(tensors)
+        history = tuple(EpochResult(epoch=row["epoch"], metrics=row["metrics"]) for row in manifest["history"])
+        seconds = float(manifest["seconds"])
+    except _MISFIT as error:
+        cache.reject(fingerprint, "backbone", error)
+        return None
     model.to(device)
     model.to(memory_format=torch.channels_last)
-    history = tuple(EpochResult(epoch=row["epoch"], metrics=row["metrics"]) for row in manifest["history"])
-    return _Backbone(model, fingerprint, history, manifest["seconds"], cached=True)
+    return _Backbone(model, fingerprint, history, seconds, cached=True)
 
 
 def _train(
     job: Job, task: Task, cache: Cache | None, fingerprint: str, device: torch.device, checkpoint_every: float
 ) -> Generator[Progress, None, _Backbone]:
-    state = stage1.start(task, job.stage1, model=job.task.model, pretrained=job.task.pretrained, device=device)
-    interrupted = cache.load(fingerprint, "checkpoint") if cache else None
-    if interrupted is not None:
-        restore(state, *interrupted)
+    state = _started(job, task, cache, fingerprint, device)
     saved = time.monotonic()
     for result in stage1.train(state, task, job.stage1, device=device, keep_best=_keeps_best(job.task)):
         seconds = result.metrics["seconds"] or 0.0
@@ -193,6 +196,24 @@ def _train(
         cache.publish(fingerprint, "backbone", state.model.state_dict(), _manifest(job, task, state))
         cache.remove(fingerprint, "checkpoint")
     return _Backbone(state.model, fingerprint, tuple(state.history), state.seconds, cached=False)
+
+
+def _started(job: Job, task: Task, cache: Cache | None, fingerprint: str, device: torch.device) -> stage1.Stage1State:
+    """Stage 1 as its checkpoint left it, or fresh."""
+    start = functools.partial(
+        stage1.start, task, job.stage1, model=job.task.model, pretrained=job.task.pretrained, device=device
+    )
+    state, interrupted = start(), cache.load(fingerprint, "checkpoint") if cache else None
+    if cache is None or interrupted is None:
+        return state
+    try:
+        restore(state, *interrupted)
+    except torch.OutOfMemoryError:  # no fault of the file's
+        raise
+    except _MISFIT as error:
+        cache.reject(fingerprint, "checkpoint", error)
+        return start()
+    return state
 
 
 def _manifest(job: Job, task: Task, state: stage1.Stage1State) -> dict[str, Any]:
@@ -241,7 +262,14 @@ class _Banks:
 
     def _load(self, key: str) -> FeatureBank | None:
         pair = self._cache.load(self._backbone.fingerprint, key) if self._cache else None
-        return FeatureBank.from_tensors(pair[0]).to(self._device) if pair else None
+        if self._cache is None or pair is None:
+            return None
+        try:
+            bank = FeatureBank.from_tensors(pair[0])
+        except _MISFIT as error:
+            self._cache.reject(self._backbone.fingerprint, key, error)
+            return None
+        return bank.to(self._device)
 
     def _extract(self, key: str, head: Stage2Config) -> FeatureBank:
         bank = extract_bank(

@@ -94,13 +94,17 @@ def _probabilities(model: LoadedModel, pixels: Tensor, device: torch.device) -> 
 
 
 def task_of(card: ModelCard, *, data: str | None, dataset: str | None = None) -> TaskConfig:
-    """The task a model was trained for, with its images elsewhere, or in another form. Raises ConfigError."""
-    task = _task_config(card)
-    asked = {"data": data or task.data, "dataset": dataset or task.dataset}
-    checked = TrialConfig.from_flat({f"task.{name}": value for name, value in asked.items()}).task
-    return dataclasses.replace(
-        task, data=checked.data, dataset=checked.dataset, image_size=card.image_size, pretrained=False
-    )
+    """The task a model was trained for, with its images elsewhere; or in another form, then taken as they are.
+
+    Raises ConfigError for a form there is not.
+    """
+    task = dataclasses.replace(_task_config(card), image_size=card.image_size, pretrained=False)
+    flat = {"task.data": data or task.data, "task.dataset": dataset or task.dataset}
+    asked = TrialConfig.from_flat(flat).task
+    task = dataclasses.replace(task, data=asked.data, dataset=asked.dataset)
+    if task.dataset == _task_config(card).dataset:
+        return task
+    return dataclasses.replace(task, imbalance_factor=None, max_count=None, protocol="honest")
 
 
 def _task_config(card: ModelCard) -> TaskConfig:

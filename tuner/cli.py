@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
-from tuner.commands import cache, look, results, run, spaces
+from tuner.commands import cache, look, models, results, run, spaces
+from tuner.errors import StoppedError
 
 app = typer.Typer(
     name="tuner",
@@ -16,8 +17,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # locals may hold database passwords
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (run, look, results, spaces, cache):
+for part in (run, look, results, models, spaces, cache):
     app.add_typer(part.app)
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", is_eager=True, help="Print the version and end.")] = False,
+) -> None:
+    """Hyperparameter search for image recognition on long-tailed data."""
+    if version:
+        from importlib import metadata
+
+        typer.echo(metadata.version("longtail-tuner"))
+        raise typer.Exit
 
 
 def main() -> None:
@@ -25,12 +38,12 @@ def main() -> None:
     try:
         app()
     except KeyboardInterrupt:
-        _end("stopped at once; running trials are adopted by: tuner resume STUDY", 130)
+        _end("stopped at once", 130)
     except Exception as error:
         code = _exit_code(error)
         if code is None:
             raise
-        _end(str(error), code)
+        _end(_words(error), code)
 
 
 def _exit_code(error: Exception) -> int | None:
@@ -45,12 +58,34 @@ def _exit_code(error: Exception) -> int | None:
         "StorageUnavailableError": 4, "NewerSchemaError": 4,
         "DataError": 1, "DivergedError": 1, "StudyLockedError": 1, "ResultError": 1,
     }  # fmt: skip
+    if isinstance(error, OSError):
+        return _exit_code_of_os(error)
     return next((by_name[cls.__name__] for cls in type(error).__mro__ if cls.__name__ in by_name), None)
+
+
+def _exit_code_of_os(error: OSError) -> int | None:
+    """4 for a full disk, 1 for any other file that cannot be used; None when no file is named."""
+    from tuner.errors import DISK_FULL, TunerError, UnreachableError
+
+    if error.errno in DISK_FULL:
+        return UnreachableError.exit_code
+    return None if error.filename is None else TunerError.exit_code
+
+
+def _words(error: Exception) -> str:
+    from tuner.errors import DISK_FULL
+
+    if not isinstance(error, OSError):
+        return str(error)
+    where = "" if error.filename is None else f"{error.filename}: "
+    way_out = "; make space, then give the same command again" if error.errno in DISK_FULL else ""
+    return f"{where}{error.strerror}{way_out}"
 
 
 def _end(message: str, code: int) -> NoReturn:
     sys.stdout.flush()
-    print(message if ": error: " in message else f"error: {message}", file=sys.stderr)
+    plain = ": error: " in message or code == StoppedError.exit_code  # with its place, or no error at all
+    print(message if plain else f"error: {message}", file=sys.stderr)
     raise SystemExit(code)
 
 

@@ -3,9 +3,14 @@
 TunerError            1   it ran and could not succeed
 ├── UsageError        2   the request cannot be
 ├── NotThereError     3   no such study, trial or file
-├── UnreachableError  4   the database or the cluster does not answer
-└── StoppedError      75  stopped early; `tuner resume` goes on
+├── UnreachableError  4   the database or the cluster does not answer, or the disk is full
+├── StoppedError      75  stopped early; `tuner resume` goes on
+└── KilledError       130 stopped at once; `tuner resume` goes on from the last checkpoints
 """
+
+import errno
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class TunerError(Exception):
@@ -27,7 +32,7 @@ class NotThereError(TunerError):
 
 
 class UnreachableError(TunerError):
-    """The database or the cluster does not answer."""
+    """The database or the cluster does not answer, or the disk is full."""
 
     exit_code = 4
 
@@ -36,3 +41,9 @@ class StoppedError(TunerError):
     """Stopped before the budget was spent, and resumable."""
 
     exit_code = 75
+
+
+class KilledError(TunerError):
+    """Stopped at once, and resumable from the last checkpoints."""
+
+    exit_code = 130

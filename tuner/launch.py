@@ -20,6 +20,7 @@ from tuner.errors import KilledError, StoppedError, TunerError, UnreachableError
 from tuner.paths import Home
 from tuner.planner import Planner
 from tuner.preflight import Preflight, dry_build
+from tuner.publishing import Publisher, show_results
 from tuner.stopping import STOP_NOTICE, StopRequests
 
 
@@ -129,7 +130,7 @@ def _search(planner: Planner, lock: StudyLock, home: Home, resources: Resources,
             cache = Cache(home.cache.absolute())
             cache.sweep()
             settings = WorkerSettings(slots.cpus_each, str(cache.root), resources.cache_bytes, checkpoint_seconds())
-            desk = Desk(planner, watcher, settings, _until(stops, planner))
+            desk = Desk(planner, watcher, settings, _until(stops, planner, Publisher(planner.store)))
             fit(desk, workers=slots.workers, cpus=slots.cpus_each, gpus=slots.gpus_each, scratch=scratch)
     except (KeyboardInterrupt, UnreachableError) as error:
         planner.store.set_state("stopped")
@@ -143,13 +144,14 @@ def _search(planner: Planner, lock: StudyLock, home: Home, resources: Resources,
         raise StoppedError(f"stopped with work left; continue with: tuner resume {name}")
 
 
-def _until(stops: StopRequests, planner: Planner) -> Callable[[], bool]:
-    """The stop check of this run, which also watches the hours of the budget."""
+def _until(stops: StopRequests, planner: Planner, publisher: Publisher) -> Callable[[], bool]:
+    """The stop check of this run, which also watches the hours of the budget and keeps the dashboard fresh."""
     hours = planner.space.budget.hours
     deadline = time.monotonic() + hours * 3600 if hours else math.inf
 
     def check() -> bool:
         planner.time_is_up = time.monotonic() > deadline
+        publisher.now_and_then()
         return stops.check()
 
     return check
@@ -174,6 +176,7 @@ def _finish(planner: Planner, home: Home) -> Finished:
     home.study(name).mkdir(parents=True, exist_ok=True)
     write_report(data, home.report(name))
     home.best(name).write_text(dump_config(export_config(data)))
+    show_results(store, data, home)
     return Finished(report=home.report(name), best=home.best(name), readings=data.readings)
 
 

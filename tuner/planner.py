@@ -18,6 +18,8 @@ from tuner.configurations import naive, whole
 from tuner.readings import Reading, by_backbone, readings_due
 from tuner.sampling import Level, Observation, propose_backbone, propose_heads
 
+DEATH = "the worker process died"
+
 
 @dataclass(frozen=True)
 class Task:
@@ -56,6 +58,11 @@ class _Backbone:
     rounds_asked: int = 0
     under_way: int = 0
     lost: bool = False
+
+
+def is_death(reason: str | None) -> bool:
+    """Whether a reason is the worker's and says nothing about the configuration."""
+    return (reason or "").startswith(DEATH)
 
 
 class Planner:
@@ -159,6 +166,8 @@ class Planner:
         self.tally.running -= len(task.job.numbers)
         if task.job.kind == "search":
             self._backbones[task.job.backbone_index].lost = True
+            for config in task.configs if not is_death(reason) else ():
+                self._observe("search", task.job.backbone_index, config, None)
 
     def interrupted(self, task: Task) -> None:
         """A task was stopped in the middle: its trials stay RUNNING and are adopted by the next launch."""
@@ -185,22 +194,25 @@ class Planner:
         for row in rows.values():
             state = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}.get(row.state, "running")
             setattr(self.tally, state, getattr(self.tally, state) + 1)
+            if row.state == "FAIL" and not is_death(row.reason):
+                self._observe(row.role, row.backbone_index, row.config, None)
             if row.state == "COMPLETE" and row.value is not None:
                 self._observe(row.role, row.backbone_index, row.config, row.value)
                 self._lead(row.role, row.number, row.value, row.metrics.get("val.few"))
 
     def _count(self, job: JobRow, number: int, config: Mapping[str, Scalar], head: Mapping[str, Any]) -> None:
         value = head.get("metrics", {}).get(self.space.objective)
+        role = "search" if job.kind != "baseline" else "baseline"
         self.tally.running -= 1
         if "reason" in head or value is None or not math.isfinite(value):
             self.tally.failed += 1
+            self._observe(role, job.backbone_index, config, None)
             return
         self.tally.complete += 1
-        role = "search" if job.kind != "baseline" else "baseline"
         self._observe(role, job.backbone_index, config, value)
         self._lead(role, number, value, head["metrics"].get("val.few"))
 
-    def _observe(self, role: str, backbone: int, config: Mapping[str, Scalar], value: float) -> None:
+    def _observe(self, role: str, backbone: int, config: Mapping[str, Scalar], value: float | None) -> None:
         if role == "search":
             params = {name: config[name] for name in self.space.searched if self.space.active(name, config)}
             self._observations.append(Observation(backbone=backbone, params=params, value=value))
@@ -268,7 +280,8 @@ class Planner:
             return None
         best: dict[int, float] = {}
         for row in self._observations:
-            best[row.backbone] = max(row.value, best.get(row.backbone, -math.inf))
+            if row.value is not None:
+                best[row.backbone] = max(row.value, best.get(row.backbone, -math.inf))
         top = sorted(best, key=lambda index: (-best[index], index))[: self.space.refine.top]
         return next((i for i in top if self._backbones[i].rounds_asked <= len(self._round_sizes)), None)
 

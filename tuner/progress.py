@@ -131,11 +131,17 @@ class LiveTable:
     def _time_left(self) -> str:
         """From the time that jobs took so far: a job is a backbone's share, whatever the number of its heads."""
         if not self._jobs_ended:
-            return "measuring"
-        seconds = (time.monotonic() - self._began) / self._jobs_ended * self.planner.jobs_left
-        if seconds >= 5400:
-            return f"{seconds / 3600:.1f} h"
-        return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
+            return duration(None)
+        return duration((time.monotonic() - self._began) / self._jobs_ended * self.planner.jobs_left)
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as a reader wants them; None is not measured yet."""
+    if seconds is None:
+        return "measuring"
+    if seconds >= 5400:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
 
 def sparkline(values: list[float]) -> str:

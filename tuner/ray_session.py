@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import logging
 import os
 import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
+
+_PREFIX, _OWNER = "tuner-", "owner"
+_YOUNG = 1.0  # seconds
 
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -37,8 +42,9 @@ def ray_session(*, cpus: int, gpus: int) -> Iterator[Path]:
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     import ray
 
-    scratch = Path(tempfile.mkdtemp(prefix="tuner-"))
-    try:
+    sweep_scratch()
+    with scratch_folder() as scratch, contextlib.ExitStack() as last:
+        last.callback(ray.shutdown)
         ray.init(
             address="local",  # never a cluster of somebody else that happens to run here
             num_cpus=cpus,
@@ -53,6 +59,36 @@ def ray_session(*, cpus: int, gpus: int) -> Iterator[Path]:
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         logging.getLogger("ray").setLevel(logging.CRITICAL)
         yield scratch / "tune"
+
+
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A folder in the system's temporary one, which is locked as long as its owner lives, and gone at the end."""
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    try:
+        with (folder / _OWNER).open("w", encoding="ascii") as owner:
+            fcntl.flock(owner, fcntl.LOCK_EX)
+            owner.write(f"{os.getpid()}\n")
+            owner.flush()
+            yield folder
     finally:
-        ray.shutdown()
-        shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep_scratch() -> list[Path]:
+    """Removes the scratch folders of killed drivers, which the kernel has unlocked; returns them."""
+    left = [owner.parent for owner in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{_OWNER}") if _is_left(owner)]
+    for folder in left:
+        shutil.rmtree(folder, ignore_errors=True)
+    return left
+
+
+def _is_left(owner: Path) -> bool:
+    try:
+        if time.time() - owner.stat().st_mtime < _YOUNG:  # its driver may be about to lock it
+            return False
+        with owner.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # locked, another user's, or just removed by another driver
+        return False
+    return True

@@ -3,7 +3,8 @@
 Stage 2 costs a sixtieth of stage 1, so few backbones carry many heads each. A flat sampler would take one backbone's
 many good trials for a good region and collapse onto it. So the outer level sees one observation a backbone, over
 `stage1.*` alone; the inner one sees heads over `stage2.*`, relative to the best head of their own backbone. Both are
-Optuna samplers on studies in memory, made anew from the rows for each proposal.
+Optuna's samplers, made anew from the rows for each proposal: the same rows in any order give the same proposal.
+What helped and what did not is logged with figures in benchmarks/README.md.
 """
 
 from __future__ import annotations
@@ -14,43 +15,46 @@ import itertools
 import math
 import warnings
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.samplers import BaseSampler, TPESampler
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial, TrialState
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
 
-Scalar = str | int | float | bool | None
-Params = Mapping[str, Scalar]
+from tuner import parzen
+from tuner.parzen import Learned
+from tuner.points import Level, Params, Scalar, combinations, size, spread
 
-STARTUP = 4  # backbones spread evenly before the outer sampler has a say
-EXPLORED = 0.25  # share of a backbone's first round that is spread evenly too
-NEIGHBOURS = 4  # backbones whose heads a new one learns from: those with the most similar stage 1
-SAMPLERS = ("gp", "tpe", "random", "qmc", "grid")  # those whose proposal is a function of finished rows
+__all__ = ["Level", "Observation", "backbone_values", "propose_backbone", "propose_heads", "sampler_names"]
+
+SAMPLERS = ("gp", "tpe", "random", "qmc", "grid")  # whose proposal can be a function of finished rows alone
+STARTUP = 5  # backbones before the outer sampler has a say: the middle of the ranges, then an even spread
+EXPLORED = 0.25  # share of a backbone's first round that is spread evenly
+NEIGHBOURS = 4  # backbones whose heads another learns from
+WIDTH = 0.2  # decades of stage-1 parameters (root mean square) over which what heads teach fades, as a Gaussian
+HEADS = 128  # heads a neighbour teaches with, at most
+GP_HEADS = 96  # and those that a Gaussian process inside is fitted to: its cost grows with their cube
+DRAWS = 4  # from one fit, to replace proposals that were made before
+LISTED = 4096  # a level with no more points than this is gone through to the last before a point comes twice
+SPARE = 1024  # even points in place of proposals that were made before, where points cannot be listed
+NOTHING: Params = {}
 
 
 @dataclass(frozen=True)
 class Observation:
-    """One finished trial of the search; a larger value is better."""
+    """One finished trial of the search: a larger value is better, and None says that it failed."""
 
     backbone: int
     params: Params  # `stage1.*` and `stage2.*`
-    value: float
+    value: float | None
 
 
-def _always(name: str, params: Params) -> bool:  # noqa: ARG001
-    return True
-
-
-@dataclass(frozen=True)
-class Level:
-    """What is searched on one level; `active` says whether a conditional parameter exists beside the others."""
-
-    distributions: Mapping[str, BaseDistribution]
-    active: Callable[[str, Params], bool] = _always
+def sampler_names() -> tuple[str, ...]:
+    """The samplers that a space can name, for either stage."""
+    return SAMPLERS
 
 
 def propose_backbone(
@@ -62,26 +66,30 @@ def propose_backbone(
     index: int,
     pending: Sequence[Params] = (),
 ) -> dict[str, Scalar]:
-    """The stage-1 parameters of backbone `index`.
+    """The stage-1 parameters of backbone `index`, other than those known and those under way (`pending`).
 
-    A backbone counts as the mean of its best eighth of heads; one still under way (`pending`) as the mean of all, so
-    that workers side by side do not propose the same.
+    A backbone counts as the mean of its best eighth of heads, one on which all failed as the worst. Raises ValueError
+    for an unknown sampler, and for `grid` over a range without a step.
     """
+    _check_known(sampler)
     if not space.distributions:
         return {}
-    observed = backbone_values(rows)
-    points = {row.backbone: row.params for row in rows}
-    results = [(_part(points[backbone], space), value) for backbone, value in sorted(observed.items())]
-    _check_known(sampler)
-    if sampler == "grid":
-        grid = _grid(space)
-        return grid[index % len(grid)]
-    if sampler == "qmc" or (sampler != "random" and (index < STARTUP or not results)):
-        return _spread(space, seed=_mix(seed, "stage1"), first=index, count=1)[0]
-    if results:
-        lie = math.fsum(value for _, value in results) / len(results)
-        results += [(_part(params, space), lie) for params in pending]
-    return _ask(*_fitted(sampler, space, results, seed=_mix(seed, "stage1", index)), count=1)[0]
+    known = _backbones([row for row in rows if row.backbone != index], space)
+    places = {space.place(row.params) for row in known}
+    running = [part for params in pending if space.place(part := _part(params, space)) not in places]
+    running.sort(key=space.place)
+
+    def batches() -> Iterator[list[dict[str, Scalar]]]:
+        drawn_by = _mix(seed, "stage1", index)
+        if sampler == "random":
+            yield _ask(optuna.samplers.RandomSampler(seed=drawn_by), [], [], level=space, count=1)
+        elif sampler in LEARNING and min(index, len(known)) >= STARTUP:
+            yield _ask(LEARNING[sampler](drawn_by), known, running, level=space, count=1)
+        elif sampler != "grid":
+            yield _even(space, seed=_mix(seed, "stage1"), index=index)
+        yield from _rest(space, seed=drawn_by, listed=sampler == "grid")
+
+    return _new(batches(), space, taken=places | {space.place(params) for params in running}, count=1)[0]
 
 
 def propose_heads(
@@ -97,205 +105,198 @@ def propose_heads(
 ) -> list[dict[str, Scalar]]:
     """The stage-2 parameters of a round of `count` heads on a backbone, drawn from one fit of the sampler.
 
-    It learns from the backbone's own heads and from those of its nearest neighbours in stage 1, each relative to the
-    best head of its own backbone. Proposals differ from each other as far as the space allows.
+    They differ from each other and from the backbone's earlier heads as long as the space has points left. `gp` is
+    asked head by head, each seeing those before it as under way: a hundred times the cost of `tpe`. Raises ValueError
+    for an unknown sampler, and for `grid` over a range without a step.
     """
+    _check_known(sampler)
     if not space.distributions:
         return [{} for _ in range(count)]
-    _check_known(sampler)
-    mixed = _mix(seed, "stage2", backbone, round)
-    before = sum(row.backbone == backbone for row in rows)
-    if sampler == "grid":
-        grid = _grid(space)
-        return [grid[(before + i) % len(grid)] for i in range(count)]
-    results = [] if sampler in ("random", "qmc") else _relative(rows, space, backbone, stage1_params)
-    if sampler == "random":
-        return _ask(*_fitted("random", space, [], seed=mixed), count=count)
-    explored = count if not results else math.ceil(EXPLORED * count) if round == 0 else 0
-    drawn = _spread(space, seed=_mix(seed, "stage2", backbone), first=before, count=explored)
-    if explored == count:
-        return drawn
-    study, space = _fitted(sampler, space, results, seed=mixed)
-    batch = isinstance(study.sampler, _BatchTPE) and len({tuple(params) for params, _ in results}) == 1
-    return drawn + (_BatchTPE.draw if batch else _ask)(study, space, count=count - explored)
+    own = [row for row in rows if row.backbone == backbone]
+    learned = _lessons(rows, space, backbone, stage1_params) if sampler in LEARNING else []
+
+    def batches() -> Iterator[list[dict[str, Scalar]]]:
+        drawn_by = _mix(seed, "stage2", backbone, round)
+        explored = count if not learned else math.ceil(EXPLORED * count) if round == 0 else 0
+        if sampler == "random":
+            yield _ask(
+                optuna.samplers.RandomSampler(seed=drawn_by), [], [], level=space, count=count, context=stage1_params
+            )
+        elif sampler != "grid":
+            evenly_by = _mix(seed, "stage2", backbone)  # one sequence for all rounds: it goes on where it stopped
+            yield spread(space, seed=evenly_by, first=len(own), count=explored, context=stage1_params)
+        if sampler == "gp" and learned:
+            gp = LEARNING["gp"](drawn_by)
+            yield _ask(gp, learned[:GP_HEADS], [], level=space, count=count - explored, context=stage1_params)
+        elif sampler == "tpe" and learned:
+            draw = parzen.fit(learned, space.distributions, seed=drawn_by)
+            for _ in range(DRAWS):
+                yield [space.existing(point, stage1_params) for point in draw(count - explored)]
+        yield from _rest(space, seed=drawn_by, listed=sampler == "grid", context=stage1_params)
+
+    return _new(batches(), space, taken={space.place(_part(row.params, space)) for row in own}, count=count)
 
 
 def backbone_values(rows: Sequence[Observation]) -> dict[int, float]:
-    """What each backbone is worth: the mean of its best eighth of heads (at least one)."""
-    values: dict[int, list[float]] = {}
+    """What each backbone is worth: the mean of its best eighth of heads (at least one); those that all failed lack."""
+    found: dict[int, list[float]] = {}
     for row in rows:
-        values.setdefault(row.backbone, []).append(row.value)
-    return {
-        backbone: math.fsum(sorted(found, reverse=True)[: math.ceil(len(found) / 8)]) / math.ceil(len(found) / 8)
-        for backbone, found in values.items()
-    }
+        if row.value is not None:
+            found.setdefault(row.backbone, []).append(row.value)
+    return {backbone: _best_eighth(values) for backbone, values in sorted(found.items())}
 
 
-def _check_known(name: str) -> None:
-    """Raises ValueError for a sampler that is not one of SAMPLERS."""
-    if name not in SAMPLERS:
-        near = difflib.get_close_matches(name, SAMPLERS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"sampler: must be one of {', '.join(SAMPLERS)}, but got {name!r}{hint}")
+# -- what the samplers learn from ---------------------------------------------------------------------------------
 
 
-def _fitted(
-    name: str, space: Level, results: Sequence[tuple[dict[str, Scalar], float]], *, seed: int
-) -> tuple[optuna.Study, Level]:
-    """A study in memory that holds `results`, with a sampler that learns from them."""
-    trials = [
-        optuna.create_trial(
-            params=dict(params), distributions={key: space.distributions[key] for key in params}, value=value
-        )
-        for params, value in results
+def _backbones(rows: Sequence[Observation], space: Level) -> list[Learned]:
+    """One row a backbone, by index."""
+    values = backbone_values(rows)
+    worst = min(values.values(), default=0.0)
+    points = {row.backbone: row.params for row in rows}
+    return [Learned(_part(points[index], space), values.get(index, worst)) for index in sorted(points)]
+
+
+def _lessons(rows: Sequence[Observation], space: Level, backbone: int, stage1_params: Params) -> list[Learned]:
+    """The backbone's own heads, then those of its nearest neighbours, less the best of their own backbone.
+
+    Neighbours come from the better half of the backbones: where a network has collapsed, all heads are alike, and each
+    would look like the best.
+    """
+    heads: dict[int, list[Observation]] = {backbone: []}
+    for row in rows:
+        heads.setdefault(row.backbone, []).append(row)
+    values = backbone_values(rows)
+    others = sorted((index for index in values if index != backbone), key=lambda index: (-values[index], index))
+    apart = {index: _decades(heads[index][0].params, stage1_params) for index in others[: math.ceil(len(others) / 2)]}
+    lessons = _relative(heads[backbone], space, weight=1.0) if backbone in values else []
+    for index in sorted(apart, key=lambda index: (apart[index], index))[:NEIGHBOURS]:
+        weight = max(1e-3, math.exp(-0.5 * (apart[index] / WIDTH) ** 2))
+        found = _relative(heads[index], space, weight=weight)
+        lessons += found[:: math.ceil(len(found) / HEADS)]
+    return lessons
+
+
+def _relative(heads: Sequence[Observation], space: Level, *, weight: float) -> list[Learned]:
+    """Heads of one backbone, best first, their values less that of the best; a failed head counts as the worst."""
+    values = [row.value for row in heads if row.value is not None]
+    best, worst = max(values), min(values)
+    found = [
+        Learned(space.filled(_part(row.params, space)), (worst if row.value is None else row.value) - best, weight)
+        for row in heads
     ]
-    samplers: dict[str, Callable[[], BaseSampler]] = {
-        "gp": lambda: optuna.samplers.GPSampler(seed=seed, n_startup_trials=0, deterministic_objective=False),
-        "tpe": lambda: _BatchTPE(seed=seed, n_startup_trials=0, multivariate=True, group=True),
-        "random": lambda: optuna.samplers.RandomSampler(seed=seed),
-    }
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        with _quiet():
-            study = optuna.create_study(direction="maximize", sampler=samplers[name]())
-    finally:
-        optuna.logging.set_verbosity(verbosity)
-    study.add_trials(trials)
-    return study, space
+    return sorted(found, key=lambda row: (-row.value, space.place(row.params)))
 
 
-def _ask(study: optuna.Study, space: Level, *, count: int) -> list[dict[str, Scalar]]:
-    """Proposals one after another; conditional parameters are asked for only where they exist."""
-    proposals: list[dict[str, Scalar]] = []
-    for _ in range(count):
-        params: dict[str, Scalar] = {}
-        with _quiet():
-            trial = study.ask()
-            for name, distribution in space.distributions.items():
-                if space.active(name, params):
-                    params[name] = trial._suggest(name, distribution)
-        proposals.append(params)
-    return proposals
+def _decades(a: Params, b: Params) -> float:
+    """How far two stage-1 configurations lie apart: root mean square, in decades; 1 for another choice or none."""
+    names = [name for name in b if name.startswith("stage1.")]
+    gaps = [_gap(a.get(name), b[name]) for name in names]
+    return math.sqrt(sum(gap**2 for gap in gaps) / len(gaps)) if gaps else 0.0
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without Optuna's warnings that a sampler's option is experimental."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        yield
+def _gap(a: Scalar, b: Scalar) -> float:
+    if isinstance(a, bool | str | None) or isinstance(b, bool | str | None) or a <= 0 or b <= 0:
+        return float(a != b)
+    return math.log10(a / b)
 
 
-def _spread(space: Level, *, seed: int, first: int, count: int) -> list[dict[str, Scalar]]:
-    """Points `first` to `first + count - 1` of a scrambled Halton sequence over the space."""
-    from scipy.stats import qmc
-
-    names = list(space.distributions)
-    unit = qmc.Halton(d=len(names), rng=np.random.default_rng(seed)).random(first + count)[first:]  # (count, D)
-    points = [
-        {name: _at(space.distributions[name], float(u)) for name, u in zip(names, row, strict=True)} for row in unit
-    ]
-    return [_existing(point, space) for point in points]
-
-
-def _at(distribution: Any, u: float) -> Scalar:
-    """The value at the share `u` in [0, 1) of a distribution, by its logarithm where it has one."""
-    if isinstance(distribution, CategoricalDistribution):
-        return distribution.choices[int(u * len(distribution.choices))]
-    low, high = float(distribution.low), float(distribution.high)
-    whole = isinstance(distribution.low, int)
-    if distribution.log:
-        value = math.exp(math.log(low) + u * (math.log(high) - math.log(low)))
-    elif distribution.step:
-        steps = math.floor((high - low) / distribution.step) + 1
-        value = low + distribution.step * int(u * steps)
-    else:
-        value = low + u * (high - low)
-    value = min(max(value, low), high)
-    return round(value) if whole else value
-
-
-def _existing(params: Params, space: Level) -> dict[str, Scalar]:
-    kept: dict[str, Scalar] = {}
-    for name, value in params.items():
-        if space.active(name, kept):
-            kept[name] = value
-    return kept
+def _best_eighth(values: Sequence[float]) -> float:
+    count = math.ceil(len(values) / 8)
+    return math.fsum(sorted(values, reverse=True)[:count]) / count
 
 
 def _part(params: Params, space: Level) -> dict[str, Scalar]:
     return {name: params[name] for name in space.distributions if name in params}
 
 
-def _relative(
-    rows: Sequence[Observation], space: Level, backbone: int, stage1_params: Params
-) -> list[tuple[dict[str, Scalar], float]]:
-    """Heads of this backbone and its neighbours, as (parameters, value less the best of its backbone)."""
-    best: dict[int, float] = {}
-    where: dict[int, Params] = {}
-    for row in rows:
-        best[row.backbone] = max(row.value, best.get(row.backbone, -math.inf))
-        where[row.backbone] = row.params
-    others = sorted(
-        (other for other in best if other != backbone),
-        key=lambda other: (_distance(where[other], stage1_params), other),
-    )
-    known = {backbone, *others[:NEIGHBOURS]}
-    used = [row for row in rows if row.backbone in known]
-    used.sort(key=lambda row: (row.backbone, row.value, sorted(row.params.items(), key=str)))
-    return [(_part(row.params, space), row.value - best[row.backbone]) for row in used]
+# -- proposals ----------------------------------------------------------------------------------------------------
 
 
-def _distance(a: Params, b: Params) -> float:
-    """How far two stage-1 configurations lie apart: in octaves for numbers, 1 for another choice."""
-    total = 0.0
-    for name, value in b.items():
-        other = a.get(name)
-        if isinstance(value, float) and isinstance(other, float) and value > 0 and other > 0:
-            total += math.log2(value / other) ** 2
-        elif value != other:
-            total += 1.0
-    return total
+def _gp(seed: int) -> BaseSampler:
+    return optuna.samplers.GPSampler(seed=seed, n_startup_trials=0)
 
 
-class _BatchTPE(TPESampler):
-    """TPE that draws a whole round from one pair of Parzen estimators: each the best of 24 candidates of its own."""
-
-    @staticmethod
-    def draw(study: optuna.Study, space: Level, *, count: int) -> list[dict[str, Scalar]]:
-        """`count` proposals, where all trials of `study` have the same parameters."""
-        sampler = study.sampler
-        if not isinstance(sampler, _BatchTPE):
-            raise TypeError(f"needs a study with this sampler, but it has {type(sampler).__name__}")
-        trials = sorted(study.get_trials(deepcopy=False), key=lambda trial: -(trial.value or 0.0))
-        present = {name: d for name, d in space.distributions.items() if name in trials[0].params}
-        n_good = max(3, min(math.ceil(0.1 * len(trials)), 25))  # as Optuna's, but at least three
-        good = sampler._build_parzen_estimator(study, present, trials[:n_good], handle_below=True)
-        rest = sampler._build_parzen_estimator(study, present, trials[n_good:], handle_below=False)
-        each = sampler._n_ei_candidates
-        candidates = good.sample(sampler._rng.rng, each * count)  # name -> (count * each,)
-        gain = (good.log_pdf(candidates) - rest.log_pdf(candidates)).reshape(count, each)
-        chosen = gain.argmax(1) + np.arange(count) * each  # (count,)
-        return [{name: d.to_external_repr(candidates[name][i].item()) for name, d in present.items()} for i in chosen]
+def _tpe(seed: int) -> BaseSampler:
+    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=0)
 
 
-def _grid(space: Level) -> list[dict[str, Scalar]]:
-    """Every combination of parameters that have finitely many values. Raises ValueError for one that has not."""
-    values: list[list[Any]] = []
-    for name, distribution in space.distributions.items():
-        step = getattr(distribution, "step", None)
-        if isinstance(distribution, CategoricalDistribution):
-            values.append(list(distribution.choices))
-        elif isinstance(distribution, FloatDistribution | IntDistribution) and step:
-            steps = math.floor((distribution.high - distribution.low) / step)
-            values.append([distribution.low + step * i for i in range(steps + 1)])
-        else:
-            raise ValueError(f"sampler: grid needs finitely many values, but {name} is a range; use choices or a step")
-    points = [
-        _existing(dict(zip(space.distributions, point, strict=True)), space) for point in itertools.product(*values)
-    ]
-    return [point for index, point in enumerate(points) if point not in points[:index]]
+LEARNING: Mapping[str, Callable[[int], BaseSampler]] = {"gp": _gp, "tpe": _tpe}
+
+
+def _ask(
+    sampler: BaseSampler,
+    learned: Sequence[Learned],
+    running: Sequence[Params],
+    *,
+    level: Level,
+    count: int,
+    context: Params = NOTHING,
+) -> list[dict[str, Scalar]]:
+    """Proposals one after another from a study in memory that holds what is learned, and what is under way."""
+    distributions = dict(level.distributions)
+
+    def trial(params: Params, state: TrialState, value: float | None) -> FrozenTrial:
+        return optuna.create_trial(state=state, value=value, params=level.filled(params), distributions=distributions)
+
+    with _quiet(), threadpool_limits(1):  # matrices this small are slower on many threads, by tens where cores are busy
+        study = optuna.create_study(direction="maximize", sampler=sampler)
+        study.add_trials([trial(row.params, TrialState.COMPLETE, row.value) for row in learned])
+        study.add_trials([trial(params, TrialState.RUNNING, None) for params in running])
+        return [level.existing(study.ask(distributions).params, context) for _ in range(count)]
+
+
+def _even(level: Level, *, seed: int, index: int) -> list[dict[str, Scalar]]:
+    """The middle of the ranges first, where their author looks for the best, then a Sobol sequence."""
+    return [level.middle({})] if index == 0 else spread(level, seed=seed, first=index - 1, count=1, context={})
+
+
+def _rest(level: Level, *, seed: int, listed: bool, context: Params = NOTHING) -> Iterator[list[dict[str, Scalar]]]:
+    """What is left to propose: all points in seeded order where they can be listed, some even ones where not."""
+    if listed or size(level) <= LISTED:
+        points = combinations(level, context)
+        yield [points[i] for i in np.random.default_rng(seed).permutation(len(points))]
+    else:
+        yield spread(level, seed=seed, first=0, count=SPARE, context=context)
+
+
+def _new(
+    batches: Iterable[Sequence[dict[str, Scalar]]], level: Level, *, taken: set[tuple[float, ...]], count: int
+) -> list[dict[str, Scalar]]:
+    """The first `count` points that are not taken; when there are no more, points that are."""
+    found: list[dict[str, Scalar]] = []
+    again: dict[tuple[float, ...], dict[str, Scalar]] = {}
+    seen = set(taken)
+    for point in itertools.chain.from_iterable(batches):
+        place = level.place(point)
+        if place in seen:
+            again.setdefault(place, point)
+            continue
+        seen.add(place)
+        found.append(point)
+        if len(found) == count:
+            return found
+    return found + list(itertools.islice(itertools.cycle(again.values()), count - len(found)))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Optuna's line for each study that it makes, and its warnings of experimental options."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+
+
+def _check_known(name: str) -> None:
+    if name not in SAMPLERS:
+        near = difflib.get_close_matches(name, SAMPLERS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"sampler: must be one of {', '.join(SAMPLERS)}, but got {name!r}{hint}")
 
 
 def _mix(seed: int, *parts: object) -> int:

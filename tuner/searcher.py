@@ -19,7 +19,7 @@ from ray.tune import Callback, Stopper
 from ray.tune.search import Searcher
 
 from tuner.errors import UnreachableError
-from tuner.planner import Planner, Task
+from tuner.planner import DEATH, Planner, Task
 from tuner.worker import CHECKPOINT_SECONDS, JobTrainable
 
 
@@ -104,7 +104,7 @@ class Desk:
         if result.get("disk_full"):
             self.planner.interrupted(task)
             raise UnreachableError(
-                f"{result['reason']}; nothing that was finished is lost: make space in the folder of --home, then go "
+                f"{result['failure']}; nothing that was finished is lost: make space in the folder of --home, then go "
                 f"on with: tuner resume {self.planner.space.name}"
             )
         if "outcome" in result:
@@ -170,7 +170,7 @@ class DeathWatch(Callback):
             return
         with self.desk.keeping_errors():
             report = Path(trial.error_file).read_text(encoding="utf-8") if trial.error_file else ""
-            self.desk.lose(trial.trial_id, task, f"the worker process died: {_error_line(report)}", transient=True)
+            self.desk.lose(trial.trial_id, task, f"{DEATH}: {_error_line(report)}", transient=True)
 
 
 def _error_line(report: str) -> str:

@@ -4,96 +4,271 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING, Any
 
 from search_spaces.scalars import scalar
 from studies.exported import ExportedConfig, load_config
 from tuner.errors import NotThereError, TunerError, UsageError
-from tuner.views import percent
+from tuner.expectations import Spread, compared, within
+from tuner.model_card import model_card
+
+if TYPE_CHECKING:
+    from trainers.data.task import Task
+    from trainers.job import Progress, Trained
+    from trainers.model_file import ModelCard
+    from trainers.results import ClassCounts, HeadResult, Metrics
+    from trainers.weight_balance import LinearHead
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """How an export is to be trained. No seeds: those in the file."""
+
+    data: Path | None = None
+    overrides: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+    check: bool = False
+    force: bool = False
+    full: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainedExport:
-    """What `tuner train` leaves behind."""
+    """What `tuner train` leaves behind. `metrics` holds mean and deviation over `runs`, the model is of the first."""
 
     model: Path
     metrics_file: Path
-    metrics: Mapping[str, float | None]
+    card: Path
+    runs: int
+    metrics: Mapping[str, Spread]
     exported: ExportedConfig
     same_data: bool
+    full: bool
+
+    @property
+    def outside(self) -> tuple[str, ...]:
+        """Names of the expected values that were not met within their tolerance."""
+        return tuple(
+            name for name, wanted in self.exported.expect.items() if not within(wanted, self.metrics.get(name))
+        )
 
 
-def train_export(path: Path, *, output: Path, data: Path | None = None, overrides: Sequence[str] = ()) -> TrainedExport:
-    """Trains the configuration in `path`, reads test once, writes model.safetensors and metrics.json.
+@dataclass(frozen=True)
+class _Run:
+    """One seed's training: plain numbers, and the tensors they are of."""
+
+    seed: int
+    metrics: Metrics
+    classes: ClassCounts  # of test
+    temperature: float
+    trained: Trained
+    head: LinearHead
+
+
+Watch = Callable[[int, "Progress"], None]  # seed, and how far its training is
+
+
+def train_export(path: Path, *, output: Path, asked: Asked, watch: Watch | None = None) -> TrainedExport:
+    """Trains the configuration in `path`, reads test once a seed, writes model, metrics.json and model_card.md.
 
     Nothing is taken from a cache: the result stands on the YAML and the data. Raises NotThereError when there is no
-    such file, ExportError when it is no configuration, UsageError for a wrong override, TrainerError if training fails.
+    such file, ExportError when it is no configuration, UsageError for a wrong request, TunerError when `check` finds
+    other data than the study's, TrainerError if training fails.
     """
     if not path.exists():
         raise NotThereError(f"{path}: no such file; write one with: tuner export STUDY -o best.yaml")
+    if asked.full and asked.check:
+        raise UsageError("--check compares with a model that has not seen validation images; leave out --full")
     exported = load_config(path)
-    config = {**exported.config, **_overrides(overrides)}
-    if data is not None:
-        config["task.data"] = str(data.absolute())
-    return _train(config, exported, output)
+    config = _config(exported, asked)
+    task = _load(config)
+    same_data = exported.provenance.get("dataset", {}).get("fingerprint") in (None, task.fingerprint)
+    if asked.check and not same_data and not asked.force:
+        raise TunerError(_other_data(exported, task, path))
+    temperature = _exported_temperature(exported, path) if asked.full else None
+    runs = []
+    for seed in asked.seeds or (None,):
+        seeded = config if seed is None else {**config, "stage1.seed": seed, "stage2.seed": seed}
+        runs.append(_train(seeded, task, temperature=temperature, watch=watch))
+    return _write(output, config=config, task=task, runs=runs, exported=exported, same_data=same_data, full=asked.full)
 
 
 def compare(trained: TrainedExport) -> list[str]:
     """Line by line: what the export promised, what came out, and the difference."""
     lines = [] if trained.same_data else ["the data differs from that of the study: figures cannot be compared"]
-    for name, wanted in trained.exported.expect.items():
-        got = trained.metrics.get(name)
-        if got is None:
-            continue
-        off = 100 * (got - wanted.value)
-        within = "" if wanted.tolerance is None else f" (tolerance {100 * wanted.tolerance:.1f})"
-        lines.append(f"{name:28} exported {percent(wanted.value):>8}  now {percent(got):>8}  {off:+.1f} points{within}")
-    return [*lines, f"model    {trained.model}", f"metrics  {trained.metrics_file}"]
+    if trained.full:
+        lines.append("trained on validation images too: the export's figures are of a model that had fewer images")
+    lines += [
+        compared(name, wanted, found, trained.runs)
+        for name, wanted in trained.exported.expect.items()
+        if (found := trained.metrics.get(name)) is not None or (wanted.tolerance is not None and not trained.full)
+    ]
+    files = (("model", trained.model), ("metrics", trained.metrics_file), ("card", trained.card))
+    return [*lines, *(f"{name:8} {path}" for name, path in files)]
 
 
-def _overrides(texts: Sequence[str]) -> dict[str, Any]:
-    from trainers.config import FLAT_NAMES
+def parse_seeds(text: str | None) -> tuple[int, ...]:
+    """`0,1,2` as numbers. Raises UsageError."""
+    if text is None:
+        return ()
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts) or len(set(map(int, parts))) < len(parts):
+        raise UsageError(f"--seeds {text}: write different whole numbers from 0, such as 0,1,2")
+    return tuple(map(int, parts))
 
-    found: dict[str, Any] = {}
-    for text in texts:
+
+def _config(exported: ExportedConfig, asked: Asked) -> dict[str, Any]:
+    """The whole flat configuration that is trained."""
+    from trainers.config import FLAT_NAMES, TrialConfig
+
+    config = dict(exported.config)
+    for text in asked.overrides:
         name, equals, value = text.partition("=")
         if not equals or name not in FLAT_NAMES:
             raise UsageError(f"--set {text}: write name=value with one of: {', '.join(FLAT_NAMES)}")
-        found[name] = scalar(value)
-    return found
+        config[name] = scalar(value)
+    if asked.data is not None:
+        config["task.data"] = str(asked.data.absolute())
+    if asked.full:
+        config["stage2.epoch_rule"] = "last"  # nothing is left to select an epoch on
+    return dict(TrialConfig.from_flat(config).to_flat())
 
 
-def _train(config: Mapping[str, Any], exported: ExportedConfig, output: Path) -> TrainedExport:
+def _load(config: Mapping[str, Any]) -> Task:
+    from trainers.config import TrialConfig
+    from trainers.job import load_task_once
+
+    return load_task_once(TrialConfig.from_flat(config).task)
+
+
+def _other_data(exported: ExportedConfig, task: Task, path: Path) -> str:
+    known = exported.provenance["dataset"]
+    return (
+        f"{path} was measured on other data: fingerprint {str(known['fingerprint'])[:12]}, but here it is "
+        f"{task.fingerprint[:12]} ({task.num_classes} classes, {sum(task.counts)} training images; then "
+        f"{known.get('classes', '?')} and {known.get('training_images', '?')}); bring that data back with --data, or "
+        "compare all the same with --force"
+    )
+
+
+def _exported_temperature(exported: ExportedConfig, path: Path) -> float:
+    """With validation images in training there is nothing to fit it on."""
+    found = exported.provenance.get("temperature")
+    if isinstance(found, bool) or not isinstance(found, int | float) or found <= 0:
+        raise TunerError(
+            f"{path}: --full leaves no images to calibrate on, and provenance.temperature is {found!r}; export the "
+            "trial again, or train without --full"
+        )
+    return float(found)
+
+
+def _train(config: Mapping[str, Any], task: Task, *, temperature: float | None, watch: Watch | None) -> _Run:
+    """One training. With a `temperature` on all images but test, and calibrated by it."""
     import torch
 
+    from trainers.data.joined import join_validation
     from trainers.job import Job, run_job
-    from trainers.model_file import describe, save_model
-    from trainers.results import HeadFailure
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    events = run_job(Job.from_flat([config], read_test=True), cache=None, device=device)
+    full = temperature is not None
+    job = Job.from_flat([config], read_test=not full)
+    events = run_job(job, cache=None, device=device, task=join_validation(task) if full else task)
     while True:
         try:
-            next(events)
+            progress = next(events)
         except StopIteration as stop:
-            trained = stop.value
+            trained: Trained = stop.value
             break
+        if watch is not None:
+            watch(job.stage1.seed, progress)
+    head, linear = _only_head(trained)
+    if temperature is None:
+        return _Run(job.stage1.seed, head.metrics, head.classes["test"], head.temperature, trained, linear)
+    measured, classes = _read_test(config, task, trained, linear, temperature)
+    norms = {name: value for name, value in head.metrics.items() if name.startswith("norm.")}
+    return _Run(job.stage1.seed, {**measured, **norms}, classes, temperature, trained, linear)
+
+
+def _only_head(trained: Trained) -> tuple[HeadResult, LinearHead]:
+    from trainers.results import HeadFailure
+
     (head,), (linear,) = trained.result.heads, trained.heads
     if isinstance(head, HeadFailure) or linear is None:
         raise TunerError(f"stage 2 came to nothing: {head.reason if isinstance(head, HeadFailure) else 'no head'}")
-    card = describe(trained.task, model=str(config["task.model"]), temperature=head.temperature, config=dict(config))
-    model = output / "model.safetensors"
-    save_model(model, trained.model, linear, card)
-    metrics_file = output / "metrics.json"
-    metrics_file.write_text(json.dumps(dataclasses.asdict(trained.result), indent=1))
-    fingerprint = exported.provenance.get("dataset", {}).get("fingerprint")
+    return head, linear
+
+
+def _read_test(
+    config: Mapping[str, Any], task: Task, trained: Trained, linear: LinearHead, temperature: float
+) -> tuple[Metrics, ClassCounts]:
+    """Test figures of a model trained on everything else. Groups stay those of the study's training split."""
+    from trainers.model_file import LoadedModel
+    from trainers.predict import evaluate
+
+    trained.model.classifier.load_state_dict({"weight": linear.weight, "bias": linear.bias})
+    model = LoadedModel(trained.model.eval(), _describe(config, task, temperature, full=True))
+    return evaluate(model, task, device=next(trained.model.parameters()).device)
+
+
+def _describe(config: Mapping[str, Any], task: Task, temperature: float, *, full: bool) -> ModelCard:
+    from trainers.model_file import describe
+
+    card = describe(task, model=str(config["task.model"]), temperature=temperature, config=dict(config))
+    return dataclasses.replace(card, trained_on=("train", "val") if full else ("train",))
+
+
+def _write(
+    output: Path,
+    *,
+    config: Mapping[str, Any],
+    task: Task,
+    runs: Sequence[_Run],
+    exported: ExportedConfig,
+    same_data: bool,
+    full: bool,
+) -> TrainedExport:
+    from trainers.model_file import save_model
+
+    first = runs[0]
+    card = _describe(config, task, first.temperature, full=full)
+    spreads = _spreads(runs)
+    model, metrics_file, card_file = (output / name for name in ("model.safetensors", "metrics.json", "model_card.md"))
+    save_model(model, first.trained.model, first.head, card)
+    metrics_file.write_text(json.dumps(_as_json(runs, spreads, full=full), indent=1) + "\n", encoding="utf-8")
+    text = model_card(card, first.classes, spreads, seeds=[run.seed for run in runs], task=task, exported=exported)
+    card_file.write_text(text, encoding="utf-8")
     return TrainedExport(
         model=model,
         metrics_file=metrics_file,
-        metrics=head.metrics,
+        card=card_file,
+        runs=len(runs),
+        metrics=spreads,
         exported=exported,
-        same_data=fingerprint in (None, trained.task.fingerprint),
+        same_data=same_data,
+        full=full,
     )
+
+
+def _spreads(runs: Sequence[_Run]) -> dict[str, Spread]:
+    """Mean and sample deviation of every measure that all runs have."""
+    found = {}
+    for name in runs[0].metrics:
+        values = [value for run in runs if (value := run.metrics.get(name)) is not None]
+        if len(values) == len(runs):
+            found[name] = Spread(fmean(values), stdev(values) if len(values) > 1 else None)
+    return found
+
+
+def _as_json(runs: Sequence[_Run], spreads: Mapping[str, Spread], *, full: bool) -> dict[str, Any]:
+    """Of the first run everything the trainer measured; of all the figures, their mean and their deviation."""
+    result = {} if full else dataclasses.asdict(runs[0].trained.result)  # with --full, its validation is no validation
+    return {
+        **result,
+        "seeds": [{"seed": run.seed, "temperature": run.temperature, "metrics": run.metrics} for run in runs],
+        "mean": {name: spread.mean for name, spread in spreads.items()},
+        "deviation": {name: spread.deviation for name, spread in spreads.items()},
+    }

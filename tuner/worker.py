@@ -12,7 +12,19 @@ from typing import Any
 
 from ray import tune
 
+from tuner.errors import DISK_FULL
+
 REPORT_EVERY = 0.5  # seconds between two results: each costs the driver some milliseconds
+CHECKPOINT_SECONDS = 30.0  # between two checkpoints of stage 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """Why a job came to nothing, and whether it is worth another try at once, or once there is space again."""
+
+    reason: str
+    transient: bool = False
+    disk_full: bool = False
 
 
 class JobTrainable(tune.Trainable):
@@ -29,11 +41,12 @@ class JobTrainable(tune.Trainable):
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         cache = Cache(Path(config["cache"]), max_bytes=config["cache_bytes"])
         self._started = time.perf_counter()
-        self._failure: tuple[str, bool] | None = None
+        self._failure: Failure | None = None
         self._events: Generator[Any, None, Any] | None = None
         try:
             job = Job.from_flat(json.loads(config["configs"]), read_test=config["read_test"])
-            self._events = run_job(job, cache=cache, device=device)
+            every = config.get("checkpoint_seconds", CHECKPOINT_SECONDS)
+            self._events = run_job(job, cache=cache, device=device, checkpoint_every=every)
         except Exception as error:
             self._failure = _describe(error)
 
@@ -68,17 +81,23 @@ class JobTrainable(tune.Trainable):
             self._events = None
 
     def _failed(self) -> dict[str, Any]:
-        reason, transient = self._failure or ("the job was stopped", True)
-        return {"done": True, "failure": reason, "transient": transient}
+        failure = self._failure or Failure("the job was stopped", transient=True)
+        return {
+            "done": True,
+            "failure": failure.reason,
+            "transient": failure.transient,
+            "disk_full": failure.disk_full,
+        }
 
 
-def _describe(error: Exception) -> tuple[str, bool]:
-    """A readable reason, and whether trying again may help."""
+def _describe(error: Exception) -> Failure:
+    """A readable reason, and what helps."""
     from trainers.errors import TrainerError
 
     if isinstance(error, TrainerError):
-        return str(error), False
+        return Failure(str(error))
     place = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{Path(place.filename).name}:{place.lineno}"
     transient = isinstance(error, (OSError, MemoryError)) or "out of memory" in str(error)
-    return f"{type(error).__name__}: {error} ({where})", transient
+    full = isinstance(error, OSError) and error.errno in DISK_FULL
+    return Failure(f"{type(error).__name__}: {error} ({where})", transient=transient, disk_full=full)

@@ -4,6 +4,7 @@ import random
 from collections.abc import Sequence
 from importlib import resources
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -121,3 +122,9 @@ def test_any_value_anywhere(key: str, value: object) -> None:
 @given(st.text(max_size=60))
 def test_any_override(text: str) -> None:
     survives(FILES[0], overrides=[text], name=text[:8] or None)
+
+
+@pytest.mark.slow
+def test_ten_thousand_spaces_after_accidents() -> None:
+    for seed in range(10_000):
+        survives(mutated(seed))

@@ -6,22 +6,17 @@ import contextlib
 import dataclasses
 import json
 import os
-import pwd
+import runpy
 import shutil
-import signal
 import sqlite3
-import subprocess
 import tempfile
-import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from sqlalchemy.engine import make_url
 
 from studies.database import Database
 from studies.records import HeadAsked, JobRow
@@ -29,6 +24,8 @@ from studies.store import Store
 from trainers.config import TrialConfig
 from trainers.results import BackboneResult, ClassCounts, EpochResult, HeadFailure, HeadResult, JobResult
 
+_server = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "postgres_server.py"))
+PostgresServer, postgres_programs = _server["PostgresServer"], _server["postgres_programs"]
 SPACE = {"space_yaml": "name: tail\n", "space_sha256": "a" * 64, "objective": "val.balanced_accuracy"}
 DISTRIBUTIONS = {
     "stage1.lr": FloatDistribution(1e-4, 1.0, log=True),
@@ -39,64 +36,10 @@ DISTRIBUTIONS = {
 }
 
 
-class PostgresServer:
-    """A server of the tests' own, in a folder of its own, on a Unix socket; never as root, which it refuses."""
-
-    def __init__(self, programs: Path, folder: Path) -> None:
-        self._programs, self._folder = programs, folder
-        self._process: subprocess.Popen[bytes] | None = None
-        self._rights: dict[str, Any] = {}
-        if os.geteuid() == 0:
-            user = next(u for u in pwd.getpwall() if u.pw_name in ("postgres", "nobody"))
-            shutil.chown(folder, user.pw_uid, user.pw_gid)
-            self._rights = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-        self._run("initdb", "-D", "data", "-U", "tuner", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
-
-    def start(self) -> None:
-        """Returns once the server answers."""
-        fast = [f"-c{name}=off" for name in ("fsync", "full_page_writes")]
-        self._process = subprocess.Popen(
-            [self._programs / "postgres", "-D", "data", "-k", self._folder, "-clisten_addresses=", *fast],
-            cwd=self._folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **self._rights,
-        )  # fmt: skip
-        for _ in range(600):
-            with contextlib.suppress(subprocess.CalledProcessError):
-                self._run("pg_isready", "-h", str(self._folder))
-                return
-            time.sleep(0.05)
-        raise RuntimeError("PostgreSQL did not start")
-
-    def stop(self) -> None:
-        """Ends the server at once, and with it all connections."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGQUIT)
-            self._process.wait(timeout=30)
-            self._process = None
-
-    def new_database(self) -> str:
-        """The URL of an empty database."""
-        name = f"db_{uuid.uuid4().hex}"
-        with psycopg.connect(host=str(self._folder), user="tuner", dbname="postgres", autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
-        return f"postgresql+psycopg://tuner:not-asked-for@/{name}?host={self._folder}"
-
-    def without_studies(self, url: str) -> str:
-        """The URL again, once all its studies are gone."""
-        named = make_url(url).database
-        with psycopg.connect(host=str(self._folder), user="tuner", dbname=named, autocommit=True) as connection:
-            connection.execute("TRUNCATE studies RESTART IDENTITY CASCADE")
-        return url
-
-    def _run(self, program: str, *arguments: str) -> None:
-        subprocess.run(
-            [self._programs / program, *arguments], cwd=self._folder, check=True, capture_output=True, **self._rights
-        )
-
-
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """A running PostgreSQL server; in CI its absence is a failure, elsewhere a skip."""
-    programs = _postgres_programs()
+    programs = postgres_programs()
     if programs is None:
         reason = "PostgreSQL's initdb and postgres are neither on PATH nor in /usr/lib/postgresql"
         if os.environ.get("CI"):
@@ -109,14 +52,6 @@ def postgres() -> Iterator[PostgresServer]:
             yield server
         finally:
             server.stop()
-
-
-def _postgres_programs() -> Path | None:
-    on_path = shutil.which("initdb")
-    folders = [Path(on_path).resolve().parent] if on_path else []
-    folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-    needed = ("initdb", "postgres", "pg_isready")
-    return next((folder for folder in folders if all((folder / name).exists() for name in needed)), None)
 
 
 KINDS = ["memory", "file", pytest.param("postgres", marks=pytest.mark.postgres)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,9 @@ from trainers.data.images import ArrayImages
 from trainers.data.pool import RawPool, Source, SplitName, build_source, data_path
 from trainers.errors import DataError
 
+_UNREADABLE = (
+    OSError, EOFError, ValueError, KeyError, MemoryError, NotImplementedError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 Archive = dict[str, npt.NDArray[np.generic]]
 
 
@@ -42,11 +46,12 @@ def read_npz(task: TaskConfig) -> Source:
 
 def _read(path: Path) -> Archive:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as handle:
+            archive = np.load(handle, allow_pickle=False)
             if isinstance(archive, np.ndarray):
                 raise DataError(f"{path}: an npz archive is needed, but this is a single array")
             return {name: archive[name] for name in archive.files}
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise DataError(f"{path}: not a readable npz archive of plain arrays ({error}); write it again") from error
 
 

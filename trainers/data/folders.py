@@ -33,11 +33,18 @@ def read_folders(task: TaskConfig) -> Source:
 
 
 def read_class_names(folder: Path) -> list[str] | None:
-    """The lines of classes.txt, which says how classes are named and ordered; None when there is none."""
+    """The lines of classes.txt, which says how classes are named and ordered; None when there is none.
+
+    Raises DataError when it is no UTF-8.
+    """
     path = folder / "classes.txt"
     if not path.is_file():
         return None
-    return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not readable as UTF-8 ({error}); save it so") from error
+    return [line.strip() for line in lines if line.strip()]
 
 
 def check_present(paths: list[str], listed_in: Path) -> None:

@@ -171,7 +171,7 @@ def pixels(images: Images, indices: Sequence[int], image_size: int) -> Tensor:
 def _has_content(path: str) -> bool:
     try:
         return Path(path).stat().st_size > 0
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a zero byte in the name
         return False
 
 

@@ -86,7 +86,7 @@ def _csv_files(path: Path) -> list[tuple[Path, SplitName | None]]:
         return [(path, None)]
     splits: tuple[SplitName, ...] = ("train", "val", "test")
     named = [(path / f"{split}.csv", split) for split in splits if (path / f"{split}.csv").is_file()]
-    single = sorted(path.glob("*.csv"))
+    single = sorted(file for file in path.glob("*.csv") if file.is_file())
     if named:
         return list(named)
     if len(single) != 1:
@@ -98,6 +98,8 @@ def _parse_csv(path: Path, whole: SplitName | None) -> list[tuple[SplitName, Ent
     try:
         with path.open(newline="", encoding="utf-8-sig") as handle:
             return list(_csv_rows(csv.DictReader(handle, skipinitialspace=True), path, whole))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); check the file and its permissions") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: not readable as UTF-8 with commas ({error}); save it so") from error
 

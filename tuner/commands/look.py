@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
@@ -18,12 +19,14 @@ from tuner.commands.options import (
 )
 
 app = typer.Typer()
+_WATCH_SECONDS = 2.0
 
 
 @app.command()
 def status(
     study: Annotated[Optional[str], typer.Argument(help="Name of the study; all studies without it.")] = None,
     as_json: JsonOption = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Until no study is running; --json: a line a change.")] = False,
     home: HomeOption = None,
     storage: StorageOption = None,
 ) -> None:
@@ -31,6 +34,9 @@ def status(
     from tuner import views
 
     names = [study] if study else study_names(home, storage)
+    if watch and names:
+        _watch(names, home, storage, as_json=as_json)
+        return
     found = []
     for name in names:
         with open_store(name, home, storage) as store:
@@ -64,17 +70,54 @@ def trials(
 
 @app.command()
 def best(
-    study: StudyArgument, as_json: JsonOption = False, home: HomeOption = None, storage: StorageOption = None
+    study: StudyArgument,
+    pareto: Annotated[
+        bool, typer.Option("--pareto", help="All trials that none beats in accuracy and balance.")
+    ] = False,
+    as_json: JsonOption = False,
+    home: HomeOption = None,
+    storage: StorageOption = None,
 ) -> None:
     """Show the trial chosen on validation, and its reading on test if there is one."""
     from tuner import views
 
+    if pareto:
+        _pareto(study, home, storage, as_json=as_json)
+        return
     with open_store(study, home, storage) as store:
         found = views.best(store)
     if as_json:
         print_json(found)
     else:
         Console().print(views.best_table(found))
+
+
+def _pareto(study: str, home: Path | None, storage: str | None, *, as_json: bool) -> None:
+    from studies.pareto import pareto_front
+    from studies.study_data import load_study_data
+    from tuner import views
+
+    with open_store(study, home, storage) as store:
+        rows = pareto_front(load_study_data(store))
+    if as_json:
+        print_json([views.trial(row) for row in rows])
+    else:
+        title = f"study {study}: trials that none beats in both accuracy and nearness to balance"
+        wide_console().print(views.trials_table(rows, title=title))
+
+
+def _watch(names: list[str], home: Path | None, storage: str | None, *, as_json: bool) -> None:
+    from contextlib import ExitStack
+
+    from tuner.watching import glance, show, watch
+
+    with ExitStack() as stack:
+        stores = [stack.enter_context(open_store(name, home, storage)) for name in names]
+        seen = watch(lambda: [glance(store) for store in stores], every=_WATCH_SECONDS)
+        try:
+            show(seen, console=Console(), as_json=as_json)
+        except KeyboardInterrupt:  # it is the watching that ends, not the study
+            raise typer.Exit(130) from None
 
 
 def wide_console() -> Console:

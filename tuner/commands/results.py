@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
+from rich.console import Console
 
 from tuner.commands.options import (
     HomeOption,
@@ -18,6 +19,10 @@ from tuner.commands.options import (
 )
 from tuner.paths import Home
 
+if TYPE_CHECKING:
+    from studies.study_data import StudyData
+    from trainers.job import Progress
+
 app = typer.Typer()
 
 
@@ -27,18 +32,33 @@ def report(
     output: Annotated[
         Optional[Path], typer.Option("--output", "-o", help="Where to [default: beside the study].")
     ] = None,
+    others: Annotated[
+        Optional[list[str]],
+        typer.Option("--compare", help="Put this study beside it instead; may be repeated.", show_default=False),
+    ] = None,
+    images: Annotated[
+        bool, typer.Option("--images", help="Each figure as SVG, too; needs the extra [images].")
+    ] = False,
     home: HomeOption = None,
     storage: StorageOption = None,
 ) -> None:
     """Write the study's report: one HTML file that needs no network, with JSON and CSV beside it."""
+    from studies.comparison import write_comparison
     from studies.report import write_report
-    from studies.study_data import load_study_data
+    from tuner.errors import UsageError
 
-    with open_store(study, home, storage) as store:
-        target = output or Home.choose(home).report(study)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        for path in write_report(load_study_data(store), target):
-            typer.echo(path)
+    names = [study, *(others or [])]
+    if len(set(names)) < len(names):
+        raise UsageError(f"--compare {' '.join(names[1:])}: name other studies than {study}, each once")
+    studies = [_study_data(name, home, storage) for name in names]
+    default = Home.choose(home).report(study)
+    if others:
+        target = output or default.with_name(f"compared_with_{'_and_'.join(names[1:])}.html")
+        written = write_comparison(studies, target)
+    else:
+        written = write_report(studies[0], output or default, images=images)
+    for path in written:
+        typer.echo(path)
 
 
 @app.command()
@@ -48,18 +68,36 @@ def export(
         Optional[Path], typer.Option("--output", "-o", help="Where to [default: beside the study].")
     ] = None,
     trial: Annotated[Optional[int], typer.Option("--trial", help="A trial's number [default: the best].")] = None,
+    pareto: Annotated[
+        Optional[Path], typer.Option("--pareto", help="Folder for all trials that none beats in accuracy and balance.")
+    ] = None,
     home: HomeOption = None,
     storage: StorageOption = None,
 ) -> None:
     """Write one configuration as YAML that `tuner train` takes."""
     from studies.export import dump_config, export_config
+    from studies.pareto import pareto_front
+    from tuner.errors import NotThereError, UsageError
+
+    if pareto and (output or trial is not None):
+        raise UsageError("--pareto DIR writes a file for each trial of the front; leave out --output and --trial")
+    data = _study_data(study, home, storage)
+    targets = {trial: output or Home.choose(home).best(study)}
+    if pareto:
+        targets = {row.number: pareto / f"trial-{row.number:04}.yaml" for row in pareto_front(data)}
+        if not targets:
+            raise NotThereError(f"study {study} has no finished trial with a norm balance yet; see: tuner status")
+    for number, target in targets.items():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(dump_config(export_config(data, number=number), file=target.name))
+        typer.echo(target)
+
+
+def _study_data(study: str, home: Path | None, storage: str | None) -> StudyData:
     from studies.study_data import load_study_data
 
     with open_store(study, home, storage) as store:
-        target = output or Home.choose(home).best(study)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(dump_config(export_config(load_study_data(store), number=trial)))
-    typer.echo(target)
+        return load_study_data(store)
 
 
 @app.command()
@@ -68,14 +106,32 @@ def train(
     output: Annotated[Optional[Path], typer.Option("--output", "-o", help="Folder for the model.")] = None,
     data: Annotated[Optional[Path], typer.Option("--data", help="The data, where it lies here.")] = None,
     overrides: SetOption = None,
+    seeds: Annotated[Optional[str], typer.Option("--seeds", help="Train once a seed: 0,1,2.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Exit code 1 unless within the export's tolerances.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="With --check: compare on other data, too.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Train on validation images, too; nothing is selected.")] = False,
 ) -> None:
     """Train an exported configuration again, read test once, save the model, compare with the exported figures."""
-    from tuner.training import compare, train_export
+    from tuner.errors import TunerError
+    from tuner.expectations import differences
+    from tuner.training import Asked, compare, parse_seeds, train_export
 
     target = output or config.with_suffix("").with_name(f"{config.stem}-model")
-    trained = train_export(config, output=target, data=data, overrides=overrides or [])
+    asked = Asked(
+        data=data, overrides=tuple(overrides or ()), seeds=parse_seeds(seeds), check=check, force=force, full=full
+    )
+    with Console(stderr=True).status("loading data") as status:  # shown on a terminal only
+
+        def watch(seed: int, progress: Progress) -> None:
+            status.update(f"seed {seed}: stage {progress.stage}, epoch {progress.epoch} of {progress.epochs}")
+
+        trained = train_export(config, output=target, asked=asked, watch=watch)
+    for line in differences(trained.exported.provenance):
+        typer.echo(f"note: {line}", err=True)
     for line in compare(trained):
         typer.echo(line)
+    if check and trained.outside:
+        raise TunerError(f"outside its tolerance: {', '.join(trained.outside)}")
 
 
 @app.command()
@@ -86,11 +142,12 @@ def dashboard(
     storage: StorageOption = None,
 ) -> None:
     """Serve Optuna's dashboard on the study database, on 127.0.0.1 only."""
-    from studies.dashboard import publish, serve
+    from studies.dashboard import serve
     from studies.study_data import load_study_data
+    from tuner.publishing import show_results
 
     for name in [study] if study else study_names(home, storage):
         with open_store(name, home, storage) as store:
-            publish(store, load_study_data(store))
+            show_results(store, load_study_data(store), Home.choose(home))
     typer.echo(f"http://127.0.0.1:{port}/  (Ctrl-C ends it)")
     serve(storage_url(home, storage), port=port, artifacts=Home.choose(home).artifacts)

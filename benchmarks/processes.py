@@ -1,0 +1,92 @@
+"""Processes of a launch, as Linux's /proc shows them: who descends from whom, and who listens where."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import os
+import signal
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process, told from a later one of the same number by when it started."""
+
+    pid: int
+    parent: int
+    started: int  # clock ticks since boot
+    title: str
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs; a zombie does not."""
+        now = read(self.pid)
+        return now is not None and now.started == self.started
+
+    def kill(self) -> None:
+        """SIGKILL, unless it has ended."""
+        if self.alive:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+
+
+def read(pid: int) -> Process | None:
+    """The process of that number; None when there is none, or only its zombie."""
+    try:
+        fields = Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()
+        title = Path("/proc", str(pid), "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    except (OSError, ValueError):
+        return None
+    return None if fields[0] in "ZX" else Process(pid, int(fields[1]), int(fields[19]), title)
+
+
+def descendants(pid: int) -> list[Process]:
+    """Children, grandchildren and so on; not the process itself."""
+    everyone = [process for process in _all() if process.pid != pid]
+    family, found = {pid}, list[Process]()
+    while new := [process for process in everyone if process.parent in family and process not in found]:
+        found += new
+        family |= {process.pid for process in new}
+    return found
+
+
+def survivors(processes: Iterable[Process], *, seconds: float) -> list[Process]:
+    """Those that still run after so many seconds; returns at once when all have ended."""
+    deadline, left = time.monotonic() + seconds, list(processes)
+    while (left := [process for process in left if process.alive]) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return left
+
+
+def listening(processes: Iterable[Process]) -> set[str]:
+    """Local addresses, like `127.0.0.1:1234` or `::1:1234`, on which these processes accept TCP connections."""
+    sockets = {socket for process in processes for socket in _sockets(process.pid)}
+    rows = [line.split() for name in ("tcp", "tcp6") for line in Path("/proc/net", name).read_text().splitlines()[1:]]
+    return {_address(row[1]) for row in rows if row[3] == "0A" and row[9] in sockets}  # 0A: LISTEN
+
+
+def _all() -> Iterator[Process]:
+    for folder in Path("/proc").iterdir():
+        process = read(int(folder.name)) if folder.name.isdigit() else None
+        if process is not None:
+            yield process
+
+
+def _sockets(pid: int) -> Iterator[str]:
+    with contextlib.suppress(OSError):  # it has just ended
+        for link in Path("/proc", str(pid), "fd").iterdir():
+            with contextlib.suppress(OSError):
+                target = str(link.readlink())
+                if target.startswith("socket:["):
+                    yield target[8:-1]
+
+
+def _address(text: str) -> str:
+    host, _, port = text.partition(":")
+    words = [bytes.fromhex(host[at : at + 8])[::-1] for at in range(0, len(host), 8)]  # each in the host's byte order
+    address = ipaddress.ip_address(b"".join(words))
+    return f"{getattr(address, 'ipv4_mapped', None) or address}:{int(port, 16)}"

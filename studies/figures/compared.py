@@ -1,0 +1,152 @@
+"""Two or more studies in one figure each: accuracy by group, and accuracy against balance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import plotly.graph_objects as go
+
+from studies.figures import style
+from studies.figures.accuracy_vs_balance import MEASURES, accuracy_vs_balance_info
+from studies.figures.figure import Absent, Table
+from studies.figures.groups import GROUPS, GroupBar, groups_info
+from studies.study_data import ACCURACY, StudyData
+
+_COLOURS = (style.VERMILION, style.BLUE, style.GREEN, style.PURPLE)
+
+
+class ComparedBar(NamedTuple):
+    """One study's chosen configuration or naive baseline; `place` is that of the study."""
+
+    study: str
+    place: int
+    bar: GroupBar
+
+
+class ComparedGroups(NamedTuple):
+    """What is drawn: accuracies by group, on one and the same split."""
+
+    split: str
+    bars: tuple[ComparedBar, ...]
+
+
+class ComparedPoint(NamedTuple):
+    """One trial."""
+
+    study: str
+    place: int
+    number: int | None
+    accuracy: float
+    balance: float
+    front: bool  # no trial of its study beats it in both
+
+
+def compared_groups_info(studies: Sequence[StudyData]) -> ComparedGroups | Absent:
+    """Best and naive of each study; validation for all where test was not read for one of them."""
+    found = [(data, info) for data in studies if not isinstance(info := groups_info(data), Absent)]
+    if len(found) < len(studies):
+        return Absent("One of the studies has no finished trial yet, so there is nothing to compare.")
+    splits = {info.split for _, info in found}
+    if len(splits) > 1:
+        return Absent(
+            "Test data was read in one of the studies and not in the other: these figures cannot stand side by side."
+        )
+    bars = tuple(
+        ComparedBar(data.study.name, place, bar)
+        for place, (data, info) in enumerate(found)
+        for bar in info.bars
+        if bar.role in ("best", "naive")
+    )
+    return ComparedGroups(splits.pop(), bars)
+
+
+def draw_compared_groups(info: ComparedGroups) -> go.Figure:
+    """Bars side by side, a colour a study, naive baselines in outline."""
+    shown = [i for i in range(len(GROUPS)) if any(one.bar.accuracy[i] is not None for one in info.bars)]
+    figure = style.figure(height=460, barmode="group", bargap=0.18, bargroupgap=0.04)
+    for study, place, bar in info.bars:
+        limits = [bar.limits[i] for i in shown]
+        fill = _colour(place) if bar.role == "best" else "white"
+        label = style.text(f"{study}: {bar.label.removeprefix('best: ')}")
+        figure.add_bar(
+            name=label,
+            x=[GROUPS[i] for i in shown],
+            y=[bar.accuracy[i] for i in shown],
+            error_y={
+                "type": "data",
+                "symmetric": False,
+                "array": [limit.high - limit.value if limit else 0 for limit in limits],
+                "arrayminus": [limit.value - limit.low if limit else 0 for limit in limits],
+                "color": style.GREY,
+                "thickness": 1.2,
+                "width": 3,
+            },
+            marker={"color": fill, "line": {"color": _colour(place), "width": 2}},
+            hovertemplate=f"{label}<br>%{{x}}: %{{y:.1%}}<extra></extra>",
+        )
+    figure.update_yaxes(title=f"balanced {info.split} accuracy", tickformat=".0%", rangemode="tozero")
+    return figure
+
+
+def compared_groups_table(info: ComparedGroups) -> Table:
+    rows = []
+    for study, _, bar in info.bars:
+        limit = bar.limits[-1]
+        rows.append((study, bar.label, *bar.accuracy, *((limit.low, limit.high) if limit else (None, None))))
+    return Table(("study", "method", *GROUPS, "all: 95 % low", "all: 95 % high"), tuple(rows))
+
+
+def compared_balance_info(studies: Sequence[StudyData]) -> tuple[ComparedPoint, ...] | Absent:
+    """Trials of all studies by their first measure of balance, on validation."""
+    points: list[ComparedPoint] = []
+    for place, data in enumerate(studies):
+        info = accuracy_vs_balance_info(data)
+        if isinstance(info, Absent):
+            continue
+        front = set(info.front[0])
+        points += [
+            ComparedPoint(data.study.name, place, one.number, one.accuracy, balance, i in front)
+            for i, one in enumerate(info.trials)
+            if (balance := one.balance[0]) is not None
+        ]
+    return tuple(points) or Absent("No finished trial has a classifier whose weight norms could be compared.")
+
+
+def draw_compared_balance(points: Sequence[ComparedPoint]) -> go.Figure:
+    """A cloud and its front for each study."""
+    figure = style.figure(height=560)
+    for study, place in dict.fromkeys((point.study, point.place) for point in points):
+        own = [point for point in points if point.place == place]
+        front = sorted((point for point in own if point.front), key=lambda point: point.balance)
+        figure.add_scatter(
+            name=style.text(study),
+            mode="markers",
+            x=style.rounded([point.balance for point in own]),
+            y=style.rounded([point.accuracy for point in own]),
+            customdata=[point.number for point in own],
+            marker={"color": _colour(place), "size": 7, "opacity": 0.6, "symbol": ("circle", "diamond")[place % 2]},
+            hovertemplate=f"{style.text(study)}: trial %{{customdata}}<br>%{{x:.3f}}, %{{y:.1%}}<extra></extra>",
+        )
+        figure.add_scatter(
+            name=f"{style.text(study)}: front",
+            mode="lines",
+            x=style.rounded([point.balance for point in front]),
+            y=style.rounded([point.accuracy for point in front]),
+            line={"color": _colour(place), "dash": "dot"},
+            hoverinfo="skip",
+        )
+    figure.add_vline(x=0, line={"color": style.GREY, "width": 1})
+    figure.update_xaxes(title=f"{next(iter(MEASURES))} (0 = balanced)")
+    figure.update_yaxes(**style.accuracy_axis("balanced validation accuracy"))
+    return figure
+
+
+def compared_balance_table(points: Sequence[ComparedPoint]) -> Table:
+    ordered = sorted(points, key=lambda point: (point.place, -point.accuracy))
+    rows = tuple((p.study, p.number, p.accuracy, p.balance, p.front) for p in ordered)
+    return Table(("study", "trial", ACCURACY, next(iter(MEASURES)), "on its front"), rows)
+
+
+def _colour(place: int) -> str:
+    return _COLOURS[place % len(_COLOURS)]

@@ -1,0 +1,22 @@
+"""The trials that no other beats in both accuracy and nearness to balance: what the report's dotted line joins."""
+
+from __future__ import annotations
+
+from studies.figures.accuracy_vs_balance import MEASURES, accuracy_vs_balance_info
+from studies.figures.figure import Absent
+from studies.records import TrialRow
+from studies.study_data import StudyData
+
+
+def pareto_front(data: StudyData, *, measure: str = "norm.slope") -> tuple[TrialRow, ...]:
+    """From the most balanced trial to the most accurate one, both on validation; empty before the first has finished.
+
+    Raises KeyError for a measure there is not.
+    """
+    if measure not in MEASURES:
+        raise KeyError(f"there is no measure {measure!r}; there are {', '.join(MEASURES)}")
+    info = accuracy_vs_balance_info(data)
+    if isinstance(info, Absent):
+        return ()
+    points = (info.trials[place] for place in info.front[list(MEASURES).index(measure)])
+    return tuple(data.trial_by_number[point.number] for point in points if point.number is not None)

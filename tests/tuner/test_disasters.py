@@ -1,0 +1,260 @@
+"""Real launches that are watched, locked out, stopped, killed and starved; nothing may be lost or left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import runpy
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+processes = runpy.run_path(str(ROOT / "benchmarks" / "processes.py"))
+postgres_server = runpy.run_path(str(ROOT / "benchmarks" / "postgres_server.py"))
+PASSWORD = "not-asked-for"  # in the URL of the tests' PostgreSQL
+
+SPACE = """
+version: 1
+name: endless
+task: {dataset: digits-lt, imbalance_factor: 50, model: cnn-small}
+stage1: {epochs: 100000, weight_decay: {low: 1e-3, high: 5e-2, log: true}}
+stage2: {epochs: 2, weight_decay: {low: 1e-3, high: 1e-1, log: true}}
+budget: {backbones: 1, heads_per_backbone: 2, rounds: 1, max_failed: 0, max_retries: 1}
+baselines: [naive, tau_norm]
+"""
+
+
+class Place:
+    """A home and a temporary folder of their own; short names, for Ray's sockets."""
+
+    def __init__(self, folder: Path, url: str | None = None) -> None:
+        self.folder, self.home, self.scratch = folder, folder / "runs", folder / "t"
+        self.scratch.mkdir()
+        (folder / "endless.yaml").write_text(SPACE)
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "TUNER_"))}
+        own = {"OMP_NUM_THREADS": "1", "TMPDIR": str(self.scratch), "TUNER_CHECKPOINT_SECONDS": "0"}
+        self.environment = {**kept, **own, "TUNER_HOME": str(self.home), **({"TUNER_STORAGE": url} if url else {})}
+        self.log = folder / "log"
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """A driver, whose output goes to the log."""
+        with self.log.open("w") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "tuner", *arguments, "--parallel", "1"],
+                cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """A command that ends by itself."""
+        return subprocess.run(
+            [sys.executable, "-m", "tuner", *arguments],
+            cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+
+    def training(self, driver: subprocess.Popen[bytes], *, without: int = 0) -> Any:
+        """Waits until a worker (not the one numbered `without`) has written a checkpoint; returns its process."""
+        since = time.time()
+        while driver.poll() is None:
+            saved = any(path.stat().st_mtime > since for path in self.home.glob("cache/*/checkpoint.json"))
+            workers = [p for p in processes["descendants"](driver.pid) if p.title.startswith("ray::JobTrainable")]
+            if saved and workers and workers[0].pid != without:
+                return workers[0]
+            time.sleep(0.1)
+        raise AssertionError(f"the launch ended with {driver.returncode}:\n{self.log.read_text()}")
+
+    def states(self, study: str = "endless") -> list[str]:
+        """The states of all trials."""
+        return [trial["state"] for trial in json.loads(self.run("trials", study, "--json").stdout)]
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    made = Path(tempfile.mkdtemp(prefix="d-", dir="/tmp"))
+    yield made
+    shutil.rmtree(made)
+
+
+@pytest.fixture(scope="module")
+def storage() -> Iterator[str | None]:
+    """A PostgreSQL database behind a URL with a password, where the machine has a server; else the home's SQLite."""
+    programs = postgres_server["postgres_programs"]()
+    if programs is None:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="d-", dir="/tmp") as folder:
+        server = postgres_server["PostgresServer"](programs, Path(folder))
+        server.start()
+        try:
+            yield server.new_database()
+        finally:
+            server.stop()
+
+
+Launched = tuple[Place, subprocess.Popen[bytes]]
+
+
+@pytest.fixture(scope="module")
+def endless(storage: str | None) -> Iterator[Launched]:
+    """A study that trains for as long as anybody looks."""
+    folder = Path(tempfile.mkdtemp(prefix="d-", dir="/tmp"))
+    place = Place(folder, storage)
+    driver = place.start("launch", "--space", "endless.yaml")
+    try:
+        place.training(driver)
+        yield place, driver
+    finally:
+        driver.kill()
+        driver.wait()
+        shutil.rmtree(folder)
+
+
+def test_everything_listens_on_the_loopback_alone(endless: Launched) -> None:
+    _, driver = endless
+    family = [processes["read"](driver.pid), *processes["descendants"](driver.pid)]
+    addresses = processes["listening"](family)
+    assert addresses, "Ray's own servers must have been found"
+    assert {address.rpartition(":")[0] for address in addresses} <= {"127.0.0.1", "::1"}, addresses
+
+
+def test_neither_token_nor_password_is_shown_or_written(endless: Launched) -> None:
+    place, driver = endless
+    family = processes["descendants"](driver.pid)
+    tokens = {match for process in family for match in _environment(process.pid, "RAY_AUTH_TOKEN")}
+    assert len(tokens) == 1
+    secrets = [tokens.pop().encode(), PASSWORD.encode()]
+    assert len(secrets[0]) == 64
+    for process in (processes["read"](driver.pid), *family):
+        assert not any(secret.decode() in process.title for secret in secrets), process.title
+    read = 0
+    for path in [place.log, *place.home.rglob("*"), *place.scratch.rglob("*")]:
+        if path.is_file():
+            read += 1
+            assert not any(secret in path.read_bytes() for secret in secrets), path
+    assert read > 10
+
+
+def _environment(pid: int, name: str) -> list[str]:
+    try:
+        entries = Path("/proc", str(pid), "environ").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return []
+    return [entry.partition("=")[2] for entry in entries if entry.startswith(f"{name}=")]
+
+
+def test_the_scratch_folder_is_the_users_alone(endless: Launched) -> None:
+    (scratch,) = endless[0].scratch.glob("tuner-*")
+    assert stat.S_IMODE(scratch.stat().st_mode) == 0o700
+
+
+def test_a_second_driver_is_told_who_has_the_study(endless: Launched) -> None:
+    place, driver = endless
+    ran = place.run("launch", "--space", "endless.yaml")
+    assert ran.returncode == 1
+    assert re.search(rf"'endless' is already being run by pid={driver.pid}\b", ran.stderr), ran.stderr
+    assert "note:" not in ran.stderr  # before the data were loaded
+
+
+def test_a_killed_driver_takes_its_processes_along_and_the_next_one_cleans_up_and_goes_on(endless: Launched) -> None:
+    place, driver = endless
+    family = processes["descendants"](driver.pid)
+    driver.kill()
+    driver.wait()
+    assert processes["survivors"](family, seconds=60) == []
+    (left,) = place.scratch.glob("tuner-*")
+    following = place.start("resume", "endless")
+    try:
+        place.training(following)
+        assert not left.exists()
+        assert place.states() == ["RUNNING"]  # the same trial, adopted
+        _stop_now(place, following)
+    finally:
+        following.kill()
+        following.wait()
+
+
+def _stop_now(place: Place, driver: subprocess.Popen[bytes]) -> None:
+    family = processes["descendants"](driver.pid)
+    assert place.run("stop", "endless", "--now").returncode == 0
+    assert driver.wait(timeout=60) == 130
+    assert "tuner resume endless" in place.log.read_text()
+    assert processes["survivors"](family, seconds=60) == []
+    assert list(place.scratch.glob("tuner-*")) == []
+    assert json.loads(place.run("status", "endless", "--json").stdout)["state"] == "stopped"
+    assert place.states() == ["RUNNING"]
+
+
+def test_a_worker_that_dies_twice_fails_its_job_with_a_reason(endless: Launched) -> None:
+    place, before = endless
+    before.kill()
+    before.wait()
+    driver = place.start("resume", "endless")
+    try:
+        first = place.training(driver)
+        os.kill(first.pid, signal.SIGKILL)
+        os.kill(place.training(driver, without=first.pid).pid, signal.SIGKILL)
+        assert driver.wait(timeout=120) == 1
+    finally:
+        driver.kill()
+        driver.wait()
+    (failed,) = json.loads(place.run("trials", "endless", "--failed", "--json").stdout)
+    assert "the worker process died" in failed["reason"]
+    assert failed["reason"] in place.log.read_text()
+    assert "Traceback" not in place.log.read_text()
+
+
+TINY = ["--set", "stage1.epochs=2", "--set", "budget.max_failed=5"]
+
+
+@pytest.mark.slow
+def test_two_studies_on_one_database_at_once_both_complete(folder: Path, storage: str | None) -> None:
+    place = Place(folder, storage)
+    drivers = [place.start("launch", "--space", "endless.yaml", "--name", name, *TINY) for name in ("one", "two")]
+    assert [driver.wait(timeout=300) for driver in drivers] == [0, 0], place.log.read_text()
+    assert [place.states(name) for name in ("one", "two")] == [["COMPLETE"] * 3] * 2
+    written = [path for path in place.home.rglob("*") if path.is_file()]
+    assert {"best.yaml", "report.html", "report.json"} <= {path.name for path in written}
+    assert not any(PASSWORD.encode() in path.read_bytes() for path in (*written, place.log))
+
+
+@pytest.fixture
+def small_disk(folder: Path) -> Iterator[Callable[[str], None]]:
+    """A file system of a few MB at `folder`, and how to change its size."""
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        pytest.skip("mounting a small tmpfs needs root")
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", folder], check=False)
+    if mounted.returncode:
+        pytest.skip("this system does not allow a tmpfs to be mounted")
+    yield lambda size: subprocess.run(["mount", "-o", f"remount,size={size}", folder], check=True) and None
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("free_kb", [0, 200, 600, 1500])
+def test_a_full_disk_is_said_and_after_making_space_the_study_completes(
+    free_kb: int, folder: Path, small_disk: Callable[[str], None]
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="d-", dir="/tmp") as elsewhere:
+        place = Place(Path(elsewhere))
+        place.environment["TUNER_HOME"] = str(folder)
+        used = sum(path.stat().st_size for path in folder.rglob("*")) // 1024
+        small_disk(f"{used + 4 + free_kb}k")
+        driver = place.start("launch", "--space", "endless.yaml", *TINY)
+        code, said = driver.wait(timeout=300), place.log.read_text()
+        assert code == 4, said
+        assert "Traceback" not in said
+        assert re.search(r"No space left|disk is full|disk I/O error|unable to open", said), said
+        small_disk("64m")
+        driver = place.start("launch", "--space", "endless.yaml", *TINY)
+        assert driver.wait(timeout=300) == 0, place.log.read_text()
+        assert place.states() == ["COMPLETE"] * 3

@@ -1,0 +1,179 @@
+"""What goes wrong inside Tune's callbacks reaches `fit`'s caller, and nothing more is written; scratch is swept."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ray.tune.search import Searcher
+
+from search_spaces import loads
+from studies.errors import StorageUnavailableError
+from studies.lock import refuse_if_locked, study_lock
+from studies.store import Store
+from tuner import cli, ray_session
+from tuner.errors import UnreachableError, UsageError
+from tuner.launch import checkpoint_seconds
+from tuner.planner import Planner
+from tuner.searcher import DeathWatch, Desk, PlannerSearcher, SoftStop, WorkerSettings
+
+SPACE = """
+version: 1
+name: away
+task: {dataset: digits-lt}
+stage1: {epochs: 1, weight_decay: {low: 1e-4, high: 1e-1, log: true}}
+stage2: {epochs: 1, weight_decay: {low: 1e-4, high: 1.0, log: true}}
+budget: {backbones: 3, heads_per_backbone: 2, rounds: 1}
+sampler: {stage1: random, stage2: random}
+baselines: []
+"""
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Any:
+    space = loads(SPACE)
+    with Store.create_or_open(
+        f"sqlite:///{tmp_path / 'studies.db'}",
+        name=space.name,
+        space_yaml=space.to_yaml(),
+        space_sha256=space.sha256,
+        objective=space.objective,
+    ) as store:
+        silent = SimpleNamespace(started=lambda *_: None, progressed=lambda *_: None, ended=lambda *_: None)
+        yield Desk(Planner(space, store), silent, WorkerSettings(1, str(tmp_path)), lambda: False)
+
+
+def away(*_: Any, **__: Any) -> Any:
+    raise StorageUnavailableError("the database is away")
+
+
+def test_a_database_that_stays_away_ends_the_search_and_leaves_everything_adoptable(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, pretend: Callable[..., Any]
+) -> None:
+    searcher, stop = PlannerSearcher(desk), SoftStop(desk)
+    assert searcher.suggest("a")
+    assert searcher.suggest("b")
+    with monkeypatch.context() as broken:
+        broken.setattr(desk.planner.store, "finish_job", away)
+        searcher.on_trial_complete("a", {"failure": "x", "transient": False})
+        assert desk.error is None  # a failed job is written by another way
+        searcher.on_trial_complete("b", {"outcome": "{}"})
+    assert isinstance(desk.error, StorageUnavailableError)
+    assert searcher.suggest("c") == Searcher.FINISHED  # nothing is handed out, and nothing is waited for
+    assert stop("d", {"progress": "{}"})
+    states = [row.state for row in desk.planner.store.trials()]
+    assert states == ["FAIL", "FAIL", "RUNNING", "RUNNING"]
+
+
+def test_after_an_error_what_is_under_way_ends_before_the_search_does(desk: Desk) -> None:
+    searcher = PlannerSearcher(desk)
+    assert searcher.suggest("a")
+    assert searcher.suggest("b")
+    desk.stop_requested = away
+    assert SoftStop(desk)("a", {"progress": "{}"})
+    assert searcher.suggest("c") is None
+    searcher.on_trial_complete("a", {"progress": "{}"})
+    assert searcher.suggest("c") is None
+    DeathWatch(desk).on_trial_error(0, [], SimpleNamespace(trial_id="b", error_file=None))
+    assert searcher.suggest("c") == Searcher.FINISHED
+    assert {row.state for row in desk.planner.store.trials()} == {"RUNNING"}
+
+
+def test_a_full_disk_under_a_worker_stops_the_study_and_fails_no_trial(desk: Desk) -> None:
+    searcher = PlannerSearcher(desk)
+    searcher.suggest("a")
+    searcher.on_trial_complete("a", {"failure": "OSError: no space", "transient": True, "disk_full": True})
+    assert isinstance(desk.error, UnreachableError)
+    assert "make space" in str(desk.error)
+    assert "tuner resume away" in str(desk.error)
+    assert {row.state for row in desk.planner.store.trials()} == {"RUNNING"}
+
+
+def test_a_scratch_folder_is_locked_while_its_owner_lives_and_swept_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_session.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(ray_session, "_YOUNG", -1.0)
+    for name in ("tuner-someone-elses", "tuner-pg"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "tuner-dead").mkdir()
+    (tmp_path / "tuner-dead" / "owner").write_text("1\n")
+    with ray_session.scratch_folder() as scratch:
+        assert (scratch / "owner").read_text() == f"{os.getpid()}\n"
+        assert ray_session.sweep_scratch() == [tmp_path / "tuner-dead"]
+        assert scratch.exists()
+    assert not scratch.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["tuner-pg", "tuner-someone-elses"]
+
+
+def test_a_scratch_folder_that_was_just_made_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_session.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(ray_session, "_YOUNG", 3600.0)
+    (tmp_path / "tuner-new").mkdir()
+    (tmp_path / "tuner-new" / "owner").touch()
+    assert ray_session.sweep_scratch() == []
+
+
+def test_a_locked_study_is_refused_early_and_a_missing_database_is_not_made(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'runs' / 'studies.db'}"
+    refuse_if_locked(url, "tail")
+    assert not (tmp_path / "runs").exists()
+    with study_lock(url, "tail"), pytest.raises(Exception, match="already being run"):
+        refuse_if_locked(url, "tail")
+    refuse_if_locked(url, "tail")
+
+
+def test_a_lock_on_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    url = f"sqlite:///{tmp_path / 'studies.db'}"
+    with pytest.raises(StorageUnavailableError, match="No space left"), study_lock(url, "tail"):
+        pass
+    with (tmp_path / "studies.db.tail.lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # it was let go
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (OSError(28, "No space left on device", "/runs/x"), 4, "/runs/x: No space left on device; make space"),
+        (OSError(28, "No space left on device"), 4, "No space left on device; make space"),
+        (PermissionError(13, "Permission denied", "/runs"), 1, "/runs: Permission denied"),
+    ],
+)
+def test_a_disk_that_cannot_be_used_is_one_message_and_a_code(
+    error: OSError, code: int, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "app", fail)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == code
+    assert words in capsys.readouterr().err
+
+
+def test_an_unnamed_system_error_is_a_defect(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(cli, "app", fail)
+    with pytest.raises(OSError, match="Input/output"):
+        cli.main()
+
+
+@pytest.mark.parametrize("text", ["soon", "-1", "nan", ""])
+def test_seconds_between_checkpoints_must_be_a_number(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUNER_CHECKPOINT_SECONDS", text)
+    with pytest.raises(UsageError, match="TUNER_CHECKPOINT_SECONDS"):
+        checkpoint_seconds()
+    monkeypatch.setenv("TUNER_CHECKPOINT_SECONDS", "0.5")
+    assert checkpoint_seconds() == 0.5

@@ -1,0 +1,167 @@
+"""An export trained again: the same figures, several seeds, refusals, all images, and the card beside the model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from search_spaces.canonical import dump
+from studies.exported import Expectation, load_config
+from studies.provenance import library_versions
+from trainers.config import TrialConfig
+from trainers.model_file import load_model
+from tuner.cli import app
+from tuner.errors import NotThereError, TunerError, UsageError
+from tuner.expectations import Spread, compared, differences, within
+from tuner.training import Asked, TrainedExport, compare, parse_seeds, train_export
+
+QUICK = {"stage1.epochs": 3, "stage1.lr": 0.08, "stage2.epochs": 2, "stage2.features": "search"}
+
+
+def write_export(path: Path, *, expect: dict[str, Any] | None = None, **provenance: Any) -> Path:
+    blocks: dict[str, dict[str, Any]] = {"task": {}, "stage1": {}, "stage2": {}}
+    for key, value in TrialConfig.from_flat(QUICK).to_flat().items():
+        part, _, name = key.partition(".")
+        blocks[part][name] = value
+    whole = {"kind": "tuner/config", "version": 1, **blocks, "expect": expect or {}, "provenance": provenance}
+    path.write_text(dump(whole))
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("training")
+
+
+@pytest.fixture(scope="module")
+def once(folder: Path) -> TrainedExport:
+    """One plain training."""
+    return train_export(write_export(folder / "once.yaml"), output=folder / "once", asked=Asked())
+
+
+@pytest.fixture(scope="module")
+def promised(once: TrainedExport, folder: Path) -> Path:
+    """An export of what that training gave, as `tuner export` would write it."""
+    names = ("val.balanced_accuracy", "test.balanced_accuracy", "test.few")
+    expect = {name: {"value": once.metrics[name].mean, "tolerance": 0.01} for name in names}
+    card = load_model(once.model).card
+    return write_export(
+        folder / "promised.yaml",
+        expect={**expect, "norm.slope": {"value": 9.0, "tolerance": None}},
+        study="s",
+        trial=3,
+        temperature=2.5,
+        dataset={"fingerprint": card.data_fingerprint, "classes": 10, "training_images": 276},
+        selected_by={"metric": "val.balanced_accuracy", "split": "val", "among": 7, "rule": "highest objective"},
+        versions={**library_versions(), "torch": "0.1"},
+    )
+
+
+def test_a_promise_is_met_by_the_same_seed(promised: Path, folder: Path) -> None:
+    trained = train_export(promised, output=folder / "again", asked=Asked(check=True))
+    assert trained.outside == ()
+    assert trained.same_data
+    lines = compare(trained)
+    assert any(line.startswith("test.few") and "+0.0 points (tolerance 1.0)" in line for line in lines)
+    assert any(line.startswith("norm.slope") and "%" not in line for line in lines)
+
+
+def test_check_exits_1_outside_the_tolerance(promised: Path, folder: Path) -> None:
+    wrong = folder / "wrong.yaml"
+    exported = load_config(promised)
+    off = {"value": 0.05, "tolerance": 0.01}
+    write_export(wrong, expect={"test.balanced_accuracy": off}, dataset=dict(exported.provenance["dataset"]))
+    ran = CliRunner().invoke(app, ["train", str(wrong), "-o", str(folder / "wrong"), "--check"])
+    assert isinstance(ran.exception, TunerError)
+    assert ran.exception.exit_code == 1
+    assert "test.balanced_accuracy" in str(ran.exception)
+    assert "OUTSIDE" in ran.stdout
+    assert (folder / "wrong" / "model.safetensors").exists()
+
+
+def test_other_data_is_refused_before_training_unless_forced(promised: Path, folder: Path) -> None:
+    other = ("task.split_seed=1",)
+    with pytest.raises(TunerError, match=r"other data.*--data.*--force") as refused:
+        train_export(promised, output=folder / "refused", asked=Asked(check=True, overrides=other))
+    assert refused.value.exit_code == 1
+    assert not (folder / "refused").exists()
+    forced = train_export(promised, output=folder / "forced", asked=Asked(check=True, force=True, overrides=other))
+    assert not forced.same_data
+    assert "the data differs" in compare(forced)[0]
+    assert not train_export(promised, output=folder / "plain", asked=Asked(overrides=other)).same_data
+
+
+def test_seeds_give_mean_and_deviation(once: TrainedExport, promised: Path, folder: Path) -> None:
+    trained = train_export(promised, output=folder / "seeds", asked=Asked(seeds=(0, 1)))
+    written = json.loads(trained.metrics_file.read_text())
+    assert [row["seed"] for row in written["seeds"]] == [0, 1]
+    values = [row["metrics"]["val.balanced_accuracy"] for row in written["seeds"]]
+    assert values[0] == pytest.approx(once.metrics["val.balanced_accuracy"].mean)  # seed 0 is the file's own
+    assert written["mean"]["val.balanced_accuracy"] == pytest.approx(sum(values) / 2)
+    assert written["deviation"]["val.balanced_accuracy"] == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
+    assert load_model(trained.model).card.config["stage1.seed"] == 0
+    assert "mean ± deviation over 2 seeds" in trained.card.read_text()
+    assert any("over 2 seeds" in line for line in compare(trained))
+
+
+def test_full_trains_on_all_but_test_with_the_exported_temperature(promised: Path, folder: Path) -> None:
+    trained = train_export(promised, output=folder / "full", asked=Asked(full=True))
+    card = load_model(trained.model).card
+    assert card.trained_on == ("train", "val")
+    assert card.temperature == 2.5
+    assert not any(name.startswith("val.") for name in trained.metrics)
+    assert trained.metrics["test.balanced_accuracy"].mean > 0.2
+    text = trained.card.read_text()
+    assert "trained on the first two" in text
+    assert "taken from the export" in text
+    assert not any(line.startswith("val.") for line in compare(trained))
+
+
+def test_full_needs_a_temperature_and_does_not_go_with_check(promised: Path, folder: Path) -> None:
+    with pytest.raises(TunerError, match=r"provenance\.temperature is None"):
+        train_export(folder / "once.yaml", output=folder / "no", asked=Asked(full=True))
+    with pytest.raises(UsageError, match="leave out --full"):
+        train_export(promised, output=folder / "no", asked=Asked(full=True, check=True))
+    with pytest.raises(NotThereError, match="tuner export"):
+        train_export(folder / "none.yaml", output=folder / "no", asked=Asked())
+
+
+def test_the_card_says_what_how_good_and_where_it_ends(promised: Path, folder: Path) -> None:
+    text = train_export(promised, output=folder / "card", asked=Asked()).card.read_text()
+    for heading in ("Data", "Protocol", "Figures on test images", "Calibration", "Limits"):
+        assert f"\n## {heading}\n" in text
+    assert "trial 3 of study `s`" in text
+    assert "| many | none | none |" in text  # no digit has more than 100 images
+    assert "| 0 | 100 | medium |" in text
+    assert "among 7 trials" in text
+
+
+def test_other_versions_are_a_note_not_a_failure() -> None:
+    here = library_versions()
+    assert differences({"versions": here}) == []
+    (line,) = differences({"versions": {**here, "torch": "0.1", "unheard_of": "1"}})
+    assert line.startswith(f"torch is {here['torch']} here, and was 0.1")
+
+
+def test_tolerances_are_kept_by_the_mean() -> None:
+    wanted = Expectation(value=0.5, tolerance=0.0625)
+    assert within(wanted, Spread(0.5625, 0.2))
+    assert not within(wanted, Spread(0.5626, None))
+    assert not within(wanted, None)  # a group that is gone is no success
+    assert within(Expectation(value=0.5), None)
+    assert "now     none" in compared("test.few", wanted, None, 1)
+
+
+@pytest.mark.parametrize("text", ["", "a", "1,1", "-1", "0;1", "1.5"])
+def test_seeds_that_are_none_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="such as 0,1,2"):
+        parse_seeds(text)
+
+
+def test_seeds_are_read_in_order() -> None:
+    assert parse_seeds("2, 0") == (2, 0)
+    assert parse_seeds(None) == ()

@@ -1,0 +1,171 @@
+"""The card that lies beside a trained model: what it is, what it saw, how good it is and where that ends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from studies.exported import ExportedConfig
+from studies.intervals import Interval, group_of, group_recalls
+from studies.provenance import code_version, library_versions
+from studies.records import ClassRow
+from tuner.expectations import Spread
+from tuner.views import percent
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from trainers.data.task import Task
+    from trainers.model_file import ModelCard
+    from trainers.results import ClassCounts
+
+_CLASSES = 40  # named one by one; of more, the largest and the smallest
+
+
+def model_card(
+    card: ModelCard,
+    classes: ClassCounts,
+    metrics: Mapping[str, Spread],
+    *,
+    seeds: Sequence[int],
+    task: Task,
+    exported: ExportedConfig,
+) -> str:
+    """The card as Markdown. `classes` are the test images of the first seed, whose model was kept."""
+    parts = [
+        f"# {card.model} on {card.config['task.dataset']}",
+        _what(card, exported),
+        _data(card, task),
+        _protocol(card, exported, seeds),
+        _figures(card, classes, metrics, seeds),
+        _calibration(card, metrics),
+        _limits(card),
+        _made_with(exported),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _what(card: ModelCard, exported: ExportedConfig) -> str:
+    study = exported.provenance.get("study")
+    origin = f" The configuration is trial {exported.provenance.get('trial')} of study `{study}`." if study else ""
+    return (
+        f"An image classifier for {len(card.class_names)} classes: network `{card.model}`, images of "
+        f"{card.image_size}x{card.image_size} pixels and {card.channels} channel(s). Features were learnt with "
+        f"`{card.config['stage1.loss']}` and weight decay {card.config['stage1.weight_decay']}; the classifier is "
+        f"`{card.config['stage2.method']}` with weight decay {card.config['stage2.weight_decay']} and MaxNorm radius "
+        f"{card.config['stage2.maxnorm_radius']} ({card.config['stage2.radius_unit']}).{origin}\n\n"
+        "```sh\ntuner predict model.safetensors IMAGE...\n```"
+    )
+
+
+def _data(card: ModelCard, task: Task) -> str:
+    thresholds = _thresholds(card)
+    ranked = sorted(zip(card.class_names, task.counts, strict=True), key=lambda pair: -pair[1])
+    shown = ranked if len(ranked) <= _CLASSES else [*ranked[: _CLASSES // 2], *ranked[-_CLASSES // 2 :]]
+    rows = [f"| {_cell(name)} | {count} | {group_of(count, thresholds)} |" for name, count in shown]
+    left_out = len(ranked) - len(shown)
+    more = f"\n\n{left_out} classes of middle size are left out." if left_out else ""
+    splits = f"{len(task.train)} training, {len(task.val)} validation and {len(task.test)} test images"
+    trained = "; trained on the first two" if "val" in card.trained_on else ""
+    return (
+        f"## Data\n\n`{card.config['task.dataset']}`: {splits}{trained}. Fingerprint `{card.data_fingerprint}`.\n\n"
+        "| class | images of the training split | group |\n|---|---|---|\n" + "\n".join(rows) + more
+    )
+
+
+def _protocol(card: ModelCard, exported: ExportedConfig, seeds: Sequence[int]) -> str:
+    chosen = exported.provenance.get("selected_by", {})
+    how = (
+        f"Chosen by `{chosen.get('metric')}` on {chosen.get('split')} among {chosen.get('among')} trials "
+        f"({chosen.get('rule')})."
+        if chosen
+        else "How the configuration was chosen is not on record."
+    )
+    read = f"Test images were read once for each of {len(seeds)} seeds, after training." if len(seeds) > 1 else (
+        "Test images were read once, after training."
+    )  # fmt: skip
+    kept = f" Seeds {', '.join(map(str, seeds))}; the model kept is that of seed {seeds[0]}, whichever was best."
+    return f"## Protocol\n\nProtocol `{card.config['task.protocol']}`. {how} {read}{kept if len(seeds) > 1 else ''}"
+
+
+def _figures(card: ModelCard, classes: ClassCounts, metrics: Mapping[str, Spread], seeds: Sequence[int]) -> str:
+    rows = [
+        ClassRow(class_index=k, split="test", train_count=n, correct=hits, total=images, weight_norm=0.0)
+        for k, (n, hits, images) in enumerate(zip(card.train_counts, classes.correct, classes.total, strict=True))
+    ]
+    limits = group_recalls(rows, _thresholds(card))
+    over = f" | mean ± deviation over {len(seeds)} seeds" if len(seeds) > 1 else ""
+    head = f"| classes | accuracy | 95 % interval{over} |\n|---|---|---|{'---|' if over else ''}"
+    body = [
+        f"| {name} | {_value(limits[name])} | {_interval(limits[name])}{_spread(metrics, name) if over else ''} |"
+        for name in ("all", "many", "medium", "few")
+    ]
+    many, few = _thresholds(card)
+    return (
+        "## Figures on test images\n\n" + "\n".join([head, *body]) + "\n\nThe mean of the classes' recalls. Many: more "
+        f"than {many} training images; few: fewer than {few}. Intervals are from the number of test images alone."
+    )
+
+
+def _calibration(card: ModelCard, metrics: Mapping[str, Spread]) -> str:
+    fitted = (
+        "taken from the export, where it was fitted on validation images, for this model has trained on those"
+        if "val" in card.trained_on
+        else "fitted on validation images"
+    )
+    before, after = metrics.get("test.ece"), metrics.get("test.ece_calibrated")
+    told = f" Expected calibration error on test: {percent(before.mean)} before, {percent(after.mean)} after." if (
+        before and after
+    ) else ""  # fmt: skip
+    return (
+        f"## Calibration\n\nProbabilities are softmax(logits / {card.temperature:.4g}); the temperature was {fitted}."
+        f"{told}"
+    )
+
+
+def _limits(card: ModelCard) -> str:
+    limits = [
+        "It knows these classes only and gives one of them for any image.",
+        "Probabilities are calibrated for balanced validation images where the protocol makes them so; where classes "
+        "come in other shares, correct for that.",
+        f"Images are scaled to {card.image_size}x{card.image_size} pixels; what is smaller is not seen.",
+    ]
+    if min(card.train_counts) < _thresholds(card)[1]:
+        limits.append("Classes with few images were learnt, and are measured, with little certainty.")
+    if card.config["task.protocol"] == "paper_leak":
+        limits.append("Selection was on test images (protocol paper_leak): the figures are not honest test results.")
+    if card.config["stage2.features"] == "replay":
+        limits.append("Stage 2 moved BatchNorm's statistics (features: replay), which this file has as stage 1 left.")
+    return "## Limits\n\n" + "\n".join(f"- {limit}" for limit in limits)
+
+
+def _made_with(exported: ExportedConfig) -> str:
+    found = {**library_versions(), "tuner": code_version()["package"]}
+    created = exported.provenance.get("created")
+    versions = ", ".join(f"{name} {number}" for name, number in found.items())
+    return f"Made with {versions}" + (f"; configuration exported {created}." if created else ".")
+
+
+def _thresholds(card: ModelCard) -> tuple[int, int]:
+    many, few = card.config["task.many"], card.config["task.few"]
+    return int(many or 0), int(few or 0)
+
+
+def _value(interval: Interval | None) -> str:
+    return percent(interval.value if interval else None)
+
+
+def _interval(interval: Interval | None) -> str:
+    return f"{100 * interval.low:.1f} to {100 * interval.high:.1f} %" if interval else "none"
+
+
+def _spread(metrics: Mapping[str, Spread], group: str) -> str:
+    found = metrics.get(f"test.{'balanced_accuracy' if group == 'all' else group}")
+    if found is None or found.deviation is None:
+        return " | none"
+    return f" | {percent(found.mean)} ± {100 * found.deviation:.1f}"
+
+
+def _cell(text: str) -> str:
+    """Untrusted text in a table."""
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")

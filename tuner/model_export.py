@@ -1,0 +1,123 @@
+"""A trained model for machines without this package: torch.export or ONNX, from pixels to calibrated probabilities.
+
+Normalisation and temperature go into the file, because a deployment that forgets them is wrong without a word. The
+file is loaded again and run on other batch sizes than it was traced with, and kept only if its logits are the model's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from trainers.model_file import LoadedModel
+from tuner.errors import TunerError
+
+Format = Literal["torch-export", "onnx"]
+FORMATS: tuple[str, ...] = get_args(Format)
+_TOLERANCE = 1e-3  # of a logit, times the largest one: float32 in another order of operations
+_ONNX = ("onnx", "onnxruntime", "onnxscript")
+_CARD = "card.json"
+
+Runner = Callable[[Tensor], Tensor]
+
+
+class PixelsToProbabilities(nn.Module):
+    """Images (B, C, S, S) with values in [0, 1] to logits and calibrated probabilities, both (B, num_classes)."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, model: LoadedModel) -> None:
+        super().__init__()
+        self.network = model.network
+        self.temperature = model.card.temperature
+        self.register_buffer("mean", torch.tensor(model.card.mean).view(1, -1, 1, 1))
+        self.register_buffer("scale", 1 / torch.tensor(model.card.std).view(1, -1, 1, 1))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.network((images - self.mean) * self.scale)
+        return logits, torch.softmax(logits / self.temperature, dim=1)
+
+
+def export_model(model: LoadedModel, path: Path, *, form: Format) -> float:
+    """Writes the model to `path`; returns the largest difference of a logit, as measured by running the file.
+
+    Nothing is left at `path` when the export fails. Raises TunerError when it does, when the file answers other
+    logits, or when the packages for ONNX are not installed.
+    """
+    card = model.card
+    module = PixelsToProbabilities(model).eval()
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(3, card.channels, card.image_size, card.image_size, generator=generator)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        runner = (
+            _to_onnx(module, images, unfinished, card)
+            if form == "onnx"
+            else _to_torch(module, images, unfinished, card)
+        )
+        difference = max(_difference(module, runner, images[:count]) for count in (1, 2, 3))
+        if not difference <= _TOLERANCE:
+            raise TunerError(f"the exported file answers other logits, by {difference:.2g}; nothing was written")
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return difference
+
+
+def _to_torch(module: nn.Module, images: Tensor, path: Path, card: Any) -> Runner:
+    batch = torch.export.Dim("batch", min=1)
+    program = torch.export.export(module, (images,), dynamic_shapes={"images": {0: batch}})
+    with path.open("wb") as file:
+        torch.export.save(program, file, extra_files={_CARD: json.dumps(dataclasses.asdict(card))})
+    with path.open("rb") as file:
+        loaded = torch.export.load(file).module()
+    return lambda some: loaded(some)[0]
+
+
+def _to_onnx(module: nn.Module, images: Tensor, path: Path, card: Any) -> Runner:
+    missing = [name for name in _ONNX if importlib.util.find_spec(name) is None]
+    if missing:
+        raise TunerError(
+            f"--format onnx needs {', '.join(missing)}; install them with: pip install 'longtail-tuner[onnx]'"
+        )
+    import onnxruntime
+
+    batch = torch.export.Dim("batch", min=1)
+    program = torch.onnx.export(
+        module,
+        (images,),
+        dynamo=True,
+        dynamic_shapes={"images": {0: batch}},
+        input_names=["images"],
+        output_names=["logits", "probabilities"],
+        external_data=False,
+        verbose=False,
+    )
+    if program is None:
+        raise TunerError("torch made no ONNX program of this network; export it with --format torch-export")
+    program.model.metadata_props[_CARD] = json.dumps(dataclasses.asdict(card))
+    program.save(path)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return lambda some: torch.from_numpy(session.run(["logits"], {"images": some.numpy()})[0])
+
+
+@torch.no_grad()
+def _difference(module: nn.Module, runner: Runner, images: Tensor) -> float:
+    """Largest difference of a logit, relative to the largest logit where that is above 1."""
+    wanted: Tensor = module(images)[0]
+    found = runner(images)
+    if found.shape != wanted.shape:
+        raise TunerError(
+            f"the exported file answers {tuple(found.shape)} for {tuple(wanted.shape)}; nothing was written"
+        )
+    return float((found - wanted).abs().max() / wanted.abs().max().clamp(min=1))
