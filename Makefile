@@ -4,13 +4,19 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test lint check bench audit clean
+.PHONY: slow chaos run test lint check bench audit clean
 
 run: $(STAMP)
 	$(BIN)/tuner launch --space wd_maxnorm.yaml
 
 test: $(STAMP) lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+slow: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
+
+chaos: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.chaos
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
