@@ -7,13 +7,12 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 from benchmarks.postgres_server import PostgresServer, postgres_programs
-from benchmarks.processes import Process, descendants, survivors
+from benchmarks.processes import Process, descendants
 
 SPACE = """
 version: 1
@@ -30,7 +29,6 @@ stage2:
 budget: {backbones: 4, heads_per_backbone: 4, rounds: 2, max_retries: 1000}
 baselines: [naive, weight_decay, tau_norm]
 """
-GRACE = 60.0  # seconds in which a dead driver's processes must end
 
 Trials = dict[int, tuple[Any, ...]]
 
@@ -88,7 +86,12 @@ class Launch:
 
     def __init__(self, folder: Path, home: Path, url: str, *, parallel: int, name: str = "chaos") -> None:
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "TUNER_"))}
-        own = {"OMP_NUM_THREADS": "1", "TMPDIR": str(folder / "t"), "TUNER_CHECKPOINT_SECONDS": "0"}
+        own = {
+            "OMP_NUM_THREADS": "1",
+            "TMPDIR": str(folder / "t"),
+            "TUNER_CHECKPOINT_SECONDS": "0",
+            "RAY_worker_niceness": "0",  # not 15: a busy machine would make each launch last for minutes
+        }
         (folder / "t").mkdir(exist_ok=True)
         (folder / "chaos.yaml").write_text(SPACE)
         self.log = folder / "log"
@@ -108,16 +111,12 @@ class Launch:
         """The processes that run jobs now."""
         return [process for process in descendants(self.driver.pid) if process.title.startswith("ray::JobTrainable")]
 
-    def kill(self) -> tuple[list[Process], float]:
-        """SIGKILL to the driver; returns those of its processes that outlived it, and how long the last one took."""
+    def kill(self) -> list[Process]:
+        """SIGKILL to the driver; returns the processes that it had."""
         family = descendants(self.driver.pid)
         self.driver.kill()
         self.driver.wait()
-        began = time.monotonic()
-        left = survivors(family, seconds=GRACE)
-        for process in left:
-            process.kill()
-        return left, time.monotonic() - began
+        return family
 
     def finish(self) -> None:
         """Waits for its end. Raises RuntimeError when it did not end well."""

@@ -34,7 +34,8 @@ def fit(
 ) -> Callable[[int], list[dict[str, Scalar]]]:
     """A function that draws so many proposals; each is the best of `candidates` samples of its own."""
     order = sorted(range(len(rows)), key=lambda i: -rows[i].value)
-    n_good = max(3, min(math.ceil(0.1 * len(rows)), 25))  # a tenth, at most 25, as in Optuna, but at least three
+    n_good = min(math.ceil(0.1 * len(rows)), 25)  # a tenth, at most 25, as in Optuna
+    n_good = max(n_good, min(3, math.ceil(0.25 * len(rows))))  # but three, where that is no more than a quarter
     good = _estimator([rows[i] for i in sorted(order[:n_good])], distributions)
     rest = _estimator([rows[i] for i in sorted(order[n_good:])], distributions)
     rng = np.random.RandomState(seed)

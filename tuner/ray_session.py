@@ -19,6 +19,7 @@ _YOUNG = 1.0  # seconds
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_worker_niceness": "0",  # Ray's 15 starves the workers wherever anything else runs
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # what makes Ray take the loopback address on any system
     "RAY_AUTH_MODE": "token",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",

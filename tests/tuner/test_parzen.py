@@ -50,6 +50,11 @@ def test_what_weighs_little_teaches_little() -> None:
     assert epochs(1.0, 0.01) < epochs(1.0, 1.0) - 2 < epochs(0.01, 1.0) - 4
 
 
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_a_handful_of_rows_is_enough(count: int) -> None:
+    assert len(fit(learned(count), SPACE, seed=0)(4)) == 4
+
+
 def test_values_are_plain_and_of_the_distributions_type() -> None:
     (point,) = fit(learned(30), SPACE, seed=0)(1)
     assert [type(value) for value in point.values()] == [int, str, float]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
@@ -23,6 +23,7 @@ DISTRIBUTIONS: list[BaseDistribution] = [
 
 
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS, ids=str)
+@settings(deadline=None)  # a busy machine is no failure
 @given(u=st.floats(0, 1))
 def test_every_share_gives_a_value_of_the_distribution(distribution: BaseDistribution, u: float) -> None:
     value: Any = at(distribution, u)

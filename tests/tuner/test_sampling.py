@@ -216,15 +216,15 @@ def test_a_conditional_parameter_comes_only_where_it_exists() -> None:
 def test_a_finite_space_is_used_up_before_anything_comes_twice(sampler: str) -> None:
     choices: dict[str, BaseDistribution] = {
         "stage2.loss": CategoricalDistribution(("ce", "cb_ce", None)),
-        "stage2.epochs": IntDistribution(5, 20, step=5),
-        "stage2.tau": FloatDistribution(0.1, 0.3, step=0.1),
+        "stage2.epochs": IntDistribution(5, 10, step=5),
+        "stage2.tau": FloatDistribution(0.2, 0.3, step=0.1),
     }
     space = Level(choices)
     rows: list[Observation] = []
-    for turn, count in enumerate((16, 16, 4)):
+    for turn, count in enumerate((5, 5, 2)):
         drawn = heads(rows, 0, {}, sampler=sampler, space=space, round=turn, count=count)
         rows += [Observation(0, one, float(len(rows) + i)) for i, one in enumerate(drawn)]
-    assert len({space.place(row.params) for row in rows}) == 36
+    assert len({space.place(row.params) for row in rows}) == 12
     again = heads(rows, 0, {}, sampler=sampler, space=space, round=3, count=4)
     assert len({space.place(one) for one in again}) == 4
     assert all(type(one["stage2.epochs"]) is int and type(one["stage2.tau"]) is float for one in again)
