@@ -109,13 +109,17 @@ class Cache:
         return len(left)
 
     @contextlib.contextmanager
-    def lease(self, fingerprint: str) -> Iterator[None]:
-        """Held while a backbone is made; a second worker waits here and then finds it. Ends with its process."""
+    def lease(self, fingerprint: str) -> Iterator[bool]:
+        """Held while a backbone is made; False when another worker holds it. Ends with its process."""
         folder = self.root / fingerprint
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "lease").open("a") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                mine = True
+            except BlockingIOError:
+                mine = False
+            yield mine
 
     def entries(self) -> list[CacheEntry]:
         """All entries, last used first."""

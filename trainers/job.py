@@ -39,6 +39,7 @@ from trainers.stage2_recipe import TrainedHead
 from trainers.weight_balance import LinearHead, norm_balance, row_norms
 
 TRAINER_VERSION = 1  # of what a backbone is; raise it when the same configuration would train differently
+_LOOK_EVERY = 0.2  # seconds, while another worker trains the same backbone
 _MISFIT = (KeyError, TypeError, ValueError, RuntimeError)  # what a file of another release, whole as it is, can raise
 
 
@@ -148,11 +149,15 @@ def _backbone(
     found = _find(job, task, cache, fingerprint, device)
     if found is not None:
         return found
-    with cache.lease(fingerprint):
-        found = _find(job, task, cache, fingerprint, device)  # another worker may just have made it
-        if found is not None:
-            return found
-        return (yield from _train(job, task, cache, fingerprint, device, checkpoint_every))
+    while True:
+        with cache.lease(fingerprint) as mine:
+            found = _find(job, task, cache, fingerprint, device)  # another worker may just have made it
+            if found is not None:
+                return found
+            if mine:
+                return (yield from _train(job, task, cache, fingerprint, device, checkpoint_every))
+        yield Progress(stage=1, epoch=0, epochs=job.stage1.epochs, metrics={})  # another worker is training it
+        time.sleep(_LOOK_EVERY)
 
 
 def _find(job: Job, task: Task, cache: Cache, fingerprint: str, device: torch.device) -> _Backbone | None:

@@ -213,15 +213,10 @@ def _part(params: Params, space: Level) -> dict[str, Scalar]:
 # -- proposals ----------------------------------------------------------------------------------------------------
 
 
-def _gp(seed: int) -> BaseSampler:
-    return optuna.samplers.GPSampler(seed=seed, n_startup_trials=0)
-
-
-def _tpe(seed: int) -> BaseSampler:
-    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=0)
-
-
-LEARNING: Mapping[str, Callable[[int], BaseSampler]] = {"gp": _gp, "tpe": _tpe}
+LEARNING: Mapping[str, Callable[[int], BaseSampler]] = {  # from a seed; those that look at rows
+    "gp": lambda seed: optuna.samplers.GPSampler(seed=seed, n_startup_trials=0),
+    "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed, n_startup_trials=0),
+}
 
 
 def _ask(

@@ -156,3 +156,22 @@ def test_what_does_not_fit_is_no_out_of_memory(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(torch.OutOfMemoryError):
         finished(cache)
     assert cache.load(fingerprint, "checkpoint") is not None
+
+
+def test_a_worker_waits_for_another_one_at_the_same_backbone_and_can_be_stopped_meanwhile(
+    tmp_path: Path, whole: Trained
+) -> None:
+    cache = Cache(tmp_path)
+    fingerprint = interrupted(cache)
+    with cache.lease(fingerprint) as mine:
+        assert mine
+        waiting = run_job(JOB, cache=cache, device=torch.device("cpu"))
+        assert [next(waiting).epoch for _ in range(3)] == [0, 0, 0]
+        waiting.close()
+        second = run_job(JOB, cache=cache, device=torch.device("cpu"))
+        next(second)
+    trained, epochs = finished(cache)  # the first one has ended, and left its checkpoint
+    assert epochs == [3, 4]
+    assert next(second).stage == 2  # found, not trained
+    second.close()
+    assert same(trained, whole)
