@@ -1,7 +1,8 @@
 """What the service itself costs: jobs without training, through sampler, database, planner and Ray Tune.
 
 Three figures: time per trial with heads in batches of 64 at 1,000 and at 10,000 trials in the study, and time per job,
-one head each, against Tune's own OptunaSearch on the same machine in the same run. Start-up of Ray is left out of all.
+one head each, against Tune's own OptunaSearch on the same machine in the same run. What is paid once, the start of Ray
+and of the worker processes, is left out of all: the clock runs from the first result to the last.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.pretend import job_result
 from benchmarks.record import record
@@ -18,6 +20,9 @@ from search_spaces import Space, loads
 from studies.store import Store
 from tuner.planner import Planner, Task
 from tuner.ray_session import ray_session
+
+if TYPE_CHECKING:
+    import optuna
 
 SPACE = """
 version: 1
@@ -34,12 +39,32 @@ baselines: []
 """
 
 
-class Silent:
-    """Nobody watches."""
+JOBS = 48
+
+
+@dataclass
+class Clock:
+    """Watches when results come in."""
+
+    began: float = field(default_factory=time.perf_counter)
+    results: list[float] = field(default_factory=list)
 
     def started(self, key: str, task: Task) -> None: ...
     def progressed(self, key: str, progress: dict[str, Any]) -> None: ...
-    def ended(self, key: str, task: Task, result: dict[str, Any] | None, reason: str | None) -> None: ...
+    def ended(self, key: str, task: Task, result: dict[str, Any] | None, reason: str | None) -> None:
+        """A result is in the study database."""
+        if task.job is not None:
+            self.results.append(time.perf_counter())
+
+    @property
+    def start(self) -> float:
+        """Seconds until the first result, most of them for worker processes to start."""
+        return self.results[0] - self.began
+
+    @property
+    def each(self) -> float:
+        """Seconds a job, from the first result to the last."""
+        return (self.results[-1] - self.results[0]) / (len(self.results) - 1)
 
 
 def main() -> None:
@@ -51,7 +76,7 @@ def main() -> None:
         theirs = _optuna_search(scratch)
     record(
         name="service_per_job", figure=theirs / ours, unit="x", baseline="Tune with OptunaSearch on SQLite, defaults",
-        target=5, met=theirs / ours >= 5, n=12, ours_seconds=ours, theirs_seconds=theirs,
+        target=5, met=theirs / ours >= 5, n=JOBS, ours_seconds=ours, theirs_seconds=theirs,
     )  # fmt: skip
 
 
@@ -60,18 +85,18 @@ def _batches(scratch: Path, *, filled: int, target: float) -> None:
     with tempfile.TemporaryDirectory() as folder:
         if filled:
             _fill(Path(folder), filled)
-        trials = filled + 1024
-        seconds = _run(_space(trials // 64, 64), Path(folder), scratch)
-    each = 1000 * seconds / 1024
+        trials = (filled + 1024) // 64 * 64
+        clock = _run(_space(trials // 64, 64), Path(folder), scratch)
+    each = 1000 * clock.each / 64
     record(
         name=f"service_per_trial_at_{trials}", figure=each, unit="ms", baseline="none: absolute", target=target,
-        met=each <= target, n=1024,
+        met=each <= target, n=1024, seconds_to_first_result=clock.start,
     )  # fmt: skip
 
 
 def _ours_one_by_one(scratch: Path) -> float:
     with tempfile.TemporaryDirectory() as folder:
-        return _run(_space(12, 1), Path(folder), scratch) / 12
+        return _run(_space(JOBS, 1), Path(folder), scratch).each
 
 
 def _space(backbones: int, heads: int) -> Space:
@@ -87,7 +112,7 @@ def _fill(folder: Path, trials: int) -> None:
             planner.complete(task, job_result(task.configs))
 
 
-def _run(space: Space, folder: Path, scratch: Path) -> float:
+def _run(space: Space, folder: Path, scratch: Path) -> Clock:
     from ray import tune
 
     from tuner.searcher import Desk, WorkerSettings, fit
@@ -108,10 +133,10 @@ def _run(space: Space, folder: Path, scratch: Path) -> float:
 
     with _store(space, folder) as store:
         planner = Planner(space, store)
-        desk = Desk(planner, Silent(), WorkerSettings(1, str(folder)), lambda: False)
-        began = time.perf_counter()
+        clock = Clock()
+        desk = Desk(planner, clock, WorkerSettings(1, str(folder)), lambda: False)
         fit(desk, workers=2, cpus=1, gpus=0, scratch=scratch, trainable=NoOp)
-        return time.perf_counter() - began
+        return clock
 
 
 def _store(space: Space, folder: Path) -> Store:
@@ -124,31 +149,39 @@ def _store(space: Space, folder: Path) -> Store:
     )
 
 
+def _same_space(trial: optuna.Trial) -> None:
+    for name, low, high in (("lr", 1e-2, 1e-1), ("wd", 1e-4, 1e-1), ("lr2", 1e-3, 1e-1), ("wd2", 1e-4, 1.0)):
+        trial.suggest_float(name, low, high, log=True)
+    trial.suggest_float("radius", 0.1, 3.0, log=True)
+
+
 def _optuna_search(scratch: Path) -> float:
     """The same number of jobs by Tune's own integration, with its defaults: a new process a trial."""
     import optuna
     from ray import tune
     from ray.tune.search.optuna import OptunaSearch
 
-    def space(trial: optuna.Trial) -> None:
-        for name, low, high in (("lr", 1e-2, 1e-1), ("wd", 1e-4, 1e-1), ("lr2", 1e-3, 1e-1), ("wd2", 1e-4, 1.0)):
-            trial.suggest_float(name, low, high, log=True)
-        trial.suggest_float("radius", 0.1, 3.0, log=True)
-
     def noop(config: dict[str, float]) -> None:
         tune.report({"value": -config["lr"]})
 
+    results: list[float] = []
+
+    class Ended(tune.Callback):  # type: ignore[misc]
+        """Notes when a trial is over."""
+
+        def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+            results.append(time.perf_counter())
+
     with tempfile.TemporaryDirectory() as folder:
         storage = optuna.storages.RDBStorage(f"sqlite:///{Path(folder) / 'optuna.db'}")
-        search = OptunaSearch(space, metric="value", mode="max", storage=storage)
+        search = OptunaSearch(_same_space, metric="value", mode="max", storage=storage)
         tuner = tune.Tuner(
             tune.with_resources(noop, {"cpu": 1}),
-            tune_config=tune.TuneConfig(search_alg=search, num_samples=12, max_concurrent_trials=2),
-            run_config=tune.RunConfig(name="optuna", storage_path=str(scratch), verbose=0),
+            tune_config=tune.TuneConfig(search_alg=search, num_samples=JOBS, max_concurrent_trials=2),
+            run_config=tune.RunConfig(name="optuna", storage_path=str(scratch), verbose=0, callbacks=[Ended()]),
         )
-        began = time.perf_counter()
         tuner.fit()
-        return (time.perf_counter() - began) / 12
+    return (results[-1] - results[0]) / (JOBS - 1)
 
 
 if __name__ == "__main__":

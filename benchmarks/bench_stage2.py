@@ -10,17 +10,21 @@ import torch
 
 from benchmarks.noise import NoiseTask, noise_split, seconds
 from benchmarks.record import record
-from benchmarks.straightforward import PilImages, stage2_epoch
-from trainers.config import Stage1Config, Stage2Config
-from trainers.features import FeatureBank, extract_bank
+from benchmarks.straightforward import PilImages, stage2_epoch, stage2_every_epoch
+from trainers.config import Stage1Config, Stage2Config, TaskConfig
+from trainers.data.task import load_task
+from trainers.features import FeatureBank, FeatureMode, extract_bank
 from trainers.heads import train_heads
 from trainers.long_tail import long_tail_counts
 from trainers.models import build_model
 from trainers.stage1 import stage1_head
+from trainers.stage1 import start as stage1_start
+from trainers.stage1 import train as stage1_train
 from trainers.stage2 import train_head
 from trainers.weight_balance import LinearHead
 
 EPOCHS, HEADS, TEST = 10, 64, 2000
+CPU = torch.device("cpu")
 
 
 def main() -> None:
@@ -71,6 +75,8 @@ def main() -> None:
         met=loop / amortised >= 200, n=256,
     )  # fmt: skip
     _equality(bank[0], start, configs, counts)
+    for mode in ("default", "replay"):
+        _cached_equality(mode)
 
 
 def _equality(bank: FeatureBank, start: LinearHead, configs: list[Stage2Config], counts: list[int]) -> None:
@@ -89,6 +95,35 @@ def _equality(bank: FeatureBank, start: LinearHead, configs: list[Stage2Config],
     )  # fmt: skip
 
 
+def _cached_equality(mode: FeatureMode) -> None:
+    """On digits after one epoch of stage 1, float32: with the cache, and with the backbone in every epoch."""
+    task = load_task(TaskConfig(dataset="digits-lt"))
+    stage1 = Stage1Config(epochs=1, lr=0.05, weight_decay=5e-3, precision="fp32")
+    state = stage1_start(task, stage1, model="cnn-small", pretrained=False, device=CPU)
+    list(stage1_train(state, task, stage1, device=CPU))
+    config = Stage2Config(epochs=5, lr=0.05, weight_decay=0.01, maxnorm_radius=0.9)
+    bank = extract_bank(
+        state.model, task, mode=mode, epochs=config.epochs, batch_size=config.batch_size, seed=0, splits=("val",),
+        device=CPU, precision="fp32",
+    )  # fmt: skip
+    plain, network = stage2_every_epoch(
+        state.model, task, config, list(task.counts), training_mode=mode == "replay", seed=0
+    )
+    cached = train_heads(bank, stage1_head(state.model, stage1), [config], task.counts)[0]
+    worst = float((cached.weight - plain.weight).abs().max() / plain.weight.abs().max())  # type: ignore[union-attr]
+    with torch.no_grad():
+        images = torch.cat([images for images, _ in task.val.batches(None, batch_size=512, device=CPU, generator=None)])
+        seen = network.features(images) @ plain.weight.T + plain.bias
+    ours = bank.splits["val"].features @ cached.weight.T + cached.bias  # type: ignore[union-attr]
+    changed = int((ours.argmax(1) != seen.argmax(1)).sum())
+    batchnorm = "training" if mode == "replay" else "evaluation"
+    record(
+        name=f"cached_equal_{mode}", figure=worst, unit="relative weight difference",
+        baseline=f"the backbone in every epoch, BatchNorm in {batchnorm} mode",
+        target=1e-5, met=worst <= 1e-5 and changed == 0, n=1, changed_predictions=changed,
+    )  # fmt: skip
+
+
 def _loop_epoch(model: torch.nn.Module, task: NoiseTask, counts: list[int]) -> float:
     train = PilImages(task.train.images, task.train.labels, augment=True)
     test = PilImages(task.val.images, task.val.labels, augment=False)
@@ -97,7 +132,7 @@ def _loop_epoch(model: torch.nn.Module, task: NoiseTask, counts: list[int]) -> f
 
 def _extract(model: torch.nn.Module, task: NoiseTask) -> FeatureBank:
     return extract_bank(
-        model, task, mode="search", epochs=EPOCHS, batch_size=64, seed=0, splits=("val",), device=torch.device("cpu"),
+        model, task, mode="search", epochs=EPOCHS, batch_size=64, seed=0, splits=("val",), device=CPU,
         precision="bf16",
     )  # fmt: skip
 

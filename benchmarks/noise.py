@@ -40,6 +40,14 @@ class NoiseTask:
 
     train: Noise
     val: Noise
+    channels: int = 3
+    image_size: int = 32
+    num_classes: int = 10
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Training images a class."""
+        return tuple(torch.bincount(self.train.labels, minlength=self.num_classes).tolist())
 
 
 def noise_split(counts: list[int], generator: torch.Generator, *, size: int = 32) -> Noise:

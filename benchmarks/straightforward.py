@@ -6,6 +6,8 @@ backbone in every epoch of stage 2, as in the released code (SGD momentum 0.9, b
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import torch
 from PIL import Image
@@ -13,7 +15,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
+from trainers.config import Stage2Config
+from trainers.features import EXTRACTION_BATCH, ImageTask, epoch_order
 from trainers.losses import make_loss
+from trainers.models import Network
+from trainers.stage2_recipe import learning_rate, stage2_loss, stage2_radius
+from trainers.weight_balance import LinearHead, project_maxnorm
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 
@@ -65,3 +72,38 @@ def stage2_epoch(
         for images, labels in DataLoader(test, batch_size=64):
             correct += int((model(images).argmax(1) == labels).sum())
     return correct / len(test)
+
+
+def stage2_every_epoch(
+    network: Network, task: ImageTask, config: Stage2Config, counts: list[int], *, training_mode: bool, seed: int
+) -> tuple[LinearHead, Network]:
+    """Stage 2 with the images going through the backbone in every epoch, BatchNorm in training mode or not.
+
+    The order, the augmentation draws and the recipe are those of the cached way, so that both must end at the same
+    classifier; returned with the network, whose running statistics have moved on in training mode.
+    """
+    network = copy.deepcopy(network)
+    weight, bias = network.classifier.weight.detach().clone(), network.classifier.bias.detach().clone()
+    radius = stage2_radius(LinearHead(weight, bias), config)
+    weight.requires_grad_(), bias.requires_grad_()
+    optimizer = torch.optim.SGD(
+        [weight, bias], lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
+    )
+    criterion = stage2_loss(config, counts)
+    generator = torch.Generator().manual_seed(seed)
+    device = torch.device("cpu")
+    loaded = config.batch_size if training_mode else EXTRACTION_BATCH  # what the augmentation draws go by
+    network.train(training_mode)
+    for epoch in range(config.epochs):
+        optimizer.param_groups[0]["lr"] = learning_rate(config, epoch)
+        order = epoch_order(len(task.train), seed, epoch)
+        for images, labels in task.train.batches(order, batch_size=loaded, device=device, generator=generator):
+            for x, y in zip(images.split(config.batch_size), labels.split(config.batch_size), strict=True):
+                with torch.no_grad():
+                    features = network.features(x)
+                optimizer.zero_grad()
+                criterion(nn.functional.linear(features, weight, bias), y).backward()
+                optimizer.step()
+                with torch.no_grad():
+                    weight.copy_(project_maxnorm(weight, radius))
+    return LinearHead(weight.detach(), bias.detach()), network.eval()
