@@ -45,6 +45,7 @@ def ray_session(*, cpus: int, gpus: int) -> Iterator[Path]:
 
     sweep_scratch()
     with scratch_folder() as scratch, contextlib.ExitStack() as last:
+        last.callback(sweep_scratch)  # of drivers whose last processes were still writing a while ago
         last.callback(ray.shutdown)
         ray.init(
             address="local",  # never a cluster of somebody else that happens to run here
@@ -73,15 +74,25 @@ def scratch_folder() -> Iterator[Path]:
             owner.flush()
             yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
 
 
 def sweep_scratch() -> list[Path]:
     """Removes the scratch folders of killed drivers, which the kernel has unlocked; returns them."""
     left = [owner.parent for owner in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{_OWNER}") if _is_left(owner)]
     for folder in left:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
     return left
+
+
+def _remove(folder: Path) -> None:
+    """Removes it, or what can be removed now: Ray's last processes may still write, and then the owner's file stays, by
+    which the next sweep finds the folder."""
+    for entry in folder.iterdir():
+        if entry.name != _OWNER:
+            shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink(missing_ok=True)
+    if [entry.name for entry in folder.iterdir()] == [_OWNER]:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _is_left(owner: Path) -> bool:

@@ -111,6 +111,18 @@ def test_a_scratch_folder_is_locked_while_its_owner_lives_and_swept_after(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["tuner-pg", "tuner-someone-elses"]
 
 
+def test_what_cannot_be_removed_yet_is_found_by_the_next_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_session.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(ray_session, "_YOUNG", -1.0)
+    with monkeypatch.context() as writing:
+        writing.setattr(ray_session.shutil, "rmtree", lambda folder, ignore_errors: None)
+        with ray_session.scratch_folder() as scratch:
+            (scratch / "ray").mkdir()
+    assert [path.name for path in scratch.iterdir()] != []
+    assert ray_session.sweep_scratch() == [scratch]
+    assert not scratch.exists()
+
+
 def test_a_scratch_folder_that_was_just_made_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray_session.tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(ray_session, "_YOUNG", 3600.0)
