@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from studies.figures.figure import Absent
 from studies.figures.style import per_cent, points, role_label
-from studies.headline import Headline, cautions, headline
+from studies.headline import Headline, cautions, headline, remarks
 from studies.study_data import SEARCH_ROLES, StudyData
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def note(data: StudyData) -> str:
     """The headline as Markdown."""
     line = headline(data)
     lines = [f"## {data.study.name}", "", _story(line), "", *_table(line)]
-    lines += ["", *(f"- {caution}" for caution in cautions(data))]
+    lines += ["", *(f"- {line}" for line in (*cautions(data), *remarks(data)))]
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -12,6 +12,7 @@ from studies.records import ReadingRow
 from studies.study_data import ACCURACY, StudyData
 
 TEST_ACCURACY = "test.balanced_accuracy"
+WIDE = 0.1  # a 95 % interval on test that hides differences between methods
 
 
 class Compared(NamedTuple):
@@ -105,7 +106,14 @@ def covered_seconds(spans: Iterable[tuple[datetime | None, datetime | None]]) ->
 
 def cautions(data: StudyData) -> tuple[str, ...]:
     """What a careful reader would want to be told, one sentence each."""
-    return (*_edges(data), *_protocol(data), *_readings(data), *_noise(data), *_notes(data))
+    return (*_edges(data), *_protocol(data), *_readings(data), *_noise(data), *_chance(data))
+
+
+def remarks(data: StudyData) -> tuple[str, ...]:
+    """What data and trainer had to say, which calls for no special care."""
+    best = data.best
+    about_best = [] if best is None else [f"Trial {best.number}: {note}" for note in best.notes]
+    return (*data.study.notes, *about_best)
 
 
 def _edges(data: StudyData) -> list[str]:
@@ -154,6 +162,12 @@ def _noise(data: StudyData) -> list[str]:
     gain = headline(data).naive
     if gain is not None and gain.gain.low <= 0:
         found.append("The 95 % interval of the gain over naive includes zero: this test set cannot tell the two apart.")
+    accuracy = headline(data).accuracy
+    if accuracy is not None and accuracy.high - accuracy.low > WIDE:
+        found.append(
+            f"The 95 % interval of the best is {100 * (accuracy.high - accuracy.low):.0f} points wide: the test set is "
+            "small, and differences of a few points mean little."
+        )
     count = len(data.searched)
     if 0 < count < 10:
         found.append(
@@ -162,11 +176,17 @@ def _noise(data: StudyData) -> list[str]:
     return found
 
 
-def _notes(data: StudyData) -> list[str]:
-    best = data.best
-    if best is None:
-        return list(data.study.notes)
-    return [
-        *data.study.notes,
-        *(f"Trial {best.number}: {note}" for note in best.notes),
-    ]
+def _chance(data: StudyData) -> list[str]:
+    """Results that are no better than guessing a class, as something is then wrong with more than the tail."""
+    counts = data.study.train_counts
+    guessing = 1 / len(counts) if counts else 0.0
+    found = []
+    for row in data.readings:
+        value = row.metrics.get(TEST_ACCURACY)
+        if value is not None and value <= guessing:
+            name = "The chosen trial" if row.role == "best" else f"Baseline {row.role}"
+            found.append(
+                f"{name} reads {100 * value:.1f} % on test, and guessing {100 * guessing:.1f} %: it has learnt nothing "
+                "that holds, so it is nothing to compare with."
+            )
+    return found

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from studies.export import dump_config, export_config
 from studies.figures import FIGURES
 from studies.figures.figure import Absent, Table
-from studies.headline import cautions, headline
+from studies.headline import cautions, headline, remarks
 from studies.records import Scalar
 from studies.report_page import Page, Panel, render
 from studies.report_tables import study_tables
@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PLOTLY = {"displaylogo": False, "responsive": True, "modeBarButtonsToRemove": ["select2d", "lasso2d"]}
+PLOTLY = {
+    "displaylogo": False,
+    "displayModeBar": "hover",  # else it lies over long legends
+    "responsive": True,
+    "modeBarButtonsToRemove": ["select2d", "lasso2d"],
+}
 _SPREADSHEET_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -87,6 +92,7 @@ def _page(data: StudyData, panels: tuple[Panel, ...], tables: Mapping[str, Table
         headline=headline(data),
         summary=_summary(data),
         cautions=cautions(data),
+        remarks=remarks(data),
         panels=panels,
         failures=tables["failures"],
         configuration=tables["configuration"],
@@ -120,6 +126,7 @@ def _as_json(page: Page, tables: Mapping[str, Table]) -> dict[str, Any]:
     return {
         "headline": _plain(page.headline),
         "cautions": list(page.cautions),
+        "remarks": list(page.remarks),
         "absent": {panel.name: panel.caption for panel in page.panels if panel.body is None},
         "best_yaml": page.best_yaml,
         "tables": {name: {"columns": list(t.columns), "rows": [list(r) for r in t.rows]} for name, t in tables.items()},

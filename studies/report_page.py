@@ -36,6 +36,7 @@ class Page(NamedTuple):
     headline: Headline
     summary: str  # one line on data and network
     cautions: tuple[str, ...]
+    remarks: tuple[str, ...]
     panels: tuple[Panel, ...]
     failures: Table
     configuration: Table
@@ -78,6 +79,9 @@ def _top(page: Page) -> str:
     if page.cautions:
         items = "".join(f"<li>{escape(caution)}</li>" for caution in page.cautions)
         parts.append(f'<div class="cautions"><strong>Read with care</strong><ul>{items}</ul></div>')
+    if page.remarks:
+        items = "".join(f"<li>{escape(remark)}</li>" for remark in page.remarks)
+        parts.append(f'<div class="remarks"><strong>Good to know</strong><ul>{items}</ul></div>')
     return "".join(parts) + "</header>"
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from studies.figures import FIGURES
-from studies.headline import cautions, headline
+from studies.headline import cautions, headline, remarks
 from studies.report import write_images, write_report
 from studies.report_page import escape
 from studies.study_data import load_study_data
@@ -129,7 +129,8 @@ def test_cautions_say_what_matters(data):
     assert (
         "stage2.weight_decay of the best trial is 0.19, at the high end of its range [0.0001, 0.2], logarithmic" in told
     )
-    assert f"Trial {data.best.number}: x inactive" in told
+    assert f"Trial {data.best.number}: x inactive" not in told
+    assert f"Trial {data.best.number}: x inactive" in remarks(changed)
     leaky = dataclasses.replace(data.best, config={**data.best.config, "task.protocol": "paper_leak"})
     assert any("selected on test" in c for c in cautions(dataclasses.replace(data, trials=(leaky,))))
     assert any("not been read" in c for c in cautions(dataclasses.replace(data, readings=())))
@@ -141,6 +142,20 @@ def test_a_gain_that_may_be_none_is_told(data):
     best = data.reading("best")
     same = dataclasses.replace(data.reading("naive"), classes=best.classes, metrics=best.metrics)
     assert any("includes zero" in c for c in cautions(dataclasses.replace(data, readings=(best, same))))
+
+
+def test_a_baseline_that_guesses_and_a_small_test_set_are_told(data):
+    naive = data.reading("naive")
+    guesses = dataclasses.replace(naive, metrics={**naive.metrics, "test.balanced_accuracy": 0.01})
+    assert not any("guessing" in c or "points wide" in c for c in cautions(data))
+    readings = tuple(guesses if row.role == "naive" else row for row in data.readings)
+    told = cautions(dataclasses.replace(data, readings=readings))
+    assert any(c.startswith("Baseline naive reads 1.0 % on test, and guessing") for c in told)
+    best = data.reading("best")
+    few = tuple(dataclasses.replace(row, correct=min(row.correct, 1), total=2) for row in best.classes)
+    small = dataclasses.replace(best, classes=few)
+    readings = tuple(small if row.role == "best" else row for row in data.readings)
+    assert any("points wide" in c for c in cautions(dataclasses.replace(data, readings=readings)))
 
 
 def test_untrusted_text_stays_text(tmp_path):
