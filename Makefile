@@ -27,7 +27,7 @@ bench: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks
 
 audit: $(STAMP)
-	$(BIN)/python -m pip check
+	$(BIN)/python -m benchmarks.audit
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tuner needs Python 3.11 or newer; name one: make PYTHON=python3.12")'

@@ -86,12 +86,7 @@ class Launch:
 
     def __init__(self, folder: Path, home: Path, url: str, *, parallel: int, name: str = "chaos") -> None:
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "TUNER_"))}
-        own = {
-            "OMP_NUM_THREADS": "1",
-            "TMPDIR": str(folder / "t"),
-            "TUNER_CHECKPOINT_SECONDS": "0",
-            "RAY_worker_niceness": "0",  # not 15: a busy machine would make each launch last for minutes
-        }
+        own = {"OMP_NUM_THREADS": "1", "TMPDIR": str(folder / "t"), "TUNER_CHECKPOINT_SECONDS": "0"}
         (folder / "t").mkdir(exist_ok=True)
         (folder / "chaos.yaml").write_text(SPACE)
         self.log = folder / "log"

@@ -25,7 +25,8 @@ from studies import schema
 from studies.errors import NewerSchemaError, StorageUnavailableError
 from studies.urls import in_memory, masked, parse, redacted, sqlite_file
 
-PATIENCE = 60.0  # seconds that a call waits for the database
+PATIENCE = 60.0  # seconds that a call of a driver waits for the database
+GLANCE = 10.0  # seconds that somebody who only looks waits
 _FIRST_DELAY, _LONGEST_DELAY = 0.05, 2.0  # seconds between tries; doubles in between
 _RACES = 5  # tries to make the tables while another process makes them
 
@@ -213,7 +214,7 @@ def _may_pass(error: DBAPIError) -> bool:
 
 
 def _unavailable(error: DBAPIError, *, url: str, waited: float | None) -> StorageUnavailableError:
-    said = redacted(str(error.orig).strip(), url=url)
+    said = redacted(" ".join(str(error.orig).split()).rstrip(" .;"), url=url)
     waiting = "" if waited is None else f" after waiting {waited:g} s"
     return StorageUnavailableError(
         f"study database {masked(url)} cannot be used{waiting}: {said}; nothing that was finished is lost, "

@@ -43,12 +43,7 @@ class Place:
         self.scratch.mkdir()
         (folder / "endless.yaml").write_text(SPACE)
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "TUNER_"))}
-        own = {
-            "OMP_NUM_THREADS": "1",
-            "TMPDIR": str(self.scratch),
-            "TUNER_CHECKPOINT_SECONDS": "0",
-            "RAY_worker_niceness": "0",  # not 15: a busy machine would make each launch last for minutes
-        }
+        own = {"OMP_NUM_THREADS": "1", "TMPDIR": str(self.scratch), "TUNER_CHECKPOINT_SECONDS": "0"}
         self.environment = {**kept, **own, "TUNER_HOME": str(self.home), **({"TUNER_STORAGE": url} if url else {})}
         self.log = folder / "log"
 
@@ -91,19 +86,25 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def storage() -> Iterator[str | None]:
-    """A PostgreSQL database behind a URL with a password, where the machine has a server; else the home's SQLite."""
+def server() -> Iterator[Any]:
+    """A PostgreSQL server; None where the machine has no programs for it."""
     programs = postgres_server["postgres_programs"]()
     if programs is None:
         yield None
         return
     with tempfile.TemporaryDirectory(prefix="d-", dir="/tmp") as folder:
-        server = postgres_server["PostgresServer"](programs, Path(folder))
-        server.start()
+        made = postgres_server["PostgresServer"](programs, Path(folder))
+        made.start()
         try:
-            yield server.new_database()
+            yield made
         finally:
-            server.stop()
+            made.stop()
+
+
+@pytest.fixture(scope="module")
+def storage(server: Any) -> str | None:
+    """A PostgreSQL database behind a URL with a password; None, which is the home's SQLite, without a server."""
+    return None if server is None else str(server.new_database())
 
 
 Launched = tuple[Place, subprocess.Popen[bytes]]
@@ -231,6 +232,36 @@ def test_two_studies_on_one_database_at_once_both_complete(folder: Path, storage
     written = [path for path in place.home.rglob("*") if path.is_file()]
     assert {"best.yaml", "report.html", "report.json"} <= {path.name for path in written}
     assert not any(PASSWORD.encode() in path.read_bytes() for path in (*written, place.log))
+
+
+@pytest.mark.slow
+@pytest.mark.postgres
+def test_a_server_that_stays_away_ends_the_launch_and_the_study_goes_on_when_it_is_back(
+    folder: Path, server: Any
+) -> None:
+    if server is None:
+        pytest.skip("PostgreSQL's initdb and postgres are neither on PATH nor in /usr/lib/postgresql")
+    place = Place(folder, server.new_database())
+    driver = place.start("launch", "--space", "endless.yaml")
+    place.training(driver)
+    server.stop()
+    try:
+        code, said = driver.wait(timeout=200), place.log.read_text()
+    finally:
+        server.start()
+    assert code == 4, said
+    assert "after waiting 60 s" in said
+    assert "tuner resume STUDY" in said
+    assert "Traceback" not in said
+    assert PASSWORD not in said
+    assert place.states() == ["RUNNING"]
+    following = place.start("resume", "endless")
+    try:
+        place.training(following)
+        _stop_now(place, following)
+    finally:
+        following.kill()
+        following.wait()
 
 
 @pytest.fixture
