@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from studies.export import dump_config, export_config
 from studies.figures import FIGURES
 from studies.figures.figure import Absent, Table
+from studies.figures.style import number
 from studies.headline import cautions, headline, remarks
 from studies.records import Scalar
 from studies.report_page import Page, Panel, render
@@ -26,7 +27,6 @@ log = logging.getLogger(__name__)
 
 PLOTLY = {
     "displaylogo": False,
-    "displayModeBar": "hover",  # else it lies over long legends
     "responsive": True,
     "modeBarButtonsToRemove": ["select2d", "lasso2d"],
 }
@@ -91,6 +91,8 @@ def _page(data: StudyData, panels: tuple[Panel, ...], tables: Mapping[str, Table
     return Page(
         headline=headline(data),
         summary=_summary(data),
+        chosen=tuple((name, number(value)) for name, value in data.best.params.items()) if data.best else (),
+        slopes=_slopes(data),
         cautions=cautions(data),
         remarks=remarks(data),
         panels=panels,
@@ -100,6 +102,12 @@ def _page(data: StudyData, panels: tuple[Panel, ...], tables: Mapping[str, Table
         best_yaml=best_yaml,
         tables=folder,
     )
+
+
+def _slopes(data: StudyData) -> tuple[float, float] | None:
+    found = [row.metrics.get("norm.slope") for row in (data.reading("best"), data.reading("naive")) if row is not None]
+    known = [slope for slope in found if slope is not None]
+    return (known[0], known[1]) if len(known) == 2 else None
 
 
 def _finished(data: StudyData) -> Any:

@@ -35,6 +35,8 @@ class Page(NamedTuple):
 
     headline: Headline
     summary: str  # one line on data and network
+    chosen: tuple[tuple[str, str], ...]  # what was searched, and the chosen trial's values
+    slopes: tuple[float, float] | None  # norm.slope of the chosen classifier and of the naive one
     cautions: tuple[str, ...]
     remarks: tuple[str, ...]
     panels: tuple[Panel, ...]
@@ -75,7 +77,7 @@ def escape(value: object) -> str:
 def _top(page: Page) -> str:
     line = page.headline
     parts = [f"<header><h1>{escape(line.study)}</h1>", f'<p class="soft">{escape(page.summary)}</p>']
-    parts += [f'<p class="lead">{_story(line)}</p>', f'<div class="cards">{"".join(_cards(line))}</div>']
+    parts += [f'<p class="lead">{_story(line)}</p>', _chosen(page), f'<div class="cards">{"".join(_cards(line))}</div>']
     if page.cautions:
         items = "".join(f"<li>{escape(caution)}</li>" for caution in page.cautions)
         parts.append(f'<div class="cautions"><strong>Read with care</strong><ul>{items}</ul></div>')
@@ -83,6 +85,18 @@ def _top(page: Page) -> str:
         items = "".join(f"<li>{escape(remark)}</li>" for remark in page.remarks)
         parts.append(f'<div class="remarks"><strong>Good to know</strong><ul>{items}</ul></div>')
     return "".join(parts) + "</header>"
+
+
+def _chosen(page: Page) -> str:
+    settings = ", ".join(f"<code>{escape(name)}</code>&nbsp;{escape(value)}" for name, value in page.chosen)
+    told = [f"Its settings: {settings}."] if settings else []
+    if page.slopes is not None:
+        best, naive = (f"{slope:+.2f}".replace("-", "−") for slope in page.slopes)
+        told.append(
+            f"Its classifier's norms have slope {best} on class size, the naive one's {naive}; 0 is balanced, and "
+            "above it common classes have the longer weight vectors (figures 2, 4 and 6)."
+        )
+    return f"<p>{' '.join(told)}</p>" if told else ""
 
 
 def _story(line: Headline) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from studies.figures import FIGURES
+from studies.figures.style import number
 from studies.headline import cautions, headline, remarks
 from studies.report import write_images, write_report
 from studies.report_page import escape
@@ -94,6 +95,8 @@ def test_a_reader_can_tell_what_won_by_how_much_and_how_to_run_it(data, html):
     assert f"{100 * line.accuracy.value:.1f} % balanced accuracy" in words
     assert f"{100 * line.naive.gain.value:.1f} points above the naive baseline" in words
     assert f"{100 * line.accuracy.low:.1f} to {100 * line.accuracy.high:.1f}" in words
+    assert f"stage2.weight_decay {number(data.best.params['stage2.weight_decay'])}" in words.replace("\xa0", " ")
+    assert "norms have slope" in words
     assert "tuner train best.yaml" in words
     assert f"weight_decay: {data.best.config['stage2.weight_decay']!r}" in words
     assert "the loss is nan after epoch 2" in words
