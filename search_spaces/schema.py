@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Ge, Le
+from pydantic import AfterValidator
+from pydantic_core import PydanticCustomError
 
 from search_spaces.parameters import (
     BelowOne,
@@ -67,6 +69,8 @@ class Task(Part):
     """A class with more training images is "many"."""
     few: NotNegativeInteger = 20
     """A class with fewer training images is "few"."""
+    flip_average: bool = False
+    """Test logits are the mean over image and mirror image."""
     download: bool = False
 
 
@@ -121,6 +125,12 @@ class Stage2(Part):
     seed: Parameter[NotNegativeInteger] = 0
 
 
+def _none_or_several(count: int) -> int:
+    if count == 1:
+        raise PydanticCustomError("several", "must be 0, or 2 or more, for one seed has no deviation, but got 1")
+    return count
+
+
 class Budget(Part):
     """How much a study holds when it is done."""
 
@@ -131,6 +141,8 @@ class Budget(Part):
     hours: Positive | None = None
     max_failed: NotNegativeInteger = 5
     max_retries: NotNegativeInteger = 1
+    fresh_seeds: Annotated[NotNegativeInteger, AfterValidator(_none_or_several)] = 0
+    """How often the chosen configuration is trained again, each time with another seed: tolerances of best.yaml."""
 
     def heads_by_round(self) -> tuple[int, ...]:
         """Heads drawn in each round, as even as can be, the larger ones first."""

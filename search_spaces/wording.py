@@ -38,7 +38,8 @@ _WHAT_TO_WRITE = {
     "high": "a range is {low: ..., high: ...}",
     "choices": "write {choices: [...]}",
 }
-_OWN_WORDS = {"range", "step", "distinct", "condition", "version"}  # error types of this package: worded where raised
+# error types of this package: worded where raised
+_OWN_WORDS = {"range", "step", "distinct", "condition", "version", "several"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from studies.figures.figure import Absent
 from studies.figures.style import per_cent, points, role_label
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 SHOWN = ("groups", "accuracy_vs_balance", "class_accuracy", "classifier_norms")
 _HEIGHT = 450  # what the dashboard has room for; it cuts off the rest
+_BUTTONS = ["zoom2d", "pan2d", "select2d", "lasso2d", "zoomIn2d", "zoomOut2d", "autoScale2d"]
 _TRIALS = 150  # in a figure: about 30 kB
 _ARTIFACTS = uuid.UUID("6f0c2b6e-53b6-4a53-9d9c-5a1a7e1d9c42")  # the namespace of our artifacts' ids
 
@@ -51,6 +53,7 @@ def publish(store: Store, data: StudyData) -> list[str]:
                 "font": {"size": 15},
             }
             drawn.update_layout(title=title, height=_HEIGHT, margin={"t": 100, "b": 50})
+            drawn.update_layout(modebar={"remove": _BUTTONS})  # they would lie over the title
             drawn.update_layout(legend={"yref": "paper", "y": 1.02, "yanchor": "bottom"})
             saved.append(save_plotly_graph_object(study, drawn, graph_object_id=name))
     save_note(study, note(data))
@@ -79,13 +82,22 @@ def attach(store: Store, files: Iterable[Path], artifacts: Path) -> dict[str, st
     return ids
 
 
-def serve(url: str, *, port: int, artifacts: Path) -> None:
-    """Serves Optuna's dashboard on the database until interrupted; on 127.0.0.1 alone, for it knows no login."""
+def server(url: str, *, port: int, artifacts: Path) -> WSGIServer:
+    """Optuna's dashboard on the database, ready to serve; on 127.0.0.1 alone, for it knows no login.
+
+    A context manager. Raises OSError when the port cannot be had.
+    """
     from optuna.artifacts import FileSystemArtifactStore  # noqa: PLC0415
-    from optuna_dashboard import run_server  # noqa: PLC0415
+    from optuna_dashboard import wsgi  # noqa: PLC0415
 
     artifacts.mkdir(parents=True, exist_ok=True)
-    run_server(url, host="127.0.0.1", port=port, artifact_store=FileSystemArtifactStore(artifacts))
+    app = wsgi(url, artifact_store=FileSystemArtifactStore(artifacts))
+    return make_server("127.0.0.1", port, app, handler_class=_Quiet)
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """No line a request."""
 
 
 def thinned(data: StudyData, *, trials: int) -> StudyData:

@@ -7,21 +7,18 @@ compared with, `provenance` says how the configuration was found. Floats are wri
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from search_spaces.canonical import dump
+from studies.expected import FRESH_SEEDS, STUDY_RUN, expected
 from studies.exported import BLOCKS, KIND, VERSION, Expectation, ExportedConfig, ExportError, load_config
-from studies.intervals import Interval, group_recalls
 from studies.provenance import code_version, library_versions
-from studies.records import ClassRow, ReadingRow, Scalar, TrialRow
+from studies.records import Scalar, TrialRow
 from studies.study_data import StudyData
 
 __all__ = ["Expectation", "ExportError", "ExportedConfig", "dump_config", "export_config", "load_config"]
-
-_EXPECTED = ("balanced_accuracy", "many", "medium", "few")
-_LEAST_TOLERANCE = 0.01  # of an accuracy: what other hardware may move even with the same seed
 
 
 def export_config(data: StudyData, *, number: int | None = None, created: datetime | None = None) -> dict[str, Any]:
@@ -31,12 +28,14 @@ def export_config(data: StudyData, *, number: int | None = None, created: dateti
     for key, value in trial.config.items():
         part, _, name = key.partition(".")
         blocks[part][name] = value
+    expect, origin = expected(data, trial)
+    provenance = _provenance(data, trial, created or datetime.now(UTC), named=number is not None)
     return {
         "kind": KIND,
         "version": VERSION,
         **blocks,
-        "expect": _expect(data, trial),
-        "provenance": _provenance(data, trial, created or datetime.now(UTC), named=number is not None),
+        "expect": expect,
+        "provenance": {**provenance, "expect": origin},
     }
 
 
@@ -55,38 +54,6 @@ def _chosen(data: StudyData, number: int | None) -> TrialRow:
     if trial.state != "COMPLETE":
         raise ExportError(f"trial {number} is {trial.state}; only a COMPLETE trial can be exported")
     return trial
-
-
-def _expect(data: StudyData, trial: TrialRow) -> dict[str, dict[str, float | None]]:
-    """Validation and, where it was read, test accuracies with tolerances; the balance of the norms without one."""
-    found: dict[str, dict[str, float | None]] = {}
-    reading = _reading_of(data, trial)
-    validation = [row for row in data.classes.get(trial.number, ()) if row.split == "val"]
-    for split, metrics, rows in (
-        ("val", trial.metrics, validation),
-        ("test", reading.metrics if reading else {}, reading.classes if reading else ()),
-    ):
-        limits = _limits(rows, data.thresholds)
-        for name in _EXPECTED:
-            value = metrics.get(f"{split}.{name}")
-            if value is not None:
-                found[f"{split}.{name}"] = {"value": value, "tolerance": _tolerance(limits.get(name))}
-    slope = trial.metrics.get("norm.slope")
-    return found if slope is None else {**found, "norm.slope": {"value": slope, "tolerance": None}}
-
-
-def _reading_of(data: StudyData, trial: TrialRow) -> ReadingRow | None:
-    return next((row for row in reversed(data.readings) if row.number == trial.number), None)
-
-
-def _limits(rows: Sequence[ClassRow], thresholds: tuple[int, int]) -> dict[str, Interval | None]:
-    groups = group_recalls(rows, thresholds)
-    return {"balanced_accuracy": groups["all"], **groups}
-
-
-def _tolerance(limits: Interval | None) -> float | None:
-    """Half of the 95 % interval that the images allow; None where the classes are not known."""
-    return None if limits is None else round(max(_LEAST_TOLERANCE, (limits.high - limits.low) / 2), 4)
 
 
 def _provenance(data: StudyData, trial: TrialRow, created: datetime, *, named: bool) -> dict[str, Any]:
@@ -120,20 +87,30 @@ def _provenance(data: StudyData, trial: TrialRow, created: datetime, *, named: b
     }
 
 
+_EXPECT = {
+    FRESH_SEEDS: "What a run should give, as fractions: the mean over fresh seeds {seeds}. A tolerance is twice their\n"
+    "# deviation plus half of the 95 % interval that the images of each class allow, and lets the study's run pass.\n"
+    "# A value without one is shown, not checked.",
+    STUDY_RUN: "What this run gave in the study, as fractions; on val a chosen run is a little lucky. A tolerance is\n"
+    "# the sampling error alone, half of a 95 % interval from the images of each class: another seed may lie outside.\n"
+    "# For tolerances from fresh seeds of the chosen trial: tuner resume {study} --set budget.fresh_seeds=3\n"
+    "# A value without a tolerance is shown, not checked.",
+}
 _COMMENTS = {
     "kind": "Run it again: tuner train {file}",
     "task": "What is run: these three blocks, nothing else.",
-    "expect": "What the study measured, as fractions. A tolerance is half of a 95 % interval from the images of each\n"
-    "# class; a value without one is shown, not checked. Values on val were selected for, so they are a little lucky.",
     "provenance": "Where it came from. The fingerprint is checked against the data before training.",
 }
 
 
 def dump_config(config: Mapping[str, Any], *, file: str = "best.yaml") -> str:
     """The tree as YAML 1.2 with comments; `load_config` reads the same values back."""
-    parts = []
+    provenance, parts = config["provenance"], []
+    origin = provenance["expect"]
+    named = {"study": provenance["study"], "seeds": ", ".join(map(str, origin["seeds"])), "file": file}
+    comments = {key: text.format(**named) for key, text in {**_COMMENTS, "expect": _EXPECT[origin["from"]]}.items()}
     for key, value in config.items():
-        comment = f"# {_COMMENTS[key].format(file=file)}\n" if key in _COMMENTS else ""
+        comment = f"# {comments[key]}\n" if key in comments else ""
         parts.append(comment + dump({key: value}))
     return "".join(
         part if part.startswith(("version", "stage")) or i == 0 else "\n" + part for i, part in enumerate(parts)

@@ -136,10 +136,31 @@ class BackboneRow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReadingRow:
-    """The final look at test data, once for the chosen configuration and once for each baseline."""
+class RunningRow:
+    """One job under way, as its driver last heard of it."""
 
-    role: str  # "best", "naive", "weight_decay", "tau_norm", ...
+    what: str  # for people, e.g. "job 12 · backbone 3"
+    heads: int = 1
+    stage: int = 0  # 0: it starts
+    epoch: int = 0  # done
+    epochs: int = 0
+    images_per_second: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgressRow:
+    """What a study's driver was at when it last wrote it down."""
+
+    updated: datetime
+    running: tuple[RunningRow, ...] = ()
+    seconds_left: float | None = None  # then; None: not measured yet
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadingRow:
+    """The final look at test data, once for the chosen configuration, for each baseline and for each fresh seed."""
+
+    role: str  # "best", "naive", "weight_decay", "tau_norm", ..., "fresh_seed"
     config: Mapping[str, Scalar]
     metrics: Metrics  # `val.*`, `test.*`, `norm.*`
     classes: tuple[ClassRow, ...]  # of test

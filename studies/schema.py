@@ -11,10 +11,15 @@ from collections.abc import Callable, Mapping
 from sqlalchemy import Connection, func, insert, inspect, select, update
 
 from studies.errors import NewerSchemaError
-from studies.tables import Base, SchemaTable
+from studies.tables import Base, ProgressTable, SchemaTable
 
-CURRENT = 1
-MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {}  # version -> what leads from it to the next
+
+def _add_progress(connection: Connection) -> None:
+    Base.metadata.create_all(connection, tables=[Base.metadata.tables[ProgressTable.__tablename__]])
+
+
+CURRENT = 2
+MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {1: _add_progress}  # version -> what leads to the next
 
 _SETUP_LOCK = 7_201_931  # any number that is ours; PostgreSQL's advisory lock while tables or studies are made
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
-from studies import optuna_rows, reads, schema, writes
-from studies.database import PATIENCE, Database, look
+from studies import optuna_rows, progress, reads, schema, writes
+from studies.database import GLANCE, PATIENCE, Database, look
 from studies.errors import StudyNotFoundError
 from studies.records import (
     BackboneRow,
@@ -23,6 +23,7 @@ from studies.records import (
     JobRow,
     JobState,
     PosthocRow,
+    ProgressRow,
     ReadingRow,
     Scalar,
     StudyRow,
@@ -39,7 +40,7 @@ T = TypeVar("T")
 StopWish = Literal["soft", "now"]
 
 
-def study_names(url: str, *, patience: float = PATIENCE) -> list[str]:
+def study_names(url: str, *, patience: float = GLANCE) -> list[str]:
     """Names of the studies in a database, oldest first; none when it is not there, and it is not made.
 
     Raises StorageUnavailableError, NewerSchemaError.
@@ -81,7 +82,7 @@ class Store:
         return cls._open(Database(url, patience=patience), name, lambda database: database.write(opened))
 
     @classmethod
-    def open(cls, url: str, name: str, *, patience: float = PATIENCE) -> Store:
+    def open(cls, url: str, name: str, *, patience: float = GLANCE) -> Store:
         """Opens a study. Raises StudyNotFoundError with the names there are; makes nothing."""
         names = study_names(url, patience=patience)
         if name not in names:
@@ -192,6 +193,16 @@ class Store:
     def jobs(self, state: JobState | None = None) -> list[JobRow]:
         """Jobs in the order in which they were asked."""
         return self._read(reads.jobs, state=state)
+
+    # -- for those who look from outside --------------------------------------------------------------------------
+
+    def keep_progress(self, row: ProgressRow) -> None:
+        """Writes down what the driver is at, over what it wrote before."""
+        self._write(progress.write, row)
+
+    def progress(self) -> ProgressRow | None:
+        """What the driver was at when it last wrote it down; None when it never did."""
+        return self._read(progress.read)
 
     # -- results ------------------------------------------------------------------------------------------------
 

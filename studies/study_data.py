@@ -6,7 +6,7 @@ Nothing here draws, and nothing here touches the database but `load_study_data`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from studies.store import Store
 
 SEARCH_ROLES = ("search", "refine")  # trials that may be chosen; baselines may not
+FRESH_SEED = "fresh_seed"  # readings of the chosen configuration trained again; they say how far seeds are apart
+SEEDS = ("stage1.seed", "stage2.seed")
 ACCURACY = "val.balanced_accuracy"
 
 
@@ -37,7 +39,8 @@ class StudyData:
     trials: tuple[TrialRow, ...]
     backbones: tuple[BackboneRow, ...] = ()
     posthoc: tuple[PosthocRow, ...] = ()
-    readings: tuple[ReadingRow, ...] = ()
+    readings: tuple[ReadingRow, ...] = ()  # of the chosen trial and of baselines
+    fresh: tuple[ReadingRow, ...] = ()  # of fresh seeds
     epochs: tuple[EpochRow, ...] = ()
     classes: Mapping[int, tuple[ClassRow, ...]] = field(default_factory=dict)  # by trial number
 
@@ -108,10 +111,19 @@ class StudyData:
         roles = dict.fromkeys(row.role for row in self.readings if row.role not in ("best", "naive"))
         return tuple(row for role in roles if (row := self.reading(role)) is not None)
 
+    def fresh_seeds(self, trial: TrialRow) -> tuple[ReadingRow, ...]:
+        """The readings of this trial's configuration with other seeds, in the order in which they were made."""
+        return tuple(row for row in self.fresh if without_seeds(row.config) == without_seeds(trial.config))
+
     def class_name(self, index: int) -> str:
         """The name of a class, or its number where it has none."""
         names = self.study.class_names
         return names[index] if index < len(names) else f"class {index}"
+
+
+def without_seeds(config: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """What a run is, but for chance."""
+    return {name: value for name, value in config.items() if name not in SEEDS}
 
 
 def best_trial(trials: Iterable[TrialRow]) -> TrialRow | None:
@@ -120,17 +132,25 @@ def best_trial(trials: Iterable[TrialRow]) -> TrialRow | None:
     return max(rows, key=lambda row: (row.value or 0.0, -row.number), default=None)
 
 
+def with_classes(data: StudyData, store: Store, numbers: Iterable[int]) -> StudyData:
+    """The same with the class rows of these trials, too."""
+    more = {number: tuple(store.classes(number)) for number in numbers if number not in data.classes}
+    return replace(data, classes={**data.classes, **more})
+
+
 def load_study_data(store: Store) -> StudyData:
     """Reads the study from its database; class rows only of the chosen trial and of baselines."""
     trials = tuple(store.trials())
     best = best_trial(trials)
     shown = [row.number for row in trials if row.state == "COMPLETE" and (row is best or row.role not in SEARCH_ROLES)]
+    readings = store.readings()
     return StudyData(
         study=store.study(),
         trials=trials,
         backbones=tuple(store.backbones()),
         posthoc=tuple(store.posthoc()),
-        readings=tuple(store.readings()),
+        readings=tuple(row for row in readings if row.role != FRESH_SEED),
+        fresh=tuple(row for row in readings if row.role == FRESH_SEED),
         epochs=tuple(store.epochs()),
         classes={number: tuple(store.classes(number)) for number in shown},
     )

@@ -70,6 +70,7 @@ class Base(DeclarativeBase):
         list[int]: JSON,
         list[float]: JSON,
         list[str]: JSON,
+        list[dict[str, Any]]: JSON,
     }
 
 
@@ -198,6 +199,17 @@ class PosthocTable(Base):
     config: Mapped[Config]
     metrics: Mapped[Measured]
     norms: Mapped[list[float]]
+
+
+class ProgressTable(Base):
+    """What the driver of a study is at: a view for those who look from outside, from which nothing is derived."""
+
+    __tablename__ = "tuner_progress"
+
+    study_id: Mapped[int] = mapped_column(_owned_by(StudyTable.study_id), primary_key=True, autoincrement=False)
+    updated: Mapped[datetime]
+    seconds_left: Mapped[float | None]
+    running: Mapped[list[dict[str, Any]]]  # records.RunningRow
 
 
 class ReadingTable(Base):

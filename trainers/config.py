@@ -49,6 +49,7 @@ class TaskConfig:
     image_size: int | None = None
     many: int = 100  # a class with more training images is "many"
     few: int = 20  # a class with fewer is "few"
+    flip_average: bool = False  # test logits are the mean over image and mirror image, as the released final figures
     download: bool = False
 
 

@@ -121,15 +121,17 @@ def extract_bank(
     splits: Sequence[str],
     device: torch.device,
     precision: Precision,
+    mirrored: Sequence[str] = (),
 ) -> FeatureBank:
     """Extracts augmented views of the training images and the named `splits` (`val`, `test`); `model` stays as it was.
 
     `search` is two views, `default` one a stage-2 epoch, both with BatchNorm's running statistics. `replay` is the
     released loop: the network in training mode on stage 2's own batches of `batch_size`, its statistics moving on from
-    epoch to epoch, and each split seen after every epoch.
+    epoch to epoch, and each split seen after every epoch. Features of the splits named in `mirrored` are the mean over
+    image and mirror image: heads are linear, so their logits are the mean of both, too.
     """
     network = copy.deepcopy(model)  # replay moves its running statistics
-    seen = {name: cast(Split, getattr(task, name)) for name in splits}
+    seen = {name: (cast(Split, getattr(task, name)), name in mirrored) for name in splits}
     extractor = _Extractor(network, device, precision)
     generator = torch.Generator().manual_seed(seed)
     views: list[Tensor] = []
@@ -141,8 +143,8 @@ def extract_bank(
         views.append(extractor.extract(task.train, order, size, generator))
         if mode == "replay":
             network.eval()
-            for name, split in seen.items():
-                history[name].append(extractor.extract(split, None, EXTRACTION_BATCH, None))
+            for name, (split, both) in seen.items():
+                history[name].append(extractor.look(split, mirrored=both))
     network.eval()
     replay = {name: torch.stack(epochs_seen) for name, epochs_seen in history.items() if epochs_seen}
     return FeatureBank(
@@ -151,10 +153,10 @@ def extract_bank(
         order_seed=seed,
         splits={
             name: LabelledFeatures(
-                replay[name][-1].clone() if name in replay else extractor.extract(split, None, EXTRACTION_BATCH, None),
+                replay[name][-1].clone() if name in replay else extractor.look(split, mirrored=both),
                 split.labels.to(device),
             )
-            for name, split in seen.items()
+            for name, (split, both) in seen.items()
         },
         replay=replay,
         replay_batch_size=batch_size if mode == "replay" else None,
@@ -173,16 +175,32 @@ class _Extractor:
     device: torch.device
     precision: Precision
 
+    def look(self, split: Split, *, mirrored: bool) -> Tensor:
+        """Features (N, D) of a split that is not trained on."""
+        plain = self.extract(split, None, EXTRACTION_BATCH, None)
+        if not mirrored:
+            return plain
+        return (plain + self.extract(split, None, EXTRACTION_BATCH, None, mirror=True)) / 2
+
     @torch.no_grad()
-    def extract(self, split: Split, order: Tensor | None, batch_size: int, generator: torch.Generator | None) -> Tensor:
-        """Features (N, D), placed by image whatever the order."""
+    def extract(
+        self,
+        split: Split,
+        order: Tensor | None,
+        batch_size: int,
+        generator: torch.Generator | None,
+        *,
+        mirror: bool = False,
+    ) -> Tensor:
+        """Features (N, D), placed by image whatever the order; `mirror` turns images left to right."""
         order = torch.arange(len(split)) if order is None else order
         network = cast(FeatureNetwork, self.network)
         features, start = torch.empty(0), 0
         batches = split.batches(order, batch_size=batch_size, device=self.device, generator=generator)
         with autocast(self.precision, self.device):
             for images, labels in batches:
-                batch = network.features(images.contiguous(memory_format=torch.channels_last))  # (B, D)
+                looked_at = images.flip(3) if mirror else images  # (B, C, H, W)
+                batch = network.features(looked_at.contiguous(memory_format=torch.channels_last))  # (B, D)
                 if start == 0:
                     features = batch.new_empty(len(split), batch.shape[1])
                 features[order[start : start + len(labels)].to(self.device)] = batch

@@ -287,6 +287,7 @@ class _Banks:
             splits=("val", "test") if self._job.read_test else ("val",),
             device=self._device,
             precision=self._job.stage1.precision,
+            mirrored=("test",) if self._job.task.flip_average else (),
         )
         if self._cache and not self._job.read_test:
             self._cache.publish(self._backbone.fingerprint, key, bank.to_tensors(), {})

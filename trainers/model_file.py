@@ -6,7 +6,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from safetensors import safe_open
@@ -15,8 +15,9 @@ from torch import Tensor
 
 from trainers.data.splits import StreamedSplit
 from trainers.data.task import Task
-from trainers.errors import DataError
+from trainers.errors import ConfigError, DataError
 from trainers.models import Network, build_model
+from trainers.precision import Precision, autocast
 from trainers.weight_balance import LinearHead
 
 FORMAT = 1
@@ -40,6 +41,11 @@ class ModelCard:
     trained_on: tuple[str, ...] = ("train",)  # splits
     view: View = "fit"  # how an image of another size becomes one of `image_size`
 
+    @property
+    def averages_mirror(self) -> bool:
+        """Whether test features are the mean over image and mirror image."""
+        return self.config.get("task.flip_average") is True
+
 
 @dataclass(frozen=True)
 class LoadedModel:
@@ -49,10 +55,28 @@ class LoadedModel:
     card: ModelCard
 
     @torch.no_grad()
+    def logits(self, images: Tensor) -> Tensor:
+        """Logits (B, num_classes) of normalised images (B, C, H, W), in the precision in which it was measured."""
+        images = images.contiguous(memory_format=torch.channels_last)
+        with autocast(self._precision, images.device):
+            features = self.network.features(images)  # (B, D)
+            if self.card.averages_mirror:
+                features = (features + self.network.features(images.flip(3))) / 2
+        found: Tensor = self.network.classifier(features.float())
+        return found
+
+    @torch.no_grad()
     def probabilities(self, images: Tensor) -> Tensor:
         """Calibrated probabilities (B, num_classes) of normalised images (B, C, H, W)."""
-        logits: Tensor = self.network(images)
-        return torch.softmax(logits.float() / self.card.temperature, dim=1)
+        return torch.softmax(self.logits(images) / self.card.temperature, dim=1)
+
+    @property
+    def _precision(self) -> Precision:
+        match self.card.config.get("stage1.precision"):
+            case "fp32" | "bf16" as named:
+                return named
+            case _:
+                return "auto"
 
 
 def describe(
@@ -85,6 +109,8 @@ def save_model(path: Path, network: Network, head: LinearHead, card: ModelCard) 
 
 def load_model(path: Path) -> LoadedModel:
     """Reads a model file. Raises DataError when it is not one, or of another format."""
+    if path.is_dir():
+        raise DataError(f"{path}: is a folder; give the model.safetensors in it")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -95,11 +121,21 @@ def load_model(path: Path) -> LoadedModel:
         raise DataError(f"{path}: not a readable safetensors file ({error})") from error
     if metadata.get("format") != str(FORMAT):
         raise DataError(f"{path}: not a model of format {FORMAT}; train it again with this release")
-    fields = json.loads(metadata["card"])
-    for name in ("class_names", "mean", "std", "train_counts", "trained_on"):
-        if name in fields:
-            fields[name] = tuple(fields[name])
-    card = ModelCard(**fields)
-    network = build_model(card.model, len(card.class_names), in_channels=card.channels, image_size=card.image_size)
-    network.load_state_dict(tensors)
+    try:
+        said = json.loads(metadata["card"]).items()
+        fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in said}
+        card = ModelCard(**fields)
+        network = build_model(card.model, len(card.class_names), in_channels=card.channels, image_size=card.image_size)
+        network.load_state_dict(tensors)
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+        AttributeError,
+        ConfigError,
+    ) as error:  # of a later release, or edited
+        raise DataError(
+            f"{path}: its card and its tensors do not fit this release ({error}); train it again"
+        ) from error
     return LoadedModel(network.eval(), card)

@@ -121,10 +121,10 @@ def evaluate(model: LoadedModel, task: Task, *, device: torch.device) -> tuple[M
     if task.channels != card.channels:
         raise DataError(f"the model takes images of {card.channels} channel(s), but these have {task.channels}")
     labels = _renumbered(task, card)
-    network = model.network.to(device)
+    model.network.to(device)
     split = _as_trained(task.test, card)
     batches = split.batches(None, batch_size=EXTRACTION_BATCH, device=device, generator=None)
-    logits = torch.cat([network(images).float() for images, _ in batches])  # (N, C)
+    logits = torch.cat([model.logits(images) for images, _ in batches])  # (N, C)
     thresholds = _task_config(card)
     return evaluate_logits(
         logits,

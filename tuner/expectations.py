@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from studies.expected import FRESH_SEEDS
 from studies.exported import Expectation
 from studies.provenance import code_version, library_versions
-from tuner.views import percent
 
 
 class Spread(NamedTuple):
@@ -24,20 +24,42 @@ def within(wanted: Expectation, found: Spread | None) -> bool:
     return found is not None and abs(found.mean - wanted.value) <= wanted.tolerance
 
 
-def compared(name: str, wanted: Expectation, found: Spread | None, runs: int) -> str:
-    """One line for the terminal."""
-    if found is None:
-        return f"{name:28} exported {percent(wanted.value):>8}  now     none"
-    spread = "" if found.deviation is None else f" ± {100 * found.deviation:.1f} over {runs} seeds"
-    if not name.startswith(("val.", "test.")):  # no accuracy, so no per cent
-        return f"{name:28} exported {wanted.value:8.3f}  now {found.mean:8.3f}"
-    off = 100 * (found.mean - wanted.value)
-    limit = "" if wanted.tolerance is None else f" (tolerance {100 * wanted.tolerance:.1f})"
-    outside = "" if within(wanted, found) else "  OUTSIDE"
-    return (
-        f"{name:28} exported {percent(wanted.value):>8}  now {percent(found.mean):>8}{spread}"
-        f"  {off:+.1f} points{limit}{outside}"
-    )
+def comparison(expect: Mapping[str, Expectation], found: Mapping[str, Spread], *, runs: int) -> list[str]:
+    """A table for the terminal, within 80 columns: accuracies in per cent, the balance of the norms as it is."""
+    rows = [_row(name, wanted, found.get(name), runs) for name, wanted in expect.items()]
+    over = f"mean of {runs}" if runs > 1 else "now"
+    heads = ("expected", "tolerance", over, "deviation", "off") if runs > 1 else ("expected", "tolerance", over, "off")
+    return [f"{'per cent':22}" + "".join(f"{head:>11}" for head in heads), *rows] if rows else []
+
+
+def _row(name: str, wanted: Expectation, found: Spread | None, runs: int) -> str:
+    share = name.startswith(("val.", "test."))  # an accuracy, so in per cent
+    cells = [
+        _number(wanted.value, share=share),
+        _number(wanted.tolerance, share=share),
+        _number(found.mean if found else None, share=share),
+        *([_number(found.deviation if found else None, share=share)] if runs > 1 else []),
+        _number(found.mean - wanted.value if found else None, share=share, sign="+"),
+    ]
+    outside = "" if within(wanted, found) else " OUTSIDE"
+    return f"{name:22}" + "".join(f"{cell:>11}" for cell in cells) + outside
+
+
+def _number(value: float | None, *, share: bool, sign: str = "") -> str:
+    if value is None:
+        return "none"
+    rounded = round(100 * value, 1) if share else round(value, 3)
+    return f"{rounded + 0.0:{sign}.{1 if share else 3}f}"  # + 0.0: no "-0.0"
+
+
+def origin(provenance: Mapping[str, Any]) -> list[str]:
+    """Where the expected values are from, in words; nothing where the file does not say."""
+    known = provenance.get("expect", {})
+    if not isinstance(known, dict) or "from" not in known:
+        return []
+    if known["from"] == FRESH_SEEDS:
+        return [f"expected: the mean over fresh seeds {', '.join(map(str, known.get('seeds', [])))} of the study"]
+    return ["expected: the study's own run; its tolerances are sampling error alone, and another seed may lie outside"]
 
 
 def differences(provenance: Mapping[str, Any]) -> list[str]:

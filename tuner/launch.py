@@ -20,7 +20,8 @@ from tuner.errors import KilledError, StoppedError, TunerError, UnreachableError
 from tuner.paths import Home
 from tuner.planner import Planner
 from tuner.preflight import Preflight, dry_build
-from tuner.publishing import Publisher, show_results
+from tuner.publishing import Publisher, publish_results
+from tuner.ray_session import ray_session, sweep_scratch
 from tuner.stopping import STOP_NOTICE, StopRequests
 
 
@@ -74,6 +75,7 @@ def run_study(space: Space, *, home: Home, storage: str, resources: Resources, c
     home.root.mkdir(parents=True, exist_ok=True)
     with study_lock(storage, space.name) as lock, _open(storage, space) as store:
         _refuse_other_data(store, checked)
+        sweep_scratch()  # of killed drivers, also where nothing is left to run
         planner = Planner(space, store)
         if planner.has_work():
             store.set_state("running")
@@ -106,14 +108,16 @@ def _search(planner: Planner, lock: StudyLock, home: Home, resources: Resources,
     import torch
 
     from trainers.cache import Cache
-    from tuner.progress import LiveTable, PlainLines
-    from tuner.ray_session import ray_session
+    from tuner.progress import LiveTable, PlainLines, Told
+    from tuner.running import Running
 
     torch.set_num_threads(1)  # the driver's share: the outer sampler's Gaussian process
     slots = cut_slots(resources, cpus=available_cpus(), gpus=torch.cuda.device_count())
     name = planner.space.name
     console.print(_describe(slots), style="dim", highlight=False, soft_wrap=True)
-    watcher = LiveTable(planner, name=name, console=console) if console.is_terminal else PlainLines(planner)
+    running = Running(planner)
+    live = console.is_terminal
+    screen = LiveTable(planner, running, name=name, console=console) if live else PlainLines(planner, running)
     notice = STOP_NOTICE.format(name=name)
 
     def poll() -> Literal["soft", "now"] | None:
@@ -130,7 +134,9 @@ def _search(planner: Planner, lock: StudyLock, home: Home, resources: Resources,
             cache = Cache(home.cache.absolute())
             cache.sweep()
             settings = WorkerSettings(slots.cpus_each, str(cache.root), resources.cache_bytes, checkpoint_seconds())
-            desk = Desk(planner, watcher, settings, _until(stops, planner, Publisher(planner.store)))
+            desk = Desk(
+                planner, Told(running, screen), settings, _until(stops, planner, Publisher(planner.store, home))
+            )
             fit(desk, workers=slots.workers, cpus=slots.cpus_each, gpus=slots.gpus_each, scratch=scratch)
     except (KeyboardInterrupt, UnreachableError) as error:
         planner.store.set_state("stopped")
@@ -138,7 +144,7 @@ def _search(planner: Planner, lock: StudyLock, home: Home, resources: Resources,
             raise
         raise KilledError(f"stopped at once; go on from the last checkpoints with: tuner resume {name}") from None
     finally:
-        watcher.close()
+        screen.close()
     if stops.requested and planner.has_work():
         planner.store.set_state("stopped")
         raise StoppedError(f"stopped with work left; continue with: tuner resume {name}")
@@ -151,7 +157,7 @@ def _until(stops: StopRequests, planner: Planner, publisher: Publisher) -> Calla
 
     def check() -> bool:
         planner.time_is_up = time.monotonic() > deadline
-        publisher.now_and_then()
+        publisher.now_and_then(planner.tally.complete + planner.tally.failed)
         return stops.check()
 
     return check
@@ -159,8 +165,6 @@ def _until(stops: StopRequests, planner: Planner, publisher: Publisher) -> Calla
 
 def _finish(planner: Planner, home: Home) -> Finished:
     """Closes the study: a readable end when it failed, else report and best.yaml."""
-    from studies.export import dump_config, export_config
-    from studies.report import write_report
     from studies.study_data import load_study_data
 
     store, name = planner.store, planner.space.name
@@ -173,10 +177,7 @@ def _finish(planner: Planner, home: Home) -> Finished:
         )
     store.set_state("done")
     data = load_study_data(store)
-    home.study(name).mkdir(parents=True, exist_ok=True)
-    write_report(data, home.report(name))
-    home.best(name).write_text(dump_config(export_config(data)))
-    show_results(store, data, home)
+    publish_results(store, data, home)
     return Finished(report=home.report(name), best=home.best(name), readings=data.readings)
 
 

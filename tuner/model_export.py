@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from trainers.model_file import LoadedModel
-from tuner.errors import TunerError
+from tuner.errors import TunerError, UsageError
 
 Format = Literal["torch-export", "onnx"]
 FORMATS: tuple[str, ...] = get_args(Format)
@@ -39,11 +39,16 @@ class PixelsToProbabilities(nn.Module):
         super().__init__()
         self.network = model.network
         self.temperature = model.card.temperature
+        self.averages_mirror = model.card.averages_mirror
         self.register_buffer("mean", torch.tensor(model.card.mean).view(1, -1, 1, 1))
         self.register_buffer("scale", 1 / torch.tensor(model.card.std).view(1, -1, 1, 1))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        logits = self.network((images - self.mean) * self.scale)
+        seen = (images - self.mean) * self.scale
+        features = self.network.features(seen)
+        if self.averages_mirror:
+            features = (features + self.network.features(seen.flip(3))) / 2
+        logits = self.network.classifier(features)
         return logits, torch.softmax(logits / self.temperature, dim=1)
 
 
@@ -51,9 +56,11 @@ def export_model(model: LoadedModel, path: Path, *, form: Format) -> float:
     """Writes the model to `path`; returns the largest difference of a logit, as measured by running the file.
 
     Nothing is left at `path` when the export fails. Raises TunerError when it does, when the file answers other
-    logits, or when the packages for ONNX are not installed.
+    logits, or when the packages for ONNX are not installed; UsageError when `path` is a folder.
     """
     card = model.card
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; give the file to write, such as {path / 'model.pt2'}")
     module = PixelsToProbabilities(model).eval()
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(3, card.channels, card.image_size, card.image_size, generator=generator)

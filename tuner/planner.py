@@ -14,6 +14,7 @@ from typing import Any, Literal
 from search_spaces import Space
 from studies.records import HeadAsked, JobKind, JobRow, Scalar
 from studies.store import Store
+from studies.study_data import FRESH_SEED
 from tuner.configurations import naive, whole
 from tuner.readings import Reading, by_backbone, readings_due
 from tuner.sampling import Level, Observation, propose_backbone, propose_heads
@@ -115,10 +116,21 @@ class Planner:
         """Jobs that the budget still asks for, those under way included."""
         rounds = len(self._round_sizes)
         known = sum(max(0, rounds - b.rounds_asked) for b in self._backbones.values() if not b.lost)
-        new = rounds * (self.space.budget.backbones - len(self._backbones))
+        new = rounds * max(0, self.space.budget.backbones - len(self._backbones))
         refined = sum(b.rounds_asked > rounds for b in self._backbones.values())
         refine = min(self.space.refine.top, self.space.budget.backbones) - refined if self.space.refine else 0
         return known + new + refine + len(self._waiting) + len(self._under_way)
+
+    @property
+    def work_left(self) -> tuple[int, int]:
+        """Jobs that are still to be handed out: those that will train a backbone, and those that will find one."""
+        trainings = max(0, self.space.budget.backbones - len(self._backbones))
+        trainings += sum(job.round == 0 for job in self._waiting)
+        others = max(0, self.jobs_left - len(self._under_way) - trainings)
+        if self._readings is None:
+            return trainings + self.space.budget.fresh_seeds, others + 1 + len(self.space.baselines)
+        fresh = sum(task.readings[0].role == FRESH_SEED for task in self._readings)
+        return trainings + fresh, others + len(self._readings) - fresh
 
     def next_task(self) -> Task | None:
         """The next task; None when all is done or everything left waits for what is under way."""
@@ -309,6 +321,7 @@ class Planner:
     def _reading(self) -> Task | None:
         if self._readings is None:
             due = readings_due(self.space, self.store)
+            due = [reading for reading in due if reading.role != FRESH_SEED or not self.time_is_up]  # they train
             self._readings = [
                 Task(kind="reading", configs=tuple(r.config for r in group), readings=tuple(group))
                 for group in by_backbone(due)

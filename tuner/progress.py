@@ -1,40 +1,90 @@
-"""What a running study shows: a live table on a terminal, one plain key=value line per trial elsewhere."""
+"""What a study shows while it runs: a live table on a terminal, plain key=value lines elsewhere."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
-from typing import Any, TextIO
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
-from rich.table import Table
+from rich.markup import escape
 
+from studies.study_data import FRESH_SEED
 from tuner.planner import Planner, Task
+from tuner.running import Running
+from tuner.standing import Standing, bars, course, detail, duration, standings
 
-_SPARKS = "▁▂▃▄▅▆▇█"
+if TYPE_CHECKING:
+    from tuner.searcher import Watcher
+
+HEARTBEAT = 60.0  # seconds between two plain lines on what runs
+
+
+class Told:
+    """Several watchers that are told of everything, in order."""
+
+    def __init__(self, *watchers: Watcher) -> None:
+        self._watchers = watchers
+
+    def started(self, key: str, task: Task) -> None:
+        """A job more."""
+        for watcher in self._watchers:
+            watcher.started(key, task)
+
+    def progressed(self, key: str, progress: dict[str, Any]) -> None:
+        """An epoch more."""
+        for watcher in self._watchers:
+            watcher.progressed(key, progress)
+
+    def ended(self, key: str, task: Task, result: dict[str, Any] | None, reason: str | None) -> None:
+        """A job less."""
+        for watcher in self._watchers:
+            watcher.ended(key, task, result, reason)
 
 
 class PlainLines:
-    """One line per trial on `stream`; nothing is redrawn, so it reads well in a log file."""
+    """A line for each trial and reading, and one a minute on what runs; nothing is redrawn, as a log file wants it."""
 
-    def __init__(self, planner: Planner, *, stream: TextIO | None = None) -> None:
+    def __init__(
+        self,
+        planner: Planner,
+        running: Running,
+        *,
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.planner = planner
+        self.running = running
         self.stream = stream or sys.stderr
+        self._clock = clock
+        self._said = clock()
 
     def started(self, key: str, task: Task) -> None:
-        """Nothing: a line per trial is enough."""
+        """Nothing: it is said when it ends, or once a minute."""
 
     def progressed(self, key: str, progress: Mapping[str, Any]) -> None:
-        """Nothing: a line per trial is enough."""
+        """A line on all that runs, when nothing else was said for a minute."""
+        if self._clock() - self._said < HEARTBEAT:
+            return
+        leader, tally = self.planner.leader, self.planner.tally
+        self._line(
+            {
+                "done": f"{tally.complete + tally.failed + tally.pruned}/{tally.total}",
+                "best": leader.value if leader else None,
+                "few": leader.few if leader else None,
+                "time_left": duration(self.running.seconds_left()),
+                "running": "; ".join(f"{row.what}: {detail(row)}" for row in self.running.rows),
+            }
+        )
 
     def ended(self, key: str, task: Task, result: Mapping[str, Any] | None, reason: str | None) -> None:
         """A line for each trial of the job, or for each reading."""
         if task.job is None:
             for reading, head in zip(task.readings, (result or {"heads": []})["heads"], strict=False):
-                self._line({"reading": reading.role, **_figures(head.get("metrics", {}), "test")})
+                seed = {"seed": reading.config["stage1.seed"]} if reading.role == FRESH_SEED else {}
+                self._line({"reading": reading.role, **seed, **_figures(head.get("metrics", {}), "test")})
         elif result is None:
             state = "FAIL" if reason else "INTERRUPTED"
             for number in task.job.numbers:
@@ -66,49 +116,33 @@ class PlainLines:
         )
 
     def _line(self, fields: Mapping[str, object]) -> None:
+        self._said = self._clock()
         print(" ".join(f"{key}={_plain(value)}" for key, value in fields.items()), file=self.stream, flush=True)
 
 
 class LiveTable:
-    """A table that is redrawn in place: what is done, what runs, the best so far, and the time left."""
+    """Redrawn in place: how far the study stands, and a bar for each job under way."""
 
-    def __init__(self, planner: Planner, *, name: str, console: Console) -> None:
+    def __init__(self, planner: Planner, running: Running, *, name: str, console: Console) -> None:
         self.planner = planner
+        self.running = running
         self.name = name
-        self._began = time.monotonic()
-        self._jobs_ended = 0
-        self._history: list[float] = []
-        self._bars = Progress(
-            TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[detail]}")
-        )
-        self._tasks: dict[str, TaskID] = {}
+        self._course = course(planner.store.trials())
         self._live = Live(get_renderable=self._draw, console=console, refresh_per_second=2, transient=False)
         self._live.start()
 
     def started(self, key: str, task: Task) -> None:
-        """Adds a bar."""
-        what = "final reading" if task.job is None else f"job {task.job.id} · backbone {task.job.backbone_index}"
-        self._tasks[key] = self._bars.add_task(what, total=1, detail="starting")
+        """Nothing: it is drawn twice a second."""
 
     def progressed(self, key: str, progress: Mapping[str, Any]) -> None:
-        """Moves a bar."""
-        rate = progress["images_per_second"]
-        detail = f"stage {progress['stage']} · epoch {progress['epoch']}/{progress['epochs']}"
-        self._bars.update(
-            self._tasks[key],
-            total=progress["epochs"] or 1,
-            completed=progress["epoch"],
-            detail=detail + (f" · {rate:,.0f} images/s" if rate else ""),
-        )
+        """Nothing: it is drawn twice a second."""
 
     def ended(self, key: str, task: Task, result: Mapping[str, Any] | None, reason: str | None) -> None:
-        """Removes a bar; a failure leaves its reason above the table."""
-        self._bars.remove_task(self._tasks.pop(key))
-        self._jobs_ended += 1
+        """A failure leaves its reason above the table."""
         if reason:
-            self._live.console.print(f"[red]failed[/red] {reason}", highlight=False)
+            self._live.console.print(f"[red]failed[/red] {escape(reason)}", highlight=False)
         if self.planner.leader:
-            self._history.append(self.planner.leader.value)
+            self._course = (*self._course, self.planner.leader.value)
 
     def close(self) -> None:
         """Draws the last state and gives the terminal back."""
@@ -116,40 +150,18 @@ class LiveTable:
 
     def _draw(self) -> Group:
         tally, leader = self.planner.tally, self.planner.leader
-        table = Table(title=f"study {self.name}", title_justify="left", box=None, padding=(0, 2, 0, 0))
-        for column in ("done", "running", "pruned", "failed", "best (validation)", "few-shot", "time left"):
-            table.add_column(column, justify="left", no_wrap=True)
-        best = f"{leader.value:.1%} (trial {leader.number})" if leader else "-"
-        few = f"{leader.few:.1%}" if leader and leader.few is not None else "-"
-        table.add_row(
-            f"{tally.complete}/{tally.total}", str(tally.running), str(tally.pruned), str(tally.failed),
-            best, few, self._time_left(),
-        )  # fmt: skip
-        course = f"best so far  {sparkline(self._history[-60:])}" if self._history else ""
-        return Group(table, course, self._bars)
-
-    def _time_left(self) -> str:
-        """From the time that jobs took so far: a job is a backbone's share, whatever the number of its heads."""
-        if not self._jobs_ended:
-            return duration(None)
-        return duration((time.monotonic() - self._began) / self._jobs_ended * self.planner.jobs_left)
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds as a reader wants them; None is not measured yet."""
-    if seconds is None:
-        return "measuring"
-    if seconds >= 5400:
-        return f"{seconds / 3600:.1f} h"
-    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
-
-
-def sparkline(values: list[float]) -> str:
-    """Bars of eight heights, the lowest and highest value at the ends."""
-    if not values:
-        return ""
-    low, span = min(values), (max(values) - min(values)) or 1.0
-    return "".join(_SPARKS[round((value - low) / span * 7)] for value in values)
+        standing = Standing(
+            study=self.name,
+            done=tally.complete + tally.failed + tally.pruned,
+            total=tally.total,
+            running=tally.running,
+            failed=tally.failed,
+            best=(leader.value, leader.number) if leader else None,
+            few=leader.few if leader else None,
+            left=duration(self.running.seconds_left()),
+            course=self._course,
+        )
+        return Group(standings([standing]), bars(self.running.rows))
 
 
 def _figures(metrics: Mapping[str, float | None], split: str) -> dict[str, float | None]:

@@ -1,11 +1,12 @@
-"""What Optuna's dashboard shows of a study, kept fresh while it runs, at a small share of the driver's time."""
+"""What is shown of a study beyond its database: report, best.yaml and dashboard, fresh while it runs, at a small share
+of the driver's time."""
 
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from studies.store import Store
 from studies.study_data import StudyData
@@ -13,42 +14,56 @@ from tuner.paths import Home
 
 log = logging.getLogger(__name__)
 
-_PAUSE = 60.0  # seconds from one publication to the next, at least
+_FIRST = 10.0  # seconds until the first publication
+_PAUSE = 30.0  # seconds from one publication to the next, at least
 _SHARE = 0.02  # of the driver's time, at most; workers train meanwhile
 
 
 class Publisher:
-    """Publishes figures and note of a running study, seldom enough to cost next to nothing.
+    """Publishes the results of a running study, seldom enough to cost next to nothing.
 
-    The dashboard is a view: when it cannot be written, the reason is logged and the search goes on.
+    All of it is a view: when it cannot be written, the reason is logged and the search goes on.
     """
 
-    def __init__(self, store: Store, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, store: Store, home: Home, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
+        self._home = home
         self._clock = clock
-        self._due = clock() + _PAUSE
+        self._due = clock() + _FIRST
+        self._shown = 0
 
-    def now_and_then(self) -> bool:
-        """Publishes when it is due; returns whether it did."""
+    def now_and_then(self, ended: int) -> bool:
+        """Publishes when it is due and more trials have `ended` than were shown; returns whether it did."""
         began = self._clock()
-        if began < self._due:
+        if began < self._due or ended <= self._shown:
             return False
-        self._due = math.inf
+        self._shown = ended
         published = self._publish()
-        ended = self._clock()
-        self._due = ended + max(_PAUSE, (ended - began) / _SHARE)
+        now = self._clock()
+        self._due = now + max(_PAUSE, (now - began) / _SHARE)
         return published
 
     def _publish(self) -> bool:
-        from studies.dashboard import publish
         from studies.study_data import load_study_data
 
         try:
-            publish(self._store, load_study_data(self._store))
+            publish_results(self._store, load_study_data(self._store), self._home)
         except Exception as error:  # whatever it is, it must not end hours of training
-            log.warning("the dashboard was not brought up to date: %s", error)
+            log.warning("report and dashboard were not brought up to date: %s", error)
             return False
         return True
+
+
+def publish_results(store: Store, data: StudyData, home: Home) -> None:
+    """Writes the report and, once a trial is complete, best.yaml; shows both with figures and note on the dashboard."""
+    from studies.export import dump_config, export_config
+    from studies.report import write_report
+
+    home.study(store.name).mkdir(parents=True, exist_ok=True)
+    write_report(data, home.report(store.name))
+    if data.best is not None:
+        _replace(home.best(store.name), dump_config(export_config(data)))
+    show_results(store, data, home)
 
 
 def show_results(store: Store, data: StudyData, home: Home) -> None:
@@ -58,3 +73,10 @@ def show_results(store: Store, data: StudyData, home: Home) -> None:
     publish(store, data)
     files = (home.report(store.name), home.best(store.name))
     attach(store, [file for file in files if file.exists()], home.artifacts)
+
+
+def _replace(path: Path, text: str) -> None:
+    """Whole or not at all: somebody may be reading it while the study runs."""
+    unfinished = path.with_name(f".{path.name}")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(path)

@@ -43,7 +43,6 @@ def ray_session(*, cpus: int, gpus: int) -> Iterator[Path]:
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     import ray
 
-    sweep_scratch()
     with scratch_folder() as scratch, contextlib.ExitStack() as last:
         last.callback(sweep_scratch)  # of drivers whose last processes were still writing a while ago
         last.callback(ray.shutdown)
@@ -78,10 +77,16 @@ def scratch_folder() -> Iterator[Path]:
 
 
 def sweep_scratch() -> list[Path]:
-    """Removes the scratch folders of killed drivers, which the kernel has unlocked; returns them."""
-    left = [owner.parent for owner in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{_OWNER}") if _is_left(owner)]
+    """Removes the scratch folders of killed drivers, which the kernel has unlocked; returns them.
+
+    A dying Ray makes its folder anew when it finds it gone: one with Ray's files and without an owner is such a rest.
+    """
+    folders = [folder for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*") if (folder / "ray").is_dir()]
+    folders += [owner.parent for owner in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{_OWNER}")]
+    left = [folder for folder in dict.fromkeys(folders) if _is_left(folder / _OWNER)]
     for folder in left:
-        _remove(folder)
+        with contextlib.suppress(FileNotFoundError):  # another driver was faster
+            _remove(folder)
     return left
 
 
@@ -91,7 +96,7 @@ def _remove(folder: Path) -> None:
     for entry in folder.iterdir():
         if entry.name != _OWNER:
             shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink(missing_ok=True)
-    if [entry.name for entry in folder.iterdir()] == [_OWNER]:
+    if not any(entry.name != _OWNER for entry in folder.iterdir()):
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -101,6 +106,8 @@ def _is_left(owner: Path) -> bool:
             return False
         with owner.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:  # the owner's file is there before Ray's
+        return True
     except OSError:  # locked, another user's, or just removed by another driver
         return False
     return True

@@ -1,14 +1,18 @@
-"""Which configurations are read on test data when a search ends: the chosen one and each baseline, once."""
+"""Which configurations are read on test data when a search ends, once each.
+
+The chosen one, each baseline, and the chosen one with fresh seeds, which are trained for this: none is selected by it.
+"""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from search_spaces import Space
 from studies.records import PosthocRow, Scalar
 from studies.store import Store
-from studies.study_data import best_trial
+from studies.study_data import FRESH_SEED, SEEDS, best_trial
 
 POSTHOC_BASELINES: Mapping[str, str] = {  # baseline -> the post-hoc method it is
     "weight_decay": "none",  # a tuned stage 1 with its own classifier
@@ -45,8 +49,17 @@ def readings_due(space: Space, store: Store) -> list[Reading]:
         if role in POSTHOC_BASELINES:
             chosen = _best_posthoc(candidates, POSTHOC_BASELINES[role], space.objective)
             due += [Reading(role, chosen.config)] if chosen else []
+    if best is not None:
+        due += [Reading(FRESH_SEED, config) for config in fresh_seeds(best.config, space.budget.fresh_seeds)]
     held = {(reading.role, _key(reading.config)) for reading in store.readings()}
     return [reading for reading in due if (reading.role, _key(reading.config)) not in held]
+
+
+def fresh_seeds(config: Mapping[str, Scalar], count: int) -> list[dict[str, Scalar]]:
+    """The configuration with as many other seeds, the smallest that it does not have itself."""
+    own = {config[name] for name in SEEDS}
+    fresh = (seed for seed in itertools.count() if seed not in own)
+    return [{**config, **dict.fromkeys(SEEDS, seed)} for seed in itertools.islice(fresh, count)]
 
 
 def by_backbone(readings: Sequence[Reading]) -> Iterator[list[Reading]]:

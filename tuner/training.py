@@ -10,11 +10,11 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
-from search_spaces.scalars import scalar
 from studies.exported import ExportedConfig, load_config
-from tuner.errors import NotThereError, TunerError, UsageError
-from tuner.expectations import Spread, compared, within
+from tuner.errors import NotThereError, TunerError
+from tuner.expectations import Spread, comparison, origin, within
 from tuner.model_card import model_card
+from tuner.training_request import Asked, changes, configuration, refuse_contradictions
 
 if TYPE_CHECKING:
     from trainers.data.task import Task
@@ -22,18 +22,6 @@ if TYPE_CHECKING:
     from trainers.model_file import ModelCard
     from trainers.results import ClassCounts, HeadResult, Metrics
     from trainers.weight_balance import LinearHead
-
-
-@dataclass(frozen=True, kw_only=True)
-class Asked:
-    """How an export is to be trained. No seeds: those in the file."""
-
-    data: Path | None = None
-    overrides: tuple[str, ...] = ()
-    seeds: tuple[int, ...] = ()
-    check: bool = False
-    force: bool = False
-    full: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +36,7 @@ class TrainedExport:
     exported: ExportedConfig
     same_data: bool
     full: bool
+    changed: tuple[str, ...] = ()  # settings that are not those of the export
 
     @property
     def outside(self) -> tuple[str, ...]:
@@ -81,20 +70,23 @@ def train_export(path: Path, *, output: Path, asked: Asked, watch: Watch | None 
     """
     if not path.exists():
         raise NotThereError(f"{path}: no such file; write one with: tuner export STUDY -o best.yaml")
-    if asked.full and asked.check:
-        raise UsageError("--check compares with a model that has not seen validation images; leave out --full")
     exported = load_config(path)
-    config = _config(exported, asked)
+    refuse_contradictions(asked, exported, output=output)
+    config = configuration(exported, asked)
     task = _load(config)
     same_data = exported.provenance.get("dataset", {}).get("fingerprint") in (None, task.fingerprint)
     if asked.check and not same_data and not asked.force:
         raise TunerError(_other_data(exported, task, path))
     temperature = _exported_temperature(exported, path) if asked.full else None
+    output.mkdir(parents=True, exist_ok=True)  # now, not after hours of training
     runs = []
     for seed in asked.seeds or (None,):
         seeded = config if seed is None else {**config, "stage1.seed": seed, "stage2.seed": seed}
         runs.append(_train(seeded, task, temperature=temperature, watch=watch))
-    return _write(output, config=config, task=task, runs=runs, exported=exported, same_data=same_data, full=asked.full)
+    written = _write(
+        output, config=config, task=task, runs=runs, exported=exported, same_data=same_data, full=asked.full
+    )
+    return dataclasses.replace(written, changed=tuple(changes(exported, config)))
 
 
 def compare(trained: TrainedExport) -> list[str]:
@@ -102,40 +94,17 @@ def compare(trained: TrainedExport) -> list[str]:
     lines = [] if trained.same_data else ["the data differs from that of the study: figures cannot be compared"]
     if trained.full:
         lines.append("trained on validation images too: the export's figures are of a model that had fewer images")
-    lines += [
-        compared(name, wanted, found, trained.runs)
-        for name, wanted in trained.exported.expect.items()
-        if (found := trained.metrics.get(name)) is not None or (wanted.tolerance is not None and not trained.full)
-    ]
+    elif trained.changed:
+        lines.append(f"figures are of another configuration than the export's: {', '.join(trained.changed)}")
+    wanted = {
+        name: one
+        for name, one in trained.exported.expect.items()
+        if name in trained.metrics or (one.tolerance is not None and not trained.full)
+    }
+    lines += origin(trained.exported.provenance) if wanted else []
+    lines += comparison(wanted, trained.metrics, runs=trained.runs)
     files = (("model", trained.model), ("metrics", trained.metrics_file), ("card", trained.card))
     return [*lines, *(f"{name:8} {path}" for name, path in files)]
-
-
-def parse_seeds(text: str | None) -> tuple[int, ...]:
-    """`0,1,2` as numbers. Raises UsageError."""
-    if text is None:
-        return ()
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() for part in parts) or len(set(map(int, parts))) < len(parts):
-        raise UsageError(f"--seeds {text}: write different whole numbers from 0, such as 0,1,2")
-    return tuple(map(int, parts))
-
-
-def _config(exported: ExportedConfig, asked: Asked) -> dict[str, Any]:
-    """The whole flat configuration that is trained."""
-    from trainers.config import FLAT_NAMES, TrialConfig
-
-    config = dict(exported.config)
-    for text in asked.overrides:
-        name, equals, value = text.partition("=")
-        if not equals or name not in FLAT_NAMES:
-            raise UsageError(f"--set {text}: write name=value with one of: {', '.join(FLAT_NAMES)}")
-        config[name] = scalar(value)
-    if asked.data is not None:
-        config["task.data"] = str(asked.data.absolute())
-    if asked.full:
-        config["stage2.epoch_rule"] = "last"  # nothing is left to select an epoch on
-    return dict(TrialConfig.from_flat(config).to_flat())
 
 
 def _load(config: Mapping[str, Any]) -> Task:

@@ -166,14 +166,15 @@ def prediction(found: Prediction, class_names: Sequence[str]) -> dict[str, Any]:
 
 
 def predictions_table(found: Sequence[Prediction], class_names: Sequence[str], *, top: int) -> Table:
-    """One row an image."""
+    """One row an image: the likeliest class, then the next ones. A file's name is folded where it is too long."""
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("file", "class", "probability", "next"):
-        table.add_column(column, no_wrap=column == "probability")
+    table.add_column("file", overflow="fold")
+    for place in range(min(top, len(class_names))):
+        table.add_column("class" if place == 0 else f"{place + 1}.", no_wrap=True)
+        table.add_column("", no_wrap=True, justify="right")
     for one in (prediction(each, class_names) for each in found):
-        others = list(one["probabilities"].items())[1:top]
-        shown = "  ".join(f"{name} {percent(value)}" for name, value in others)
-        table.add_row(*map(escape, (one["file"], one["class"], percent(one["probability"]), shown)))
+        ranked = list(one["probabilities"].items())[:top]
+        table.add_row(escape(one["file"]), *(escape(part) for name, p in ranked for part in (name, percent(p))))
     return table
 
 
@@ -203,9 +204,9 @@ def headline(readings: Sequence[ReadingRow]) -> list[str]:
     """The figures that matter, on test: what was chosen, each baseline, and the distance to naive and to the best."""
     first = {"best": 0, "naive": 1}
     rows = sorted(readings, key=lambda row: (first.get(row.role, 2), row.role))
-    lines = [
-        f"{row.role:20} test balanced accuracy {percent(row.metrics.get('test.balanced_accuracy')):>7}"
-        + "".join(f"   {group} {percent(row.metrics.get(f'test.{group}')):>7}" for group in GROUPS[1:])
+    lines = [f"{'recall on test images':22}" + "".join(f"{group:>10}" for group in ("all", *GROUPS[1:]))] * bool(rows)
+    lines += [
+        f"{row.role:22}" + "".join(f"{percent(row.metrics.get(f'test.{group}')):>10}" for group in GROUPS)
         for row in rows
     ]
     by_role = {row.role: row for row in rows}
@@ -214,8 +215,8 @@ def headline(readings: Sequence[ReadingRow]) -> list[str]:
     rivals += [max(others, key=lambda row: row.metrics.get("val.balanced_accuracy") or 0.0)] if others else []
     for rival in rivals if "best" in by_role else []:
         gains = [_gain(by_role["best"], rival, key) for key in ("balanced_accuracy", "few")]
-        note = "" if rival.role == "naive" else " (the other baseline that was best on validation)"
-        lines.append(f"best against {rival.role}: balanced accuracy {gains[0]}, few-shot {gains[1]}{note}")
+        note = "" if rival.role == "naive" else " (best other on val)"
+        lines.append(f"best against {rival.role}{note}: all {gains[0]}, few {gains[1]} points")
     return lines + [LEAK] * any(row.config["task.protocol"] == "paper_leak" for row in rows)
 
 
@@ -226,7 +227,7 @@ def percent(value: float | None) -> str:
 
 def _gain(best_row: ReadingRow, naive: ReadingRow, key: str) -> str:
     ours, theirs = best_row.metrics.get(f"test.{key}"), naive.metrics.get(f"test.{key}")
-    return "none" if ours is None or theirs is None else f"{100 * (ours - theirs):+.1f} points"
+    return "none" if ours is None or theirs is None else f"{100 * (ours - theirs):+.1f}"
 
 
 def _short(value: object) -> str:

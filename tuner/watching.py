@@ -5,35 +5,35 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from itertools import accumulate
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.table import Table
+from rich.text import Text
 
 from search_spaces import loads
 from studies.headline import covered_seconds
-from studies.records import TrialRow
+from studies.records import ProgressRow, RunningRow, TrialRow
 from studies.store import Store
-from studies.study_data import SEARCH_ROLES
 from tuner import views
-from tuner.progress import duration, sparkline
+from tuner.standing import Standing, bars, course, duration, standings
 
-_COURSE = 12  # bars in the sparkline: the table is for 80 columns
+SILENT = 60.0  # seconds without a word of the driver before one says so; an epoch may take as long
 
 
 @dataclass(frozen=True, kw_only=True)
 class Glance:
-    """One study at one moment. The time left moves all the time, so it makes no glance another one."""
+    """One study at one moment. What moves all the time makes no glance another one."""
 
     status: Mapping[str, Any]  # as `tuner status --json` prints it
     total: int
     few: float | None  # few-shot accuracy of the best trial, on validation
     course: tuple[float, ...]  # the best value after each finished trial
     seconds_left: float | None = field(compare=False)
+    jobs: tuple[RunningRow, ...] = field(default=(), compare=False)  # under way, as the driver last said
+    silent: float | None = field(default=0.0, compare=False)  # seconds since it did; None: it never has
 
     @property
     def running(self) -> bool:
@@ -49,7 +49,9 @@ class Glance:
 
 def glance(store: Store) -> Glance:
     """Looks at a study."""
-    rows, status = store.trials(), views.status(store)
+    rows, status, said, now = store.trials(), views.status(store), store.progress(), datetime.now(UTC)
+    silent = max(0.0, (now - said.updated).total_seconds()) if said else None
+    told = _driver_says(said, silent)
     total = loads(store.study().space_yaml).trials
     best = status["best"]
     chosen = next((row for row in rows if best and row.number == best["number"]), None)
@@ -57,9 +59,18 @@ def glance(store: Store) -> Glance:
         status=status,
         total=total,
         few=chosen.metrics.get("val.few") if chosen else None,
-        course=_course(rows),
-        seconds_left=seconds_left(rows, total),
+        course=course(rows),
+        seconds_left=seconds_left(rows, total) if told is None else told,
+        jobs=said.running if said and status["state"] == "running" else (),
+        silent=silent,
     )
+
+
+def _driver_says(said: ProgressRow | None, silent: float | None) -> float | None:
+    """The time left by the driver's own measure, if that is not too old."""
+    if said is None or said.seconds_left is None or silent is None or silent >= SILENT:
+        return None
+    return max(0.0, said.seconds_left - silent)
 
 
 def seconds_left(rows: Sequence[TrialRow], total: int, *, now: datetime | None = None) -> float | None:
@@ -91,7 +102,7 @@ def show(seen: Iterator[tuple[list[Glance], bool]], *, console: Console, as_json
     if console.is_terminal and not as_json:
         with Live(console=console, auto_refresh=False) as live:
             for found, _ in seen:
-                live.update(table(found), refresh=True)
+                live.update(picture(found), refresh=True)
         return
     last: dict[str, Glance] = {}
     for found, changed in seen:
@@ -110,7 +121,8 @@ def print_line(text: str, console: Console) -> None:
 def line(one: Glance, *, as_json: bool) -> str:
     """A study on one line, for a program or for a log."""
     if as_json:
-        return json.dumps({**one.status, "total": one.total, "seconds_left": one.seconds_left}, default=str)
+        more = {"total": one.total, "few": one.few, "seconds_left": one.seconds_left}
+        return json.dumps({**one.status, **more, "jobs": [asdict(row) for row in one.jobs]}, default=str)
     counts, best = one.status["trials"], one.status["best"]
     fields = {
         "study": one.status["study"],
@@ -124,29 +136,32 @@ def line(one: Glance, *, as_json: bool) -> str:
     return " ".join(f"{key}={value}" for key, value in fields.items())
 
 
-def table(found: Sequence[Glance]) -> Table:
-    """One row a study, with the course of its best value."""
-    drawn = Table(box=None, padding=(0, 1, 0, 0))
-    for column in ("study", "state", "done", "running", "failed", "best", "few", "time left", ""):
-        drawn.add_column(column, no_wrap=True)
-    for one in found:
-        counts, best = one.status["trials"], one.status["best"]
-        left = "-" if not one.running else duration(one.seconds_left)
-        drawn.add_row(
-            one.status["study"], one.status["state"], f"{one.done}/{one.total}", str(counts["running"]),
-            str(counts["failed"]), f"{views.percent(best['value'])} #{best['number']}" if best else "-",
-            views.percent(one.few) if best else "-", left, sparkline(_thinned(one.course)),
-        )  # fmt: skip
-    return drawn
+def picture(found: Sequence[Glance]) -> Group:
+    """One row a study, then what runs in each."""
+    rows = [
+        Standing(
+            study=one.status["study"],
+            done=one.done,
+            total=one.total,
+            running=one.status["trials"]["running"],
+            failed=one.status["trials"]["failed"],
+            best=(one.status["best"]["value"], one.status["best"]["number"]) if one.status["best"] else None,
+            few=one.few,
+            left=duration(one.seconds_left) if one.running else one.status["state"],
+            course=one.course,
+        )
+        for one in found
+    ]
+    several = len(found) > 1
+    return Group(standings(rows), *(drawn for one in found if one.running for drawn in _jobs(one, named=several)))
 
 
-def _thinned(course: Sequence[float]) -> list[float]:
-    """At most so many values, evenly spread, the last one always."""
-    count = min(len(course), _COURSE)
-    return [course[(place + 1) * len(course) // count - 1] for place in range(count)]
-
-
-def _course(rows: Sequence[TrialRow]) -> tuple[float, ...]:
-    ended = [row for row in rows if row.state == "COMPLETE" and row.role in SEARCH_ROLES and row.value is not None]
-    ended.sort(key=lambda row: (row.finished or datetime.max.replace(tzinfo=UTC), row.number))
-    return tuple(accumulate((row.value or 0.0 for row in ended), max))
+def _jobs(one: Glance, *, named: bool) -> Iterator[RenderableType]:
+    """The bars of one study, and how old they are when the driver has long been silent."""
+    name = one.status["study"]
+    if named and one.jobs:
+        yield Text(name, style="dim")
+    if one.silent is None or one.silent >= SILENT:
+        since = "has not been heard of" if one.silent is None else f"was last heard of {duration(one.silent)} ago"
+        yield Text(f"the driver of {name} {since}; if it was killed: tuner resume {name}", style="yellow")
+    yield bars(one.jobs)

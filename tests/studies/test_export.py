@@ -72,6 +72,31 @@ def test_tolerances_come_from_the_images(data):
     assert expect["test.few"]["tolerance"] > expect["test.balanced_accuracy"]["tolerance"]
 
 
+def test_with_fresh_seeds_the_value_is_their_mean_and_their_deviation_widens_the_tolerance(data):
+    alone = export_config(data, created=CREATED)
+    reading = data.reading("best")
+    name, values = "test.balanced_accuracy", (0.70, 0.74, 0.78)
+    fresh = tuple(
+        dataclasses.replace(
+            reading, role="fresh_seed", number=None, metrics={**data.best.metrics, **reading.metrics, name: value},
+            config={**data.best.config, "stage1.seed": seed, "stage2.seed": seed},
+        )
+        for seed, value in enumerate(values, start=1)
+    )  # fmt: skip
+    assert alone["provenance"]["expect"]["from"] == "study run"
+    one = export_config(dataclasses.replace(data, fresh=fresh[:1]), created=CREATED)
+    assert one["expect"] == alone["expect"]  # one seed has no deviation
+    several = export_config(dataclasses.replace(data, fresh=fresh), created=CREATED)
+    assert several["provenance"]["expect"]["seeds"] == [1, 2, 3]
+    assert several["provenance"]["expect"]["deviation"][name] == pytest.approx(0.04)
+    assert several["expect"][name]["value"] == pytest.approx(0.74)
+    own, half = alone["expect"][name]["value"], alone["expect"][name]["tolerance"]
+    wanted = max(2 * 0.04 + half, abs(own - 0.74) + 0.01)
+    assert several["expect"][name]["tolerance"] == pytest.approx(wanted, abs=1e-4)
+    other = tuple(dataclasses.replace(row, config={**row.config, "stage1.lr": 9.0}) for row in fresh)
+    assert export_config(dataclasses.replace(data, fresh=other), created=CREATED) == alone
+
+
 def test_an_empty_group_and_an_unread_test_are_left_out():
     data = Generator(dataset="cifar10-lt", largest=5000, factor=100.0, data="d").study(readings=False)
     assert export_config(data)["expect"].keys() == {"val.balanced_accuracy", "val.many", "val.medium", "norm.slope"}

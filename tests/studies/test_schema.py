@@ -30,6 +30,21 @@ def test_every_older_version_has_a_migration() -> None:
     assert sorted(schema.MIGRATIONS) == list(range(1, schema.CURRENT))
 
 
+def test_a_database_of_the_first_release_gets_the_table_of_what_runs(
+    empty_url: str, new_store: Open, record: Callable[..., object]
+) -> None:
+    store = new_store(empty_url)
+    record(store)
+    trials = store.trials()
+    with store.database.engine.begin() as connection:
+        connection.execute(text("DROP TABLE tuner_progress"))
+    _set_version(store, 1)
+    again = new_store(empty_url)
+    assert look(empty_url, schema.version_of) == schema.CURRENT
+    assert again.trials() == trials
+    assert again.progress() is None
+
+
 def test_a_newer_database_is_refused_with_words_and_left_alone(empty_url: str, new_store: Open) -> None:
     store = new_store(empty_url)
     _set_version(store, schema.CURRENT + 1)

@@ -103,6 +103,24 @@ def test_replay_is_the_loop_that_runs_the_backbone_every_epoch() -> None:
 
 
 @pytest.mark.parametrize("mode", ["search", "replay"])
+def test_a_mirrored_split_has_the_mean_of_image_and_mirror_image(mode: str) -> None:
+    model, task = _setup()
+    model.conv.weight.data[..., 0] = 0  # no filter is the mirror image of itself
+
+    def look(mirrored: list[str], images: FakeSplit) -> Tensor:
+        bank = extract_bank(
+            model, FakeTask(task.train, images), mode=mode, epochs=2, batch_size=16, seed=0, splits=["val"],
+            device=CPU, precision="fp32", mirrored=mirrored,
+        )  # fmt: skip
+        return bank.splits["val"].features
+
+    plain = look([], task.val)
+    turned = look([], FakeSplit(task.val.images.flip(3), task.val.labels))
+    assert not torch.allclose(plain, turned)
+    torch.testing.assert_close(look(["val"], task.val), (plain + turned) / 2)
+
+
+@pytest.mark.parametrize("mode", ["search", "replay"])
 def test_extraction_leaves_the_model_as_it_was(mode: str) -> None:
     model, task = _setup()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}

@@ -151,7 +151,7 @@ def test_heads_of_a_job_share_its_backbone() -> None:
 def test_a_saved_model_gives_the_same_logits(tmp_path: Path, whole: Trained) -> None:
     head = whole.heads[0]
     assert head is not None
-    card = describe(whole.task, model="cnn-small", temperature=0.5, config={})
+    card = describe(whole.task, model="cnn-small", temperature=0.5, config={"stage1.precision": "fp32"})
     save_model(tmp_path / "model.safetensors", whole.model, head, card)
     loaded = load_model(tmp_path / "model.safetensors")
     images, _ = next(whole.task.test.batches(None, batch_size=16, device=CPU, generator=None))
@@ -160,3 +160,15 @@ def test_a_saved_model_gives_the_same_logits(tmp_path: Path, whole: Trained) -> 
         wanted = torch.softmax(head.logits(whole.model.features(images)) / 0.5, dim=1)
     assert torch.allclose(loaded.probabilities(images), wanted, atol=1e-6)
     assert loaded.card.class_names == whole.task.class_names
+
+
+def test_averaging_over_mirror_images_changes_what_test_reads_and_nothing_else(whole: Trained) -> None:
+    job = replace(JOB, heads=HEADS[1:2], read_test=True)
+    plain_metrics = finished(job)[0].result.heads[0].metrics
+    averaged, _ = finished(replace(job, task=replace(JOB.task, flip_average=True)))
+    metrics = averaged.result.heads[0].metrics
+    assert averaged.result.backbone.fingerprint == whole.result.backbone.fingerprint
+    assert {key: value for key, value in metrics.items() if "test." not in key} == {
+        key: value for key, value in plain_metrics.items() if "test." not in key
+    }
+    assert metrics["test.ece"] != plain_metrics["test.ece"]

@@ -123,6 +123,14 @@ def test_what_cannot_be_removed_yet_is_found_by_the_next_sweep(tmp_path: Path, m
     assert not scratch.exists()
 
 
+def test_what_a_dying_ray_made_anew_is_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_session.tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "tuner-again" / "ray" / "session_1" / "sockets").mkdir(parents=True)
+    (tmp_path / "tuner-notes").mkdir()
+    assert ray_session.sweep_scratch() == [tmp_path / "tuner-again"]
+    assert [path.name for path in tmp_path.iterdir()] == ["tuner-notes"]
+
+
 def test_a_scratch_folder_that_was_just_made_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray_session.tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(ray_session, "_YOUNG", 3600.0)

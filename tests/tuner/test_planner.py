@@ -79,6 +79,35 @@ def test_test_data_is_read_once_for_the_chosen_and_each_baseline(space: Space, s
     assert not Planner(space, store).has_work()
 
 
+def test_fresh_seeds_train_the_chosen_configuration_again_and_are_read_once(tmp_path: Path, pretend: Any) -> None:
+    space = loads(SPACE.replace("max_retries: 1", "max_retries: 1, fresh_seeds: 2"))
+    with opened(space, tmp_path) as store:
+        planner = Planner(space, store)
+        run(planner, pretend)
+        fresh = [row for row in store.readings() if row.role == "fresh_seed"]
+        best = next(row for row in store.readings() if row.role == "best")
+        assert [row.config["stage1.seed"] for row in fresh] == [1, 2]
+        assert all(row.config["stage2.seed"] == row.config["stage1.seed"] for row in fresh)
+        assert all({**row.config, "stage1.seed": 0, "stage2.seed": 0} == best.config for row in fresh)
+        assert not Planner(space, store).has_work()
+
+
+def test_fresh_seeds_are_not_trained_when_the_time_is_up(tmp_path: Path, pretend: Any) -> None:
+    space = loads(SPACE.replace("max_retries: 1", "max_retries: 1, fresh_seeds: 2"))
+    with opened(space, tmp_path) as store:
+        planner = Planner(space, store)
+        task = planner.next_task()
+        assert task is not None
+        planner.complete(task, pretend(task))
+        task = planner.next_task()
+        assert task is not None
+        planner.complete(task, pretend(task))
+        planner.time_is_up = True
+        run(planner, pretend)
+        assert {row.role for row in store.readings()} >= {"best"}
+        assert not any(row.role == "fresh_seed" for row in store.readings())
+
+
 def test_naive_is_a_trial_of_the_study_without_weight_decay(space: Space, store: Store, pretend: Any) -> None:
     run(Planner(space, store), pretend, at_most=1)
     (naive,) = store.trials()

@@ -63,7 +63,7 @@ class Clock:
 
 def test_it_publishes_at_most_once_a_minute_and_less_often_when_it_is_dear(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, costs = Clock(), chain([0.5, 30.0], repeat(0.0))
-    publisher = Publisher(store=None, clock=clock)  # type: ignore[arg-type]
+    publisher = Publisher(store=None, home=None, clock=clock)  # type: ignore[arg-type]
 
     def publish(self: Publisher) -> bool:
         clock.now += next(costs)
@@ -73,26 +73,30 @@ def test_it_publishes_at_most_once_a_minute_and_less_often_when_it_is_dear(monke
     moments = []
     for second in range(0, 3600, 5):
         clock.now = max(clock.now, float(second))
-        if publisher.now_and_then():
+        if publisher.now_and_then(second):
             moments.append(second)
-    assert moments[:3] == [60, 125, 1655]  # after 30 s of work it rests for 1500 s: two per cent
+    assert moments[:3] == [10, 45, 1575]  # after 30 s of work it rests for 1500 s: two per cent
 
 
 def test_a_dashboard_that_cannot_be_written_does_not_end_the_search(
-    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    store: Store, home: Home, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     clock = Clock()
-    publisher = Publisher(store, clock=clock)
+    publisher = Publisher(store, home, clock=clock)
     clock.now = 61.0
-    assert publisher.now_and_then()
+    assert publisher.now_and_then(5)
+    assert home.report(store.name).exists()
+    assert home.best(store.name).exists()
     assert any(key.startswith("dashboard:plot_data:") for key in attributes(store))
 
     def broken(*_: object) -> None:
         raise OSError("no space left on device")
 
     monkeypatch.setattr("studies.dashboard.publish", broken)
-    clock.now = 200.0
-    assert not publisher.now_and_then()
+    clock.now = 2000.0
+    assert not publisher.now_and_then(5)  # nothing new
+    assert not caplog.records
+    assert not publisher.now_and_then(6)
     assert "no space left on device" in caplog.text
 
 

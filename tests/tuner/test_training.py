@@ -16,8 +16,9 @@ from trainers.config import TrialConfig
 from trainers.model_file import load_model
 from tuner.cli import app
 from tuner.errors import NotThereError, TunerError, UsageError
-from tuner.expectations import Spread, compared, differences, within
-from tuner.training import Asked, TrainedExport, compare, parse_seeds, train_export
+from tuner.expectations import Spread, comparison, differences, origin, within
+from tuner.training import TrainedExport, compare, train_export
+from tuner.training_request import Asked, parse_seeds
 
 QUICK = {"stage1.epochs": 3, "stage1.lr": 0.08, "stage2.epochs": 2, "stage2.features": "search"}
 
@@ -66,8 +67,10 @@ def test_a_promise_is_met_by_the_same_seed(promised: Path, folder: Path) -> None
     assert trained.outside == ()
     assert trained.same_data
     lines = compare(trained)
-    assert any(line.startswith("test.few") and "+0.0 points (tolerance 1.0)" in line for line in lines)
-    assert any(line.startswith("norm.slope") and "%" not in line for line in lines)
+    (few,) = [line.split() for line in lines if line.startswith("test.few")]
+    assert (few[2], few[4]) == ("1.0", "+0.0")  # tolerance and difference, in points
+    assert few[1] == few[3]
+    assert any(line.startswith("norm.slope") and "9.000" in line for line in lines)
 
 
 def test_check_exits_1_outside_the_tolerance(promised: Path, folder: Path) -> None:
@@ -105,7 +108,7 @@ def test_seeds_give_mean_and_deviation(once: TrainedExport, promised: Path, fold
     assert written["deviation"]["val.balanced_accuracy"] == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
     assert load_model(trained.model).card.config["stage1.seed"] == 0
     assert "mean ± deviation over 2 seeds" in trained.card.read_text()
-    assert any("over 2 seeds" in line for line in compare(trained))
+    assert any("mean of 2" in line for line in compare(trained))
 
 
 def test_full_trains_on_all_but_test_with_the_exported_temperature(promised: Path, folder: Path) -> None:
@@ -153,7 +156,15 @@ def test_tolerances_are_kept_by_the_mean() -> None:
     assert not within(wanted, Spread(0.5626, None))
     assert not within(wanted, None)  # a group that is gone is no success
     assert within(Expectation(value=0.5), None)
-    assert "now     none" in compared("test.few", wanted, None, 1)
+    header, row = comparison({"test.few": wanted}, {}, runs=1)
+    assert header.split() == ["per", "cent", "expected", "tolerance", "now", "off"]
+    assert row.split() == ["test.few", "50.0", "6.2", "none", "none", "OUTSIDE"]
+
+
+def test_where_the_expected_values_are_from_is_said() -> None:
+    assert "fresh seeds 1, 2" in origin({"expect": {"from": "fresh seeds", "seeds": [1, 2]}})[0]
+    assert "sampling error alone" in origin({"expect": {"from": "study run", "seeds": [0]}})[0]
+    assert origin({}) == origin({"expect": "?"}) == []
 
 
 @pytest.mark.parametrize("text", ["", "a", "1,1", "-1", "0;1", "1.5"])

@@ -15,11 +15,11 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from search_spaces import load
-from studies.records import TrialRow
+from studies.records import RunningRow, TrialRow
 from studies.store import Store
 from tuner.cli import app
 from tuner.planner import Planner
-from tuner.watching import Glance, glance, line, seconds_left, show, table, watch
+from tuner.watching import Glance, glance, line, picture, seconds_left, show, watch
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -78,7 +78,8 @@ def test_a_line_for_each_change_and_no_other() -> None:
 def test_json_lines_even_on_a_terminal() -> None:
     file = io.StringIO()
     show(iter([([looked(left=7.5)], True)]), console=Console(file=file, force_terminal=True), as_json=True)
-    assert json.loads(file.getvalue()) == {**looked().status, "total": 4, "seconds_left": 7.5}
+    more = {"total": 4, "few": 0.25, "seconds_left": 7.5, "jobs": []}
+    assert json.loads(file.getvalue()) == {**looked().status, **more}
     assert json.loads(line(looked(), as_json=True))["seconds_left"] is None
 
 
@@ -88,8 +89,34 @@ def test_a_terminal_shows_one_table_that_fits_it() -> None:
     show(seen, console=Console(file=file, force_terminal=True, width=80), as_json=False)
     assert all(word in file.getvalue() for word in ("50.0 % #2", "25.0 %", "2 min", "2/4", "▁█"))
     long = dataclasses.replace(looked(complete=2, left=1e5), course=tuple(i / 500 for i in range(500)))
-    console = Console(width=200)
-    assert console.measure(table([long])).maximum <= 80
+    wide = Console(width=80, file=io.StringIO())
+    wide.print(picture([long]))
+    assert "…" not in wide.file.getvalue()  # type: ignore[attr-defined]
+
+
+def drawn(*found: Glance) -> str:
+    console = Console(width=80, file=io.StringIO())
+    console.print(picture(found))
+    return str(console.file.getvalue())  # type: ignore[attr-defined]
+
+
+def test_each_job_has_a_bar_with_what_it_does() -> None:
+    training = RunningRow(what="backbone 3", heads=16, stage=1, epoch=4, epochs=40, images_per_second=1234.5)
+    jobs = (training, RunningRow(what="naive baseline", stage=1), RunningRow(what="backbone 1", heads=16, stage=2))
+    shown = drawn(dataclasses.replace(looked(), jobs=jobs))
+    assert "stage 1 · epoch 4/40 · 1,234 images/s" in shown
+    assert "starting" in shown
+    assert "stage 2 · 16 heads" in shown
+    assert shown.count("━") >= 16 + 1  # the whole bar of a job in stage 2, and the beginning of one
+    assert "tuner resume" not in shown
+
+
+def test_a_driver_that_is_silent_is_told_with_the_way_out() -> None:
+    assert "last heard of 90 s ago" not in drawn(dataclasses.replace(looked(), silent=30.0))
+    assert "last heard of 5 min ago; if it was killed: tuner resume s" in drawn(
+        dataclasses.replace(looked(), silent=300.0)
+    )
+    assert "tuner resume" not in drawn(dataclasses.replace(looked(state="done"), silent=300.0))
 
 
 def test_time_left_is_the_speed_of_finished_trials_without_pauses() -> None:

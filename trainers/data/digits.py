@@ -23,6 +23,11 @@ def read_digits(task: TaskConfig) -> Source:
             f"task.val_per_class: digits-lt can set aside 1 to {_LEAST - TEST_PER_CLASS - MAX_COUNT} images per class, "
             f"but got {task.val_per_class}"
         )
+    if task.data is not None:
+        raise ConfigError(
+            f"task.data: digits-lt comes with the package and reads no data, but got {task.data}; say what it holds "
+            "with --dataset, such as image-folder"
+        )
     digits = load_digits()
     scanned = np.rint(digits.images * (255 / 16)).astype(np.uint8)[:, None]  # (N, 1, 8, 8), from 0..16
     labels = digits.target.astype(np.int64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +23,16 @@ from trainers.errors import DataError
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 _WHOLE = 64 * 1024  # bytes; of a larger image the digest takes its size and its two ends
 _END = 4 * 1024
+_ORIENTATION = 0x0112  # in EXIF, and what undoes each of its values
+_TURNS: dict[object, Image.Transpose] = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _THREADS = 16  # that wait for a disk, not for a processor
 
 
@@ -196,9 +207,22 @@ def _size(file: str | io.BytesIO, name: str) -> tuple[int, int]:
 def _decode(file: str | io.BytesIO, name: str) -> Image.Image:
     try:
         with Image.open(file) as image:
-            return _to_rgb(image)
+            image.load()
+            return _to_rgb(_upright(image))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise _undecodable(name, error) from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned as the camera meant it. A broken EXIF block is no reason to lose an image, nor worth a warning."""
+    if "exif" not in image.info:
+        return image
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            turn = _TURNS.get(image.getexif().get(_ORIENTATION))
+    except Exception:  # PIL raises a dozen types for the many ways to break one
+        return image
+    return image if turn is None else image.transpose(turn)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -15,6 +15,8 @@ from tuner.commands.options import JsonOption, print_json
 if TYPE_CHECKING:
     import torch
 
+    from trainers.model_file import LoadedModel
+
 app = typer.Typer()
 
 ModelArgument = Annotated[Path, typer.Argument(help="model.safetensors, as tuner train writes it.", show_default=False)]
@@ -36,12 +38,11 @@ def evaluate(
 ) -> None:
     """Measure a model on the test split of data: many, medium, few, all, and calibration."""
     from trainers.job import load_task_once
-    from trainers.model_file import load_model
     from trainers.predict import evaluate as measure
     from trainers.predict import task_of
     from tuner import views
 
-    loaded = load_model(model)
+    loaded = _load(model)
     task = load_task_once(task_of(loaded.card, data=str(data.absolute()) if data else None, dataset=dataset))
     metrics, counts = measure(loaded, task, device=_device())
     same = task.fingerprint == loaded.card.data_fingerprint
@@ -61,13 +62,12 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document a line and image.")] = False,
 ) -> None:
     """Name the class of images, with calibrated probabilities."""
-    from trainers.model_file import load_model
     from trainers.predict import Prediction, image_files
     from trainers.predict import predict as look
     from tuner import views
     from tuner.errors import TunerError
 
-    loaded = load_model(model)
+    loaded = _load(model)
     paths = image_files(images)
     found: list[Prediction] = []
     for outcome in look(loaded, paths, device=_device()):
@@ -90,11 +90,20 @@ def export_model(
     form: Annotated[Form, typer.Option("--format", help="Which format.")] = Form.TORCH_EXPORT,
 ) -> None:
     """Write a model for other programs, from pixels in [0, 1] to logits and probabilities; checked by running it."""
-    from trainers.model_file import load_model
     from tuner.model_export import export_model as write
 
-    difference = write(load_model(model), output, form=form.value)
+    difference = write(_load(model), output, form=form.value)
     typer.echo(f"{output}  (its logits differ from the model's by at most {difference:.1g})")
+
+
+def _load(path: Path) -> LoadedModel:
+    """Raises NotThereError where there is no file, DataError where it is no model."""
+    from trainers.model_file import load_model
+    from tuner.errors import NotThereError
+
+    if not path.exists():
+        raise NotThereError(f"{path}: no such model file; `tuner train best.yaml` writes one")
+    return load_model(path)
 
 
 def _device() -> torch.device:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -77,16 +78,19 @@ def export(
     """Write one configuration as YAML that `tuner train` takes."""
     from studies.export import dump_config, export_config
     from studies.pareto import pareto_front
+    from studies.study_data import load_study_data, with_classes
     from tuner.errors import NotThereError, UsageError
 
     if pareto and (output or trial is not None):
         raise UsageError("--pareto DIR writes a file for each trial of the front; leave out --output and --trial")
-    data = _study_data(study, home, storage)
-    targets = {trial: output or Home.choose(home).best(study)}
-    if pareto:
-        targets = {row.number: pareto / f"trial-{row.number:04}.yaml" for row in pareto_front(data)}
-        if not targets:
-            raise NotThereError(f"study {study} has no finished trial with a norm balance yet; see: tuner status")
+    with open_store(study, home, storage) as store:
+        data = load_study_data(store)
+        targets = {trial: output or Home.choose(home).best(study)}
+        if pareto:
+            targets = {row.number: pareto / f"trial-{row.number:04}.yaml" for row in pareto_front(data)}
+        data = with_classes(data, store, data.trial_by_number.keys() & targets.keys())
+    if not targets:
+        raise NotThereError(f"study {study} has no finished trial with a norm balance yet; see: tuner status")
     for number, target in targets.items():
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(dump_config(export_config(data, number=number), file=target.name))
@@ -114,7 +118,8 @@ def train(
     """Train an exported configuration again, read test once, save the model, compare with the exported figures."""
     from tuner.errors import TunerError
     from tuner.expectations import differences
-    from tuner.training import Asked, compare, parse_seeds, train_export
+    from tuner.training import compare, train_export
+    from tuner.training_request import Asked, parse_seeds
 
     target = output or config.with_suffix("").with_name(f"{config.stem}-model")
     asked = Asked(
@@ -132,6 +137,8 @@ def train(
         typer.echo(line)
     if check and trained.outside:
         raise TunerError(f"outside its tolerance: {', '.join(trained.outside)}")
+    if check:
+        typer.echo("within all tolerances")
 
 
 @app.command()
@@ -142,12 +149,32 @@ def dashboard(
     storage: StorageOption = None,
 ) -> None:
     """Serve Optuna's dashboard on the study database, on 127.0.0.1 only."""
-    from studies.dashboard import serve
+    from studies.dashboard import server
+    from tuner.errors import TunerError
+
+    for name in [study] if study else study_names(home, storage):
+        _refresh(name, home, storage)
+    try:
+        served = server(storage_url(home, storage), port=port, artifacts=Home.choose(home).artifacts)
+    except OSError as error:
+        if error.filename is not None:  # a folder, not the port
+            raise
+        raise TunerError(f"port {port} cannot be used ({error.strerror}); give another one with --port") from None
+    with served, contextlib.suppress(KeyboardInterrupt):
+        typer.echo(f"http://127.0.0.1:{port}/  (Ctrl-C ends it)")
+        served.serve_forever()
+
+
+def _refresh(name: str, home: Path | None, storage: str | None) -> None:
+    """Brings a study's page up to date, but for one that is being run: its driver does that, and alone."""
+    from studies.errors import StudyLockedError
+    from studies.lock import study_lock
     from studies.study_data import load_study_data
     from tuner.publishing import show_results
 
-    for name in [study] if study else study_names(home, storage):
-        with open_store(name, home, storage) as store:
-            show_results(store, load_study_data(store), Home.choose(home))
-    typer.echo(f"http://127.0.0.1:{port}/  (Ctrl-C ends it)")
-    serve(storage_url(home, storage), port=port, artifacts=Home.choose(home).artifacts)
+    with open_store(name, home, storage) as store:
+        try:
+            with study_lock(storage_url(home, storage), name):
+                show_results(store, load_study_data(store), Home.choose(home))
+        except StudyLockedError:
+            typer.echo(f"{name} is being run; its driver brings the page up to date about once a minute", err=True)

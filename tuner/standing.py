@@ -1,0 +1,112 @@
+"""How far studies stand, drawn alike on the driver's own terminal and on any other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import accumulate
+
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+from studies.records import RunningRow, TrialRow
+from studies.study_data import SEARCH_ROLES
+from tuner.views import percent
+
+_SPARKS = "▁▂▃▄▅▆▇█"
+_COURSE = 10  # sparks: the table is for 80 columns
+_BAR = 16  # columns of a bar
+_WHAT = 24  # columns of what a job is
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """One row of the table that both `tuner launch` and `tuner status --watch` draw."""
+
+    study: str
+    done: int
+    total: int
+    running: int
+    failed: int
+    best: tuple[float, int] | None  # value, trial
+    few: float | None
+    left: str
+    course: Sequence[float] = ()
+
+
+def standings(rows: Sequence[Standing]) -> Table:
+    """One row a study, within 80 columns for names of up to 14 letters."""
+    drawn = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for column in ("study", "done", "running", "failed", "best on val", "few", "time left", ""):
+        drawn.add_column(column, no_wrap=True)
+    for row in rows:
+        drawn.add_row(
+            row.study, f"{row.done}/{row.total}", str(row.running), str(row.failed),
+            f"{percent(row.best[0])} #{row.best[1]}" if row.best else "-", percent(row.few) if row.best else "-",
+            row.left, sparkline(thinned(row.course)),
+        )  # fmt: skip
+    return drawn
+
+
+def bars(rows: Sequence[RunningRow]) -> Table:
+    """One line a job: what it is, how far its backbone is, and what it does now."""
+    drawn = Table.grid(padding=(0, 1, 0, 0))
+    drawn.add_column(no_wrap=True, max_width=_WHAT, overflow="ellipsis")
+    drawn.add_column(no_wrap=True)
+    drawn.add_column(no_wrap=True, style="dim")
+    for row in rows:
+        drawn.add_row(row.what, _bar(row), detail(row))
+    return drawn
+
+
+def _bar(row: RunningRow) -> ProgressBar:
+    return ProgressBar(
+        total=1, completed=share_of_stage1(row), width=_BAR, complete_style="cyan", finished_style="green"
+    )
+
+
+def detail(row: RunningRow) -> str:
+    """What a job does now, in words."""
+    heads = f"stage 2 · {row.heads} head{'' if row.heads == 1 else 's'}"
+    if row.stage == 2 or 0 < row.epochs <= row.epoch:
+        return heads
+    if not row.epochs:
+        return "starting"
+    rate = f" · {row.images_per_second:,.0f} images/s" if row.images_per_second else ""
+    return f"stage 1 · epoch {row.epoch}/{row.epochs}{rate}"
+
+
+def course(rows: Sequence[TrialRow]) -> tuple[float, ...]:
+    """The best value after each finished trial of the search."""
+    ended = [row for row in rows if row.state == "COMPLETE" and row.role in SEARCH_ROLES and row.value is not None]
+    ended.sort(key=lambda row: (row.finished or datetime.max.replace(tzinfo=UTC), row.number))
+    return tuple(accumulate((row.value or 0.0 for row in ended), max))
+
+
+def thinned(values: Sequence[float]) -> list[float]:
+    """At most as many values as there is room for, evenly spread, the last one always."""
+    count = min(len(values), _COURSE)
+    return [values[(place + 1) * len(values) // count - 1] for place in range(count)]
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as a reader wants them; None is not measured yet."""
+    if seconds is None:
+        return "measuring"
+    if seconds >= 5400:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
+
+
+def sparkline(values: Sequence[float]) -> str:
+    """Bars of eight heights, the lowest and highest value at the ends."""
+    if not values:
+        return ""
+    low, span = min(values), (max(values) - min(values)) or 1.0
+    return "".join(_SPARKS[round((value - low) / span * 7)] for value in values)
+
+
+def share_of_stage1(row: RunningRow) -> float:
+    """How much of its backbone a job has trained."""
+    return 1.0 if row.stage == 2 else row.epoch / row.epochs if row.epochs else 0.0

@@ -1,0 +1,102 @@
+"""What is asked of `tuner train`: the exported configuration with its overrides, checked before any data is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from search_spaces.problems import did_you_mean
+from search_spaces.scalars import scalar
+from studies.exported import ExportedConfig, ExportError
+from tuner.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """How an export is to be trained. No seeds: those in the file."""
+
+    data: Path | None = None
+    overrides: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+    check: bool = False
+    force: bool = False
+    full: bool = False
+
+
+def refuse_contradictions(asked: Asked, exported: ExportedConfig, *, output: Path) -> None:
+    """Raises UsageError for what cannot be done together, before anything is loaded."""
+    if asked.full and asked.check:
+        raise UsageError("--check compares with a model that has not seen validation images; leave out --full")
+    if asked.force and not asked.check:
+        raise UsageError("--force lets --check compare on other data; give it with --check, or leave it out")
+    if asked.check and all(wanted.tolerance is None for wanted in exported.expect.values()):
+        raise UsageError("--check finds no expected value with a tolerance in this file; export the trial again")
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"--output {output} is a file; give a folder for the model, its metrics and its card")
+
+
+def configuration(exported: ExportedConfig, asked: Asked) -> dict[str, Any]:
+    """The whole flat configuration that is trained.
+
+    Raises ExportError with the place of each value in the file that cannot be, UsageError or ConfigError for overrides.
+    """
+    from trainers.config import TrialConfig
+
+    _check_values(exported)
+    config = {**exported.config, **dict(map(_override, asked.overrides))}
+    if asked.data is not None:
+        config["task.data"] = str(asked.data.absolute())
+    if asked.full:
+        config["stage2.epoch_rule"] = "last"  # nothing is left to select an epoch on
+    return dict(TrialConfig.from_flat(config).to_flat())
+
+
+def changes(exported: ExportedConfig, config: Mapping[str, Any]) -> list[str]:
+    """In what the configuration that is trained differs from the exported one, but for where the data lies."""
+    from trainers.config import TrialConfig
+
+    before = TrialConfig.from_flat(exported.config).to_flat()
+    return [
+        f"{name} {before[name]} -> {value}"
+        for name, value in config.items()
+        if value != before[name] and name not in ("task.data", "task.dataset", "task.download")
+    ]
+
+
+def parse_seeds(text: str | None) -> tuple[int, ...]:
+    """`0,1,2` as numbers. Raises UsageError."""
+    if text is None:
+        return ()
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts) or len(set(map(int, parts))) < len(parts):
+        raise UsageError(f"--seeds {text}: write different whole numbers from 0, such as 0,1,2")
+    return tuple(map(int, parts))
+
+
+def _check_values(exported: ExportedConfig) -> None:
+    from trainers.config import checked
+    from trainers.errors import ConfigError
+
+    problems = []
+    for key, value in exported.config.items():
+        try:
+            checked(key, value)
+        except ConfigError as error:
+            problems.append(f"{exported.places[key]}: error: {error}")
+    if problems:
+        raise ExportError("\n".join(problems))
+
+
+def _override(text: str) -> tuple[str, Any]:
+    from trainers.config import FLAT_NAMES
+
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(f"--set {text}: write name=value, such as stage1.lr=0.05")
+    if name not in FLAT_NAMES:
+        meant = [known for known in FLAT_NAMES if known.endswith(f".{name}")]
+        hint = f"; did you mean {' or '.join(meant)}?" if meant else did_you_mean(name, FLAT_NAMES)
+        raise UsageError(f"--set {text}: there is no setting {name!r}{hint or '; such as stage1.lr=0.05'}")
+    return name, scalar(value)
