@@ -26,7 +26,7 @@ class Standing:
 
     study: str
     done: int
-    total: int
+    total: int | None  # None: not known
     running: int
     failed: int
     best: tuple[float, int] | None  # value, trial
@@ -42,7 +42,7 @@ def standings(rows: Sequence[Standing]) -> Table:
         drawn.add_column(column, no_wrap=True)
     for row in rows:
         drawn.add_row(
-            row.study, f"{row.done}/{row.total}", str(row.running), str(row.failed),
+            row.study, share(row.done, row.total), str(row.running), str(row.failed),
             f"{percent(row.best[0])} #{row.best[1]}" if row.best else "-", percent(row.few) if row.best else "-",
             row.left, sparkline(thinned(row.course)),
         )  # fmt: skip
@@ -82,6 +82,11 @@ def course(rows: Sequence[TrialRow]) -> tuple[float, ...]:
     ended = [row for row in rows if row.state == "COMPLETE" and row.role in SEARCH_ROLES and row.value is not None]
     ended.sort(key=lambda row: (row.finished or datetime.max.replace(tzinfo=UTC), row.number))
     return tuple(accumulate((row.value or 0.0 for row in ended), max))
+
+
+def share(done: int, total: int | None) -> str:
+    """How many of how many."""
+    return f"{done}/{'?' if total is None else total}"
 
 
 def thinned(values: Sequence[float]) -> list[float]:

@@ -25,7 +25,7 @@ GROUPS = ("balanced_accuracy", "many", "medium", "few")
 
 
 def status(store: Store) -> dict[str, Any]:
-    """The object that `tuner status --json` prints."""
+    """How far a study is: state, counts, best."""
     study, rows = store.study(), store.trials()
     states = Counter(row.state for row in rows)
     chosen = best_trial(rows)
@@ -70,20 +70,6 @@ def best(store: Store) -> dict[str, Any]:
         "config": dict(chosen.config),
         "test": None if reading is None else {key: reading.metrics.get(f"test.{key}") for key in GROUPS},
     }
-
-
-def status_table(found: Sequence[dict[str, Any]]) -> Table:
-    """One row a study."""
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("study", "state", "complete", "running", "pruned", "failed", "best (validation)"):
-        table.add_column(column, no_wrap=True)
-    for one in found:
-        counts, top = one["trials"], one["best"]
-        table.add_row(
-            one["study"], one["state"], *(str(counts[key]) for key in ("complete", "running", "pruned", "failed")),
-            f"{percent(top['value'])} (trial {top['number']})" if top else "-",
-        )  # fmt: skip
-    return table
 
 
 def trials_table(rows: Sequence[TrialRow], *, title: str) -> Table:

@@ -13,12 +13,12 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from search_spaces import loads
+from search_spaces import SpaceError, loads
 from studies.headline import covered_seconds
 from studies.records import ProgressRow, RunningRow, TrialRow
 from studies.store import Store
 from tuner import views
-from tuner.standing import Standing, bars, course, duration, standings
+from tuner.standing import Standing, bars, course, duration, share, standings
 
 SILENT = 60.0  # seconds without a word of the driver before one says so; an epoch may take as long
 
@@ -27,8 +27,8 @@ SILENT = 60.0  # seconds without a word of the driver before one says so; an epo
 class Glance:
     """One study at one moment. What moves all the time makes no glance another one."""
 
-    status: Mapping[str, Any]  # as `tuner status --json` prints it
-    total: int
+    status: Mapping[str, Any]  # as `views.status` gives it
+    total: int | None  # of its budget; None where the space was written for another release
     few: float | None  # few-shot accuracy of the best trial, on validation
     course: tuple[float, ...]  # the best value after each finished trial
     seconds_left: float | None = field(compare=False)
@@ -52,7 +52,7 @@ def glance(store: Store) -> Glance:
     rows, status, said, now = store.trials(), views.status(store), store.progress(), datetime.now(UTC)
     silent = max(0.0, (now - said.updated).total_seconds()) if said else None
     told = _driver_says(said, silent)
-    total = loads(store.study().space_yaml).trials
+    total = _total(store)
     best = status["best"]
     chosen = next((row for row in rows if best and row.number == best["number"]), None)
     return Glance(
@@ -66,6 +66,13 @@ def glance(store: Store) -> Glance:
     )
 
 
+def _total(store: Store) -> int | None:
+    try:
+        return loads(store.study().space_yaml).trials
+    except SpaceError:
+        return None
+
+
 def _driver_says(said: ProgressRow | None, silent: float | None) -> float | None:
     """The time left by the driver's own measure, if that is not too old."""
     if said is None or said.seconds_left is None or silent is None or silent >= SILENT:
@@ -73,10 +80,10 @@ def _driver_says(said: ProgressRow | None, silent: float | None) -> float | None
     return max(0.0, said.seconds_left - silent)
 
 
-def seconds_left(rows: Sequence[TrialRow], total: int, *, now: datetime | None = None) -> float | None:
+def seconds_left(rows: Sequence[TrialRow], total: int | None, *, now: datetime | None = None) -> float | None:
     """What the open trials will take at the speed of those that ended, pauses left out; None before the first ended."""
     ended = [row for row in rows if row.finished is not None]
-    if not ended:
+    if not ended or total is None:
         return None
     open_since = [(row.started, now or datetime.now(UTC)) for row in rows if row.state == "RUNNING"]
     spent = covered_seconds([*((row.started, row.finished) for row in ended), *open_since])
@@ -86,15 +93,20 @@ def seconds_left(rows: Sequence[TrialRow], total: int, *, now: datetime | None =
 def watch(
     look: Callable[[], list[Glance]], *, every: float, pause: Callable[[float], None] = time.sleep
 ) -> Iterator[tuple[list[Glance], bool]]:
-    """What `look` sees, and whether it is another thing than before, until no study is running any more."""
+    """What `look` sees, and whether it is another thing than before, until no study is running any more.
+
+    A large study takes longer to read, and is looked at less often: never for more than a tenth of the time.
+    """
     before: list[Glance] | None = None
     while True:
+        began = time.monotonic()
         seen = look()
+        took = time.monotonic() - began
         yield seen, seen != before
         if not any(one.running for one in seen):
             return
         before = seen
-        pause(every)
+        pause(max(every, 9 * took))
 
 
 def show(seen: Iterator[tuple[list[Glance], bool]], *, console: Console, as_json: bool) -> None:
@@ -121,19 +133,24 @@ def print_line(text: str, console: Console) -> None:
 def line(one: Glance, *, as_json: bool) -> str:
     """A study on one line, for a program or for a log."""
     if as_json:
-        more = {"total": one.total, "few": one.few, "seconds_left": one.seconds_left}
-        return json.dumps({**one.status, **more, "jobs": [asdict(row) for row in one.jobs]}, default=str)
+        return json.dumps(as_object(one), default=str)
     counts, best = one.status["trials"], one.status["best"]
     fields = {
         "study": one.status["study"],
         "state": one.status["state"],
-        "done": f"{one.done}/{one.total}",
+        "done": share(one.done, one.total),
         "running": counts["running"],
         "failed": counts["failed"],
         "best": f"{best['value']:.4f}" if best else "none",
         "few": "none" if one.few is None else f"{one.few:.4f}",
     }
     return " ".join(f"{key}={value}" for key, value in fields.items())
+
+
+def as_object(one: Glance) -> dict[str, Any]:
+    """The object that `tuner status --json` prints."""
+    more = {"total": one.total, "few": one.few, "seconds_left": one.seconds_left}
+    return {**one.status, **more, "jobs": [asdict(row) for row in one.jobs]}
 
 
 def picture(found: Sequence[Glance]) -> Group:

@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 from typer.testing import CliRunner, Result
 
 from trainers.config import TrialConfig
 from trainers.data.task import load_task
-from trainers.errors import DataError
+from trainers.errors import ConfigError, DataError
 from trainers.job import load_task_once
 from trainers.model_file import ModelCard, describe, load_model, save_model
 from trainers.models import build_model
@@ -24,7 +26,7 @@ from trainers.predict import evaluate, task_of
 from trainers.weight_balance import LinearHead
 from tuner import model_export
 from tuner.cli import app
-from tuner.errors import TunerError
+from tuner.errors import NotThereError, TunerError, UsageError
 from tuner.model_export import PixelsToProbabilities, export_model
 
 
@@ -55,6 +57,10 @@ def images(tmp_path: Path) -> Path:
     grey.convert("RGBA").save(folder / "inner" / "alpha.PNG")
     Image.fromarray(digit.astype(np.uint16) * 257).save(folder / "deep.png")
     grey.convert("RGB").resize((50, 31)).save(folder / "wide.jpg")
+    turned = Image.Exif()
+    turned[0x0112] = 6  # as cameras write it: to be turned right by whoever looks
+    grey.transpose(Image.Transpose.ROTATE_90).save(folder / "turned.png", exif=turned)
+    grey.save(folder / "exif.png", exif=b"Exif\0\0broken")
     (folder / "text.png").write_text("no image")
     (folder / "cut.jpg").write_bytes((folder / "wide.jpg").read_bytes()[:200])
     (folder / "notes.txt").write_text("left alone")
@@ -69,16 +75,17 @@ def test_every_kind_of_image_has_a_class_and_bad_files_do_not_stop_the_rest(mode
     ran = tuner("predict", model, images, images / "missing.png", "--json")
     assert isinstance(ran.exception, TunerError)
     assert ran.exception.exit_code == 1
-    assert "3 of 9 files" in str(ran.exception)
+    assert "3 of 11 files" in str(ran.exception)
     assert all(name in ran.stderr for name in ("text.png", "cut.jpg", "missing.png"))
     found = {Path(row["file"]).name: row for row in map(json.loads, ran.stdout.splitlines())}
-    assert found.keys() == {"grey.png", "rgb.png", "palette.png", "alpha.PNG", "deep.png", "wide.jpg"}
+    same = {"rgb.png", "palette.png", "alpha.PNG", "deep.png", "turned.png", "exif.png"}
+    assert found.keys() == {"grey.png", "wide.jpg", *same}
     for row in found.values():
         assert row["probabilities"].keys() == {str(k) for k in range(10)}
         assert sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-5)
         assert row["probability"] == row["probabilities"][row["class"]] == max(row["probabilities"].values())
-    for same in ("rgb.png", "palette.png", "alpha.PNG", "deep.png"):
-        assert found[same]["probabilities"] == pytest.approx(found["grey.png"]["probabilities"], abs=1e-6)
+    for name in same:
+        assert found[name]["probabilities"] == pytest.approx(found["grey.png"]["probabilities"], abs=1e-6)
 
 
 def test_the_table_names_class_and_probability(model: Path, images: Path) -> None:
@@ -197,8 +204,46 @@ def test_onnx_answers_the_same_logits(model: Path, tmp_path: Path) -> None:
     assert json.loads(session.get_modelmeta().custom_metadata_map["card.json"])["temperature"] == 3.0
 
 
-def test_a_file_that_is_no_model_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_no_model_is_named(model: Path, tmp_path: Path) -> None:
     (tmp_path / "x.safetensors").write_text("no model")
-    for name in ("x.safetensors", "none.safetensors"):
+    (tmp_path / "folder.safetensors").mkdir()
+    (tmp_path / "cut.safetensors").write_bytes(model.read_bytes()[:-1000])
+    for name in ("x.safetensors", "folder.safetensors", "cut.safetensors"):
         ran = tuner("predict", tmp_path / name, tmp_path)
         assert name in str(ran.exception)
+        assert isinstance(ran.exception, DataError)
+    missing = tuner("evaluate", tmp_path / "none.safetensors").exception
+    assert isinstance(missing, NotThereError)
+    assert "tuner train" in str(missing)
+
+
+@pytest.mark.parametrize("change", [{"model": "resnet20"}, {"unheard_of": 1}, {"class_names": ["a"]}, {"model": "x"}])
+def test_a_card_that_does_not_fit_is_no_traceback(model: Path, tmp_path: Path, change: dict[str, object]) -> None:
+    with safe_open(model, framework="pt") as file:
+        metadata = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    card = json.dumps({**json.loads(metadata["card"]), **change})
+    save_file(tensors, tmp_path / "odd.safetensors", metadata={**metadata, "card": card})
+    with pytest.raises(DataError, match="do not fit this release"):
+        load_model(tmp_path / "odd.safetensors")
+
+
+def test_an_export_onto_a_folder_is_refused(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is a folder"):
+        export_model(load_model(model), tmp_path, form="torch-export")
+
+
+def test_the_embedded_digits_take_no_folder(model: Path, tmp_path: Path) -> None:
+    refused = tuner("evaluate", model, "--data", tmp_path).exception
+    assert isinstance(refused, ConfigError)
+    assert "--dataset" in str(refused)
+
+
+def test_an_averaging_model_looks_at_the_mirror_image_too(model: Path, tmp_path: Path) -> None:
+    loaded = load_model(model)
+    both = dataclasses.replace(loaded, card=dataclasses.replace(loaded.card, config={"task.flip_average": True}))
+    pixels = torch.rand(3, 1, 8, 8)
+    mean = (loaded.logits(pixels) + loaded.logits(pixels.flip(3))) / 2  # the classifier is linear
+    assert torch.allclose(both.logits(pixels), mean, atol=1e-2)  # bfloat16 where the machine computes in it
+    assert not torch.allclose(both.logits(pixels), loaded.logits(pixels), atol=1e-2)
+    assert export_model(both, tmp_path / "both.pt2", form="torch-export") < 1e-4

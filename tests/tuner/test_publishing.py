@@ -15,12 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from search_spaces import load
 from studies.export import dump_config, export_config
+from studies.lock import study_lock
 from studies.report import write_report
 from studies.store import Store
 from studies.study_data import load_study_data
+from tuner.cli import app
+from tuner.errors import TunerError
 from tuner.paths import Home
 from tuner.planner import Planner
 from tuner.publishing import Publisher, show_results
@@ -76,6 +80,28 @@ def test_it_publishes_at_most_once_a_minute_and_less_often_when_it_is_dear(monke
         if publisher.now_and_then(second):
             moments.append(second)
     assert moments[:3] == [10, 45, 1575]  # after 30 s of work it rests for 1500 s: two per cent
+
+
+def test_nothing_new_is_not_published_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    publisher = Publisher(store=None, home=None, clock=clock)  # type: ignore[arg-type]
+    monkeypatch.setattr(Publisher, "_publish", lambda self: True)
+    shown = []
+    for ended in (0, 3, 3, 4):
+        clock.now += 100
+        shown.append(publisher.now_and_then(ended))
+    assert shown == [False, True, False, True]
+
+
+def test_a_study_that_is_being_run_is_left_to_its_driver(store: Store, home: Home) -> None:
+    with study_lock(home.storage_url, store.name), socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        port = busy.getsockname()[1]
+        ran = CliRunner().invoke(app, ["dashboard", "--home", str(home.root), "--port", str(port)])
+    assert "its driver brings the page up to date" in ran.stderr
+    assert not any(key.startswith("dashboard:plot_data:") for key in attributes(store))
+    assert isinstance(ran.exception, TunerError)
+    assert f"port {port} cannot be used" in str(ran.exception)
 
 
 def test_a_dashboard_that_cannot_be_written_does_not_end_the_search(

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from search_spaces.canonical import dump
-from studies.exported import Expectation, load_config
+from studies.exported import Expectation, ExportError, load_config
 from studies.provenance import library_versions
 from trainers.config import TrialConfig
+from trainers.job import load_task_once
 from trainers.model_file import load_model
+from trainers.predict import evaluate, task_of
 from tuner.cli import app
 from tuner.errors import NotThereError, TunerError, UsageError
 from tuner.expectations import Spread, comparison, differences, origin, within
 from tuner.training import TrainedExport, compare, train_export
-from tuner.training_request import Asked, parse_seeds
+from tuner.training_request import Asked, changes, configuration, parse_seeds
 
 QUICK = {"stage1.epochs": 3, "stage1.lr": 0.08, "stage2.epochs": 2, "stage2.features": "search"}
 
@@ -159,6 +163,58 @@ def test_tolerances_are_kept_by_the_mean() -> None:
     header, row = comparison({"test.few": wanted}, {}, runs=1)
     assert header.split() == ["per", "cent", "expected", "tolerance", "now", "off"]
     assert row.split() == ["test.few", "50.0", "6.2", "none", "none", "OUTSIDE"]
+
+
+def test_the_comparison_fits_a_terminal() -> None:
+    expect = {"test.balanced_accuracy": Expectation(value=0.5, tolerance=0.01), "norm.slope": Expectation(value=0.25)}
+    found = {"test.balanced_accuracy": Spread(0.4375, 0.0312), "norm.slope": Spread(0.2499, 1e-9)}
+    head, accuracy, slope = comparison(expect, found, runs=12)
+    assert accuracy.split() == ["test.balanced_accuracy", "50.0", "1.0", "43.8", "3.1", "-6.2", "OUTSIDE"]
+    assert slope.split()[-1] == "+0.000"  # and no "-0.000"
+    assert len(head) <= 80
+
+
+def test_what_cannot_be_is_refused_before_any_data_is_read(promised: Path, folder: Path) -> None:
+    file = folder / "a file"
+    file.write_text("")
+    for asked, output, words in (
+        (Asked(force=True), folder / "no", "give it with --check"),
+        (Asked(), file, "is a file; give a folder"),
+        (Asked(overrides=("lr=3",)), folder / "no", r"did you mean stage1\.lr or stage2\.lr"),
+        (Asked(overrides=("stage1.wieght_decay=3",)), folder / "no", r"did you mean 'stage1\.weight_decay'"),
+        (Asked(overrides=("stage1.lr",)), folder / "no", "write name=value"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            train_export(promised, output=output, asked=asked)
+    with pytest.raises(UsageError, match="no expected value with a tolerance"):
+        train_export(write_export(folder / "bare.yaml"), output=folder / "no", asked=Asked(check=True))
+    assert not (folder / "no").exists()
+
+
+def test_values_that_cannot_be_are_told_all_at_once_with_their_places(folder: Path) -> None:
+    path = write_export(folder / "values.yaml")
+    path.write_text(path.read_text().replace("lr: 0.08", "lr: -1").replace("protocol: honest", "protocol: hones"))
+    with pytest.raises(ExportError) as caught:
+        configuration(load_config(path), Asked())
+    said = str(caught.value).splitlines()
+    assert [line.split(": error: ")[1].split(":")[0] for line in said] == ["task.protocol", "stage1.lr"]
+    assert all(line.startswith(f"{path}:") for line in said)
+
+
+def test_another_configuration_is_said_to_be_one(once: TrainedExport) -> None:
+    assert once.changed == ()
+    changed = dataclasses.replace(once, changed=("stage1.epochs 3 -> 1",))
+    assert "another configuration than the export's: stage1.epochs 3 -> 1" in compare(changed)[0]
+    asked = Asked(data=Path("elsewhere"), overrides=("stage1.epochs=1", "task.dataset=npz"))
+    assert changes(once.exported, configuration(once.exported, asked)) == ["stage1.epochs 3 -> 1"]
+
+
+def test_a_saved_model_measures_as_it_was_measured(once: TrainedExport) -> None:
+    loaded = load_model(once.model)
+    task = load_task_once(task_of(loaded.card, data=None))
+    metrics, _ = evaluate(loaded, task, device=torch.device("cpu"))
+    for name in ("test.balanced_accuracy", "test.few", "test.ece_calibrated"):
+        assert metrics[name] == pytest.approx(once.metrics[name].mean, abs=1e-6)
 
 
 def test_where_the_expected_values_are_from_is_said() -> None:

@@ -161,3 +161,13 @@ def test_a_study_in_its_database_is_watched_to_its_end(
     ran = CliRunner().invoke(app, ["status", "w", "--watch", "--storage", url])
     assert ran.exit_code == 130
     assert "resume" not in ran.output  # the study itself was not stopped
+
+
+def test_a_space_of_another_release_hides_no_study(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'studies.db'}"
+    Store.create_or_open(
+        url, name="old", space_yaml="version: 0", space_sha256="0", objective="val.balanced_accuracy"
+    ).close()
+    (answer,) = json.loads(CliRunner().invoke(app, ["status", "--json", "--storage", url]).stdout)
+    assert (answer["study"], answer["total"]) == ("old", None)
+    assert "0/?" in CliRunner().invoke(app, ["status", "--storage", url]).stdout

@@ -31,7 +31,7 @@ def status(
     storage: StorageOption = None,
 ) -> None:
     """Show how far a study is, and its best trial so far."""
-    from tuner import views
+    from tuner.watching import as_object, glance, picture
 
     names = [study] if study else study_names(home, storage)
     if watch and names:
@@ -40,13 +40,14 @@ def status(
     found = []
     for name in names:
         with open_store(name, home, storage) as store:
-            found.append(views.status(store))
+            found.append(glance(store))
     if as_json:
-        print_json(found[0] if study else found)
+        objects = [as_object(one) for one in found]
+        print_json(objects[0] if study else objects)
     elif not found:
         typer.echo("no studies yet; start one with: tuner launch --space wd_maxnorm.yaml")
     else:
-        Console().print(views.status_table(found))
+        Console().print(picture(found))
 
 
 @app.command()

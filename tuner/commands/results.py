@@ -128,7 +128,8 @@ def train(
     with Console(stderr=True).status("loading data") as status:  # shown on a terminal only
 
         def watch(seed: int, progress: Progress) -> None:
-            status.update(f"seed {seed}: stage {progress.stage}, epoch {progress.epoch} of {progress.epochs}")
+            rate = f", {progress.images_per_second:,.0f} images/s" if progress.images_per_second else ""
+            status.update(f"seed {seed}: stage {progress.stage}, epoch {progress.epoch} of {progress.epochs}{rate}")
 
         trained = train_export(config, output=target, asked=asked, watch=watch)
     for line in differences(trained.exported.provenance):
