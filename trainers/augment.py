@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 
 @dataclass(frozen=True)
@@ -33,20 +32,32 @@ class CropFlip:
         return CropFlip(self.tops[part], self.lefts[part], self.flips[part])
 
 
-def crop_flip(images: Tensor, drawn: CropFlip, *, padding: int) -> Tensor:
+def crop_flip(images: Tensor, drawn: CropFlip, *, padding: int, flip: bool = True) -> Tensor:
     """Crops each image out of itself padded with `padding` raw zeros, then mirrors it where drawn.
 
-    `images` is uint8 (B, C, H, W), as is what comes back; every image equals what PIL's crop and mirror give.
+    uint8 (B, C, H, W) to the same, channels last (in which it is quickest); every image equals what PIL's crop and
+    mirror give. Without `flip` none is mirrored. One selection of rows does it all: a mirrored crop is a crop of the
+    mirrored image, and each of its rows is W C bytes in a piece, which copy ten times faster than one by one.
     """
-    height, width = images.shape[-2:]
-    padded = F.pad(images, (padding,) * 4)
-    windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # (B, C, 2p + 1, 2p + 1, H, W), a view
-    each = torch.arange(len(images), device=images.device)
-    cropped = windows[each, :, drawn.tops, drawn.lefts]  # (B, C, H, W)
-    return torch.where(drawn.flips[:, None, None, None], cropped.flip(3), cropped)
+    pixels = images.permute(0, 2, 3, 1)  # (B, H, W, C)
+    count, height, width, channels = pixels.shape
+    high, wide = height + 2 * padding, width + 2 * padding
+    padded = pixels.new_zeros(1 + flip, count, high, wide, channels)
+    inner = padded[:, :, padding : padding + height, padding : padding + width]
+    inner[0] = pixels
+    first, left = torch.arange(count, device=images.device), drawn.lefts
+    if flip:
+        inner[1] = pixels.flip(2)
+        first = first + count * drawn.flips
+        left = torch.where(drawn.flips, 2 * padding - left, left)
+    down = torch.arange(height, device=images.device)
+    starts = ((first * high + drawn.tops).unsqueeze(1) + down) * wide + left.unsqueeze(1)  # (B, H), in pixels
+    rows = padded.as_strided((padded.numel() // channels - width + 1, width * channels), (channels, 1))
+    cropped = rows.index_select(0, starts.flatten())
+    return cropped.view(count, height, width, channels).permute(0, 3, 1, 2)
 
 
 def random_crop_flip(images: Tensor, *, padding: int, flip: bool, generator: torch.Generator) -> Tensor:
     """One fresh crop (and mirror image, with `flip`) of each image. uint8 (B, C, H, W) to the same."""
     drawn = CropFlip.draw(len(images), padding=padding, flip=flip, generator=generator)
-    return crop_flip(images, drawn.to(images.device), padding=padding)
+    return crop_flip(images, drawn.to(images.device), padding=padding, flip=flip)

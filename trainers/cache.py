@@ -5,7 +5,9 @@ Layout, one folder an entry:
     <root>/<fingerprint>/backbone.safetensors + backbone.json       the result of stage 1
     <root>/<fingerprint>/features-<key>.safetensors + .json         what stage 2 needs of it
     <root>/<fingerprint>/checkpoint.safetensors + checkpoint.json   an unfinished stage 1
+    <root>/<fingerprint>/scores-<key>.safetensors + .json           what it is worth before a head is trained
     <root>/<fingerprint>/lease                                      held (flock) by whoever trains it
+    <root>/<fingerprint>/users                                      held, shared, by every job on it
 
 A file is written under a temporary name, synced and renamed. The tensors go first, into whichever of two file names is
 free; then the .json, which names them and holds their SHA-256, replaces the one before. Whenever a writer is killed, a
@@ -26,7 +28,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as dump_tensors
@@ -35,6 +37,8 @@ from torch import Tensor
 logger = logging.getLogger(__name__)
 
 Manifest = dict[str, Any]
+MISFIT = (KeyError, TypeError, ValueError, RuntimeError, IndexError, AttributeError)
+"""What a file of another release, whole as it is, can raise when it is made use of."""
 _SLOTS = ("", "-2")  # of a name's tensors: the one that the .json does not name is written next
 
 
@@ -111,56 +115,75 @@ class Cache:
     @contextlib.contextmanager
     def lease(self, fingerprint: str) -> Iterator[bool]:
         """Held while a backbone is made; False when another worker holds it. Ends with its process."""
-        folder = self.root / fingerprint
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "lease").open("a") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                mine = True
-            except BlockingIOError:
-                mine = False
-            yield mine
+        handle = _locked(self.root / fingerprint / "lease", fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            yield handle is not None
+        finally:
+            if handle is not None:
+                handle.close()
+
+    @contextlib.contextmanager
+    def use(self, fingerprint: str) -> Iterator[None]:
+        """As long as it lasts, neither a size limit nor `clear` removes anything of this backbone."""
+        handle = _locked(self.root / fingerprint / "users", fcntl.LOCK_SH)
+        try:
+            yield
+        finally:
+            if handle is not None:
+                handle.close()
 
     def entries(self) -> list[CacheEntry]:
         """All entries, last used first."""
         found = [self._entry(folder) for folder in self.root.glob("*") if folder.is_dir()]
         return sorted(found, key=lambda entry: entry.used, reverse=True)
 
-    def clear(self, fingerprint: str | None = None) -> int:
-        """Removes one entry, or all; returns the bytes freed."""
-        folders = [self.root / fingerprint] if fingerprint else [f for f in self.root.glob("*") if f.is_dir()]
-        freed = sum(_size(folder.glob("*")) for folder in folders)
-        for folder in folders:
+    def clear(self, fingerprint: str) -> int | None:
+        """Removes an entry; returns the bytes freed, or None when a job is using it: then it stays."""
+        folder = self.root / fingerprint
+        freed = _size(folder.glob("*"))
+        with self._unused(fingerprint) as free:
+            if not free:
+                return None
             shutil.rmtree(folder, ignore_errors=True)
         return freed
 
     def trim(self, max_bytes: int, *, keep: str | None = None) -> None:
         """Evicts the longest unused until the cache fits: features first (seconds to make), then whole backbones.
 
-        Backbones that are being trained stay, and so does `keep`.
+        What a job is using stays, and so does `keep`.
         """
         entries = self.entries()
         total = sum(entry.backbone_bytes + entry.features_bytes for entry in entries)
-        oldest_first = [e for e in reversed(entries) if e.fingerprint != keep and not self._is_leased(e.fingerprint)]
-        for entry in oldest_first:
-            if total <= max_bytes:
-                return
-            for path in (self.root / entry.fingerprint).glob("features-*"):
-                path.unlink(missing_ok=True)
-            total -= entry.features_bytes
-        for entry in oldest_first:
-            if total <= max_bytes:
-                return
-            shutil.rmtree(self.root / entry.fingerprint, ignore_errors=True)
-            total -= entry.backbone_bytes
+        oldest_first = [entry for entry in reversed(entries) if entry.fingerprint != keep]
+        for pattern in ("features-*", "*"):
+            for entry in oldest_first:
+                if total <= max_bytes:
+                    return
+                total -= self._evict(entry.fingerprint, pattern)
 
-    def _is_leased(self, fingerprint: str) -> bool:
-        with contextlib.suppress(FileNotFoundError), (self.root / fingerprint / "lease").open("rb") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-        return False
+    def _evict(self, fingerprint: str, pattern: str) -> int:
+        """Removes files of an entry that nobody uses, and the entry when that is all of them; returns bytes freed."""
+        folder = self.root / fingerprint
+        with self._unused(fingerprint) as free:
+            if not free:
+                return 0
+            freed = _size(folder.glob(pattern))
+            for path in folder.glob(pattern):
+                path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # there is more in it
+                folder.rmdir()
+        return freed
+
+    @contextlib.contextmanager
+    def _unused(self, fingerprint: str) -> Iterator[bool]:
+        """Whether no job uses an entry, nor trains it; as long as this lasts, none begins to."""
+        held = [_locked(self.root / fingerprint / name, fcntl.LOCK_EX | fcntl.LOCK_NB) for name in ("users", "lease")]
+        try:
+            yield None not in held
+        finally:
+            for handle in held:
+                if handle is not None:
+                    handle.close()
 
     def _record(self, fingerprint: str, name: str) -> Path:
         return self.root / fingerprint / f"{name}.json"
@@ -184,6 +207,26 @@ class Cache:
             used=used,
             manifest=manifest,
         )
+
+
+def _locked(path: Path, operation: int) -> IO[str] | None:
+    """The file at `path`, made if need be and locked; None when somebody else has it (and LOCK_NB was asked for)."""
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            handle = path.open("a")
+        except FileNotFoundError:  # its folder was just evicted
+            continue
+        try:
+            fcntl.flock(handle, operation)
+            if os.path.samestat(os.fstat(handle.fileno()), path.stat()):
+                return handle
+        except BlockingIOError:
+            handle.close()
+            return None
+        except FileNotFoundError:
+            pass
+        handle.close()  # it was removed between opening and locking: whoever comes next would lock another one
 
 
 def _size(paths: Iterator[Path]) -> int:

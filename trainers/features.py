@@ -7,6 +7,7 @@ never on the classifier. So one stream of views serves every head exactly, `repl
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, cast
@@ -78,6 +79,14 @@ class FeatureBank:
             return LabelledFeatures(self.replay[name][epoch], self.splits[name].labels)
         return self.splits[name]
 
+    def first(self, views: int) -> FeatureBank:
+        """This bank with its first `views` views alone, which are the ones that a smaller bank would hold."""
+        return dataclasses.replace(self, train=self.train[:views])
+
+    def with_split(self, name: str, split: LabelledFeatures) -> FeatureBank:
+        """This bank with one more split."""
+        return dataclasses.replace(self, splits={**self.splits, name: split})
+
     def to(self, device: torch.device | str) -> FeatureBank:
         """This bank on `device`."""
         return FeatureBank.from_tensors({name: tensor.to(device) for name, tensor in self.to_tensors().items()})
@@ -134,13 +143,16 @@ def extract_bank(
     seen = {name: (cast(Split, getattr(task, name)), name in mirrored) for name in splits}
     extractor = _Extractor(network, device, precision)
     generator = torch.Generator().manual_seed(seed)
-    views: list[Tensor] = []
+    train = torch.empty(0)
     history: dict[str, list[Tensor]] = {name: [] for name in splits}
-    for epoch in range(SEARCH_VIEWS if mode == "search" else epochs):
+    for epoch in range(count := views(mode, epochs)):
         order = epoch_order(len(task.train), seed, epoch)
         network.train(mode == "replay")
         size = batch_size if mode == "replay" else EXTRACTION_BATCH
-        views.append(extractor.extract(task.train, order, size, generator))
+        view = extractor.extract(task.train, order, size, generator)
+        if epoch == 0:
+            train = view.new_empty(count, *view.shape)
+        train[epoch] = view
         if mode == "replay":
             network.eval()
             for name, (split, both) in seen.items():
@@ -148,7 +160,7 @@ def extract_bank(
     network.eval()
     replay = {name: torch.stack(epochs_seen) for name, epochs_seen in history.items() if epochs_seen}
     return FeatureBank(
-        train=torch.stack(views),
+        train=train,
         labels=task.train.labels.to(device),
         order_seed=seed,
         splits={
@@ -161,6 +173,21 @@ def extract_bank(
         replay=replay,
         replay_batch_size=batch_size if mode == "replay" else None,
     )
+
+
+@torch.no_grad()
+def extract_split(
+    model: nn.Module, split: Split, *, device: torch.device, precision: Precision, mirrored: bool
+) -> LabelledFeatures:
+    """Features of a split that is only looked at, BatchNorm with its running statistics; `mirrored` as above."""
+    model.eval()
+    features = _Extractor(model, device, precision).look(split, mirrored=mirrored)
+    return LabelledFeatures(features, split.labels.to(device))
+
+
+def views(mode: FeatureMode, epochs: int) -> int:
+    """How many views of the training images a stage 2 of so many epochs sees."""
+    return SEARCH_VIEWS if mode == "search" else epochs
 
 
 def epoch_order(images: int, seed: int, epoch: int) -> Tensor:

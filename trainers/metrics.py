@@ -8,7 +8,7 @@ from statistics import fmean, harmonic_mean
 import torch
 from torch import Tensor
 
-from trainers.calibration import expected_calibration_error
+from trainers.calibration import below_largest, confidences, expected_calibration_errors
 from trainers.errors import DataError
 from trainers.losses import Counts
 from trainers.results import ClassCounts, Metrics
@@ -45,38 +45,84 @@ def evaluate_logits(
     prefix: str = "val",
     temperature: float = 1.0,
 ) -> tuple[Metrics, ClassCounts]:
-    """Everything measured of logits (N, C) on one split, under dotted names `prefix.*`, and its integers per class.
+    """`measure` of one classifier: logits (N, C)."""
+    fitted = torch.tensor([temperature], dtype=torch.float64, device=logits.device)
+    (found,) = measure(
+        logits.T.unsqueeze(0), labels, train_counts, many=many, few=few, prefix=prefix, temperatures=fitted
+    )
+    return found
 
-    `ece` and `confidence` are of softmax(z), `ece_calibrated` of softmax(z / temperature). Raises DataError when there
-    are no images or a label is out of range.
+
+@torch.no_grad()
+def measure(
+    logits: Tensor,
+    labels: Tensor,
+    train_counts: Counts,
+    *,
+    many: int,
+    few: int,
+    prefix: str,
+    temperatures: Tensor,
+) -> list[tuple[Metrics, ClassCounts]]:
+    """Everything measured of B heads on one split, under dotted names `prefix.*`, and each one's integers per class.
+
+    Logits are (B, C, N), labels (N,), temperatures (B,). `ece` and `confidence` are of softmax(z), `ece_calibrated` of
+    softmax(z / temperature). Raises DataError when there are no images or a label is out of range.
     """
-    check_labels(labels, logits.shape[1])
+    classes = logits.shape[1]
+    check_labels(labels, classes)
     labels = labels.to(logits.device)
-    counts = count_correct(logits.argmax(1), labels, logits.shape[1])
-    train = [int(n) for n in train_counts]
-    groups = group_accuracies(train, counts.correct, counts.total, many, few)
+    right = classified_right(logits, labels)  # (B, N)
+    z = below_largest(logits)
+    confidence, calibrated = (confidences(z, t) for t in (torch.ones_like(temperatures), temperatures))
+    columns = {
+        "top5": _top_k(logits, labels, 5) if classes > 5 else [None] * len(logits),
+        "confidence": confidence.mean(1, dtype=torch.float64).tolist(),
+        "ece": expected_calibration_errors(confidence, right).tolist(),
+        "ece_calibrated": expected_calibration_errors(calibrated, right).tolist(),
+    }
+    found = []
+    for head, counts in enumerate(_count_right(right, labels, classes)):
+        values = _accuracies(counts, train_counts, many=many, few=few)
+        values |= {name: column[head] for name, column in columns.items()}
+        found.append(({f"{prefix}.{name}": value for name, value in values.items()}, counts))
+    return found
+
+
+@torch.no_grad()
+def classified_right(logits: Tensor, labels: Tensor) -> Tensor:
+    """Where the first of the largest logits (B, C, N) is that of the true class (N,): (B, N).
+
+    `argmax` is slow on a processor, a maximum is not: it is asked only where two classes share the largest logit.
+    """
+    index = labels.view(1, 1, -1).expand(len(logits), 1, -1)
+    true = logits.gather(1, index).squeeze(1)  # (B, N)
+    others = logits.scatter(1, index, -torch.inf).amax(1)
+    if bool((true == others).any()):
+        return logits.argmax(1) == labels
+    return true > others
+
+
+def _accuracies(counts: ClassCounts, train_counts: Counts, *, many: int, few: int) -> Metrics:
+    groups = group_accuracies([int(n) for n in train_counts], counts.correct, counts.total, many, few)
     present = [value for name in ("many", "medium", "few") if (value := groups[name]) is not None]
-    values: Metrics = {
+    return {
         "balanced_accuracy": groups["all"],
         "many": groups["many"],
         "medium": groups["medium"],
         "few": groups["few"],
         "top1": sum(counts.correct) / sum(counts.total),
-        "top5": _top_k(logits, labels, 5) if logits.shape[1] > 5 else None,
         "worst_decile_recall": worst_decile_recall(counts),
         "harmonic_mean": harmonic_mean(present),
-        "confidence": logits.float().softmax(1).amax(1).mean().item(),
-        "ece": expected_calibration_error(logits, labels),
-        "ece_calibrated": expected_calibration_error(logits, labels, temperature=temperature),
     }
-    return {f"{prefix}.{name}": value for name, value in values.items()}, counts
 
 
-def count_correct(predicted: Tensor, labels: Tensor, num_classes: int) -> ClassCounts:
-    """Integers per class from predicted and true classes, both (N,)."""
-    total = torch.bincount(labels, minlength=num_classes)
-    correct = torch.bincount(labels[predicted == labels], minlength=num_classes)
-    return ClassCounts(correct=tuple(correct.tolist()), total=tuple(total.tolist()))
+def _count_right(right: Tensor, labels: Tensor, classes: int) -> list[ClassCounts]:
+    """Integers per class from which images (B, N) are right, and their classes (N,)."""
+    total = tuple(torch.bincount(labels, minlength=classes).tolist())
+    correct = torch.zeros(classes, len(right), dtype=torch.float64, device=right.device)  # sums of ones are exact
+    correct.index_add_(0, labels, right.T.double())
+    return [ClassCounts(correct=tuple(map(int, row)), total=total) for row in correct.T.tolist()]
 
 
 def worst_decile_recall(counts: ClassCounts) -> float:
@@ -94,5 +140,8 @@ def check_labels(labels: Tensor, num_classes: int) -> None:
         raise DataError(f"labels must be in 0..{num_classes - 1}, but go from {low} to {high}")
 
 
-def _top_k(logits: Tensor, labels: Tensor, k: int) -> float:
-    return (logits.topk(k, dim=1).indices == labels.unsqueeze(1)).any(1).double().mean().item()
+def _top_k(logits: Tensor, labels: Tensor, k: int) -> list[float | None]:
+    """Share of images (B,) with fewer than k classes above the true one."""
+    true = logits.gather(1, labels.view(1, 1, -1).expand(len(logits), 1, -1))  # (B, 1, N)
+    shares: list[float | None] = ((logits > true).sum(1) < k).double().mean(1).tolist()
+    return shares

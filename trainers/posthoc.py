@@ -7,13 +7,14 @@ import difflib
 import torch
 from torch import Tensor
 
-from trainers.config import POSTHOC_METHODS, Stage2Config
+from trainers.config import POSTHOC_METHODS, PosthocMethod, Stage2Config
 from trainers.errors import ConfigError
 from trainers.features import FeatureBank
 from trainers.losses import Counts, class_prior
 from trainers.weight_balance import LinearHead, tau_normalize
 
 ADJUSTMENTS = ("additive", "multiplicative")
+_PLAIN = Stage2Config(features="search")
 
 
 def adjust_logits(logits: Tensor, counts: Counts, tau: float, kind: str = "additive") -> Tensor:
@@ -54,13 +55,17 @@ def posthoc_head(config: Stage2Config, start: LinearHead, bank: FeatureBank, cou
     raise ConfigError(f"stage2.method: {config.method!r} is trained; post-hoc methods are {', '.join(POSTHOC_METHODS)}")
 
 
-def posthoc_grid() -> tuple[Stage2Config, ...]:
-    """What every backbone is scored with for free; the stage-1 classifier (`none`) first."""
-    grid = [Stage2Config(method="none"), Stage2Config(method="l2_norm")]
-    grid += [Stage2Config(method="tau_norm", tau=i / 10) for i in range(1, 21) if i != 10]  # 10 is l2_norm
-    grid += [Stage2Config(method="logit_adjustment", tau=i / 4) for i in range(1, 13)]
-    grid += [Stage2Config(method="logit_adjustment_mul", tau=i / 10) for i in range(1, 21)]
-    return (*grid, Stage2Config(method="ncm"))
+def posthoc_grid(like: Stage2Config = _PLAIN) -> tuple[Stage2Config, ...]:
+    """What every backbone is scored with for free; the stage-1 classifier (`none`) first, on the features of `like`."""
+
+    def named(method: PosthocMethod, tau: float = 1.0) -> Stage2Config:
+        return Stage2Config(method=method, tau=tau, features=like.features, epochs=like.epochs, seed=like.seed)
+
+    grid = [named("none"), named("l2_norm")]
+    grid += [named("tau_norm", i / 10) for i in range(1, 21) if i != 10]  # 10 is l2_norm
+    grid += [named("logit_adjustment", i / 4) for i in range(1, 13)]
+    grid += [named("logit_adjustment_mul", i / 10) for i in range(1, 21)]
+    return (*grid, named("ncm"))
 
 
 def _nearest_class_mean(bank: FeatureBank, num_classes: int) -> LinearHead:

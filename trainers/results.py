@@ -1,4 +1,4 @@
-"""What a job gives back: plain numbers, ready for JSON, enough to recompute every measure.
+"""What a job tells and gives back: plain numbers, ready for JSON, enough to recompute every measure.
 
 Accuracies are fractions in [0, 1]; None stands for "there is no such class". Metric keys are dotted:
 `val.balanced_accuracy`, `val.many`, `val.medium`, `val.few`, `val.top1`, `val.top5`, `val.worst_decile_recall`,
@@ -29,6 +29,17 @@ class EpochResult:
 
     epoch: int  # from 1
     metrics: Metrics
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a job is; rates in images per second."""
+
+    stage: int
+    epoch: int
+    epochs: int
+    metrics: Metrics
+    images_per_second: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

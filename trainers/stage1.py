@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Generator
@@ -18,6 +19,7 @@ from trainers.losses import Counts, Loss, make_loss
 from trainers.metrics import evaluate_logits
 from trainers.models import Network, build_model, simplex_etf
 from trainers.precision import autocast
+from trainers.recorded import RecordedStep, Step
 from trainers.results import EpochResult, Metrics
 from trainers.weight_balance import LinearHead, norm_balance
 
@@ -56,49 +58,40 @@ def start(task: Task, config: Stage1Config, *, model: str, pretrained: bool, dev
     optimizer = torch.optim.SGD(
         trained, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay, fused=True
     )
+    if device.type == "cuda":
+        _make_recordable(optimizer, device)
     return Stage1State(network, optimizer, generator, history=[])
 
 
 def train(
     state: Stage1State, task: Task, config: Stage1Config, *, device: torch.device, keep_best: bool = False
 ) -> Generator[EpochResult, None, None]:
-    """Trains `state` to its last epoch, yielding after each. Raises DivergedError when the loss is not finite.
+    """Trains `state` to its last epoch, yielding after each. Raises DivergedError when loss or weights are not finite.
 
     Closing the generator at a yield leaves `state` at an epoch's end, ready to be saved. `keep_best` restores the best
     epoch on the selection split, as the released code does; otherwise the last epoch counts.
     """
-    model, optimizer = state.model, state.optimizer
-    plain, reweighted = (criterion.to(device) for criterion in criteria(config, task.counts))
+    torch.backends.cudnn.benchmark = True  # batches are of one shape
+    model = state.model
+    loss_sum = torch.zeros((), device=device)  # stays on the device: no synchronisation inside an epoch
+    plain, reweighted = _steps(state, config, task.counts, loss_sum)
     while state.epoch < config.epochs:
         epoch, began = state.epoch, time.perf_counter()
         lr = learning_rate(config, epoch)
-        for group in optimizer.param_groups:
-            group["lr"] = lr
-        criterion = reweighted if epoch >= (config.drw or 0.0) * config.epochs else plain
+        _set_lr(state.optimizer, lr)
+        step = reweighted if epoch >= (config.drw or 0.0) * config.epochs else plain
         order = torch.randperm(len(task.train), generator=state.generator)
-        loss_sum = torch.zeros((), device=device)  # stays on the device: no synchronisation inside an epoch
+        loss_sum.zero_()
         model.train()
         for images, labels in task.train.batches(
             order, batch_size=config.batch_size, device=device, generator=state.generator
         ):
-            with autocast(config.precision, device):
-                features = model.features(images)  # (B, D)
-                logits = classify(model, features, config)  # (B, C)
-            loss = criterion(logits.float(), labels)
-            if config.feature_regularization:
-                loss = loss + config.feature_regularization / 2 * features.float().square().sum(1).mean()
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            loss_sum += loss.detach() * len(labels)
+            step(images, labels)
         metrics: Metrics = {"loss": loss_sum.item() / len(task.train), "lr": lr, **_norm_metrics(model, task.counts)}
         if not math.isfinite(metrics["loss"] or 0.0):
-            raise DivergedError(
-                f"stage 1: the loss is {metrics['loss']} after epoch {epoch + 1}; lower stage1.lr ({config.lr:g}) "
-                f"or stage1.weight_decay ({config.weight_decay:g})"
-            )
+            raise _diverged(f"the loss is {metrics['loss']}", state, config)
         if keep_best or _is_measured(epoch, config.epochs):
-            metrics |= _validate(model, task, config, device)
+            metrics |= _validate(state, task, config, device)
         _remember_best(state, metrics, keep_best=keep_best)
         state.seconds += time.perf_counter() - began
         metrics["seconds"] = time.perf_counter() - began
@@ -106,6 +99,70 @@ def train(
         yield state.history[-1]
     if keep_best and state.best is not None:
         model.load_state_dict(state.best[1])
+
+
+def one_step(
+    state: Stage1State, config: Stage1Config, criterion: Loss, loss_sum: Tensor, images: Tensor, labels: Tensor
+) -> None:
+    """One step on a batch (B, C, H, W) with labels (B,); adds its loss times B to `loss_sum`. Nothing waits for it."""
+    with autocast(config.precision, images.device):
+        features = state.model.features(images)  # (B, D)
+        logits = classify(state.model, features, config)  # (B, C)
+    loss = criterion(logits.float(), labels)
+    if config.feature_regularization:
+        loss = loss + config.feature_regularization / 2 * features.float().square().sum(1).mean()
+    state.optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    state.optimizer.step()
+    loss_sum += loss.detach() * len(labels)
+
+
+def _steps(state: Stage1State, config: Stage1Config, counts: Counts, loss_sum: Tensor) -> tuple[Step, Step]:
+    """A step with the loss before deferred re-weighting, and one with that after it; recorded where there is a GPU."""
+
+    def made(criterion: Loss) -> Step:
+        step = functools.partial(one_step, state, config, criterion.to(loss_sum.device), loss_sum)
+        return RecordedStep(step, functools.partial(_changed, state, loss_sum)) if loss_sum.is_cuda else step
+
+    before, after = criteria(config, counts)
+    plain = made(before)
+    return plain, plain if after is before else made(after)
+
+
+def _changed(state: Stage1State, loss_sum: Tensor) -> dict[str, list[Tensor]]:
+    """All tensors that a step changes."""
+    return {
+        "weights": [*state.model.parameters()],
+        "statistics": [*state.model.buffers()],
+        "momenta": [entry["momentum_buffer"] for entry in state.optimizer.state.values()],
+        "loss": [loss_sum],
+    }
+
+
+def _make_recordable(optimizer: torch.optim.SGD, device: torch.device) -> None:
+    """What a recorded step reads must lie where it was: the rate in a tensor, momentum there from the start.
+
+    Momentum of 0 gives the same first step as none: m = mu 0 + g.
+    """
+    for group in optimizer.param_groups:
+        group["lr"] = torch.tensor(group["lr"], device=device)
+        for parameter in group["params"] if group["momentum"] else ():
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+
+
+def _set_lr(optimizer: torch.optim.SGD, lr: float) -> None:
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(lr)
+        else:
+            group["lr"] = lr
+
+
+def _diverged(found: str, state: Stage1State, config: Stage1Config) -> DivergedError:
+    return DivergedError(
+        f"stage 1: {found} after epoch {state.epoch + 1}; lower stage1.lr ({config.lr:g}) "
+        f"or stage1.weight_decay ({config.weight_decay:g})"
+    )
 
 
 def criteria(config: Stage1Config, counts: Counts) -> tuple[Loss, Loss]:
@@ -164,13 +221,17 @@ def _norm_metrics(model: Network, counts: tuple[int, ...]) -> Metrics:
 
 
 @torch.no_grad()
-def _validate(model: Network, task: Task, config: Stage1Config, device: torch.device) -> Metrics:
-    model.eval()
-    logits = []
+def _validate(state: Stage1State, task: Task, config: Stage1Config, device: torch.device) -> Metrics:
+    """Accuracy on validation. Raises DivergedError: a last step can spoil the weights behind a finite loss."""
+    state.model.eval()
+    found = []
     for images, _ in task.val.batches(None, batch_size=512, device=device, generator=None):
         with autocast(config.precision, device):
-            logits.append(classify(model, model.features(images), config).float())
-    metrics, _ = evaluate_logits(torch.cat(logits).cpu(), task.val.labels, task.counts, prefix="val")
+            found.append(classify(state.model, state.model.features(images), config).float())
+    logits = torch.cat(found)
+    if not torch.isfinite(logits).all():
+        raise _diverged("what it says of validation images is no longer finite", state, config)
+    metrics, _ = evaluate_logits(logits, task.val.labels, task.counts, prefix="val")
     return {key: metrics[key] for key in ("val.balanced_accuracy", "val.many", "val.medium", "val.few")}
 
 

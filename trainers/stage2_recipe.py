@@ -16,6 +16,7 @@ from trainers.config import TRAINED_METHODS, Stage2Config
 from trainers.errors import ConfigError
 from trainers.features import FeatureBank, LabelledFeatures, epoch_order
 from trainers.losses import Counts, Loss, make_loss
+from trainers.metrics import classified_right
 from trainers.results import EpochResult
 from trainers.weight_balance import LinearHead, maxnorm_radius, norm_slope
 
@@ -135,11 +136,11 @@ def balanced_accuracies(weight: Tensor, bias: Tensor, split: LabelledFeatures) -
     heads, classes, width = weight.shape
     correct = torch.zeros(classes, heads, dtype=torch.float64, device=weight.device)
     rows = max(1, EVALUATION_LOGITS // (heads * classes))
-    flat_weight, flat_bias = weight.reshape(-1, width), bias.reshape(-1)
+    flat_weight, flat_bias = weight.reshape(-1, width), bias.reshape(-1, 1)
     for first in range(0, len(split.labels), rows):
         x, y = split.features[first : first + rows], split.labels[first : first + rows]
-        logits = torch.addmm(flat_bias, x.float(), flat_weight.T).view(len(x), heads, classes)
-        correct.index_add_(0, y, (logits.argmax(2) == y.unsqueeze(1)).double())
+        logits = torch.addmm(flat_bias, flat_weight, x.float().T).view(heads, classes, len(y))
+        correct.index_add_(0, y, classified_right(logits, y).T.double())
     total = torch.bincount(split.labels, minlength=classes)
     present = total > 0
     recalls: list[float] = (correct[present] / total[present].unsqueeze(1)).mean(0).tolist()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -197,11 +199,48 @@ def test_features_of_the_least_used_leave_first_then_their_backbones(tmp_path: P
     ]
 
 
-def test_a_backbone_that_is_being_trained_is_not_evicted(tmp_path: Path) -> None:
+@pytest.mark.parametrize("held", ["lease", "use"])
+def test_what_is_trained_or_used_is_neither_evicted_nor_cleared(held: str, tmp_path: Path) -> None:
     cache = Cache(tmp_path)
     cache.publish("f", "checkpoint", OLD, {"is": "old"})
-    with cache.lease("f"):
+    cache.publish("f", "features-seed0", OLD, {"is": "old"})
+    with getattr(cache, held)("f"):
         cache.trim(0)
-        assert value(cache, "checkpoint") == (0.0, "old")
+        assert cache.clear("f") is None
+        assert value(cache, "checkpoint") == value(cache, "features-seed0") == (0.0, "old")
     cache.trim(0)
     assert value(cache, "checkpoint") is None
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_lease_that_was_waited_for_is_on_the_file_that_others_will_lock(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    cache.publish("f", "backbone", OLD, {})
+    opened = Path.open
+
+    def cleared_meanwhile(self: Path, *args: Any, **named: Any) -> Any:
+        handle = opened(self, *args, **named)
+        if self.name == "lease" and not cleared:
+            cleared.append(True)
+            shutil.rmtree(tmp_path / "f")  # by another process, between this one's opening and locking
+        return handle
+
+    cleared: list[bool] = []
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Path, "open", cleared_meanwhile)
+        with cache.lease("f") as mine, cache.lease("f") as second:
+            assert (mine, second) == (True, False)
+
+
+def test_many_may_use_a_backbone_at_once(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    with cache.use("f"), cache.use("f"), cache.lease("f") as mine:
+        assert mine
+
+
+def test_a_limited_cache_evicts_the_others_when_something_is_published(tmp_path: Path) -> None:
+    cache = Cache(tmp_path, max_bytes=1)
+    cache.publish("a", "backbone", OLD, {})
+    cache.publish("b", "backbone", OLD, {})
+    assert cache.load("a", "backbone") is None
+    assert cache.load("b", "backbone") is not None

@@ -5,7 +5,24 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainers.calibration import expected_calibration_error, fit_temperature, fit_temperatures
+from trainers.calibration import (
+    below_largest,
+    confidences,
+    expected_calibration_errors,
+    fit_temperatures,
+)
+
+
+def fit_temperature(logits: Tensor, labels: Tensor) -> float:
+    """Of one classifier: logits (N, C)."""
+    return fit_temperatures(logits.T.unsqueeze(0), labels).item()
+
+
+def expected_calibration_error(logits: Tensor, labels: Tensor, *, temperature: float = 1.0, bins: int = 15) -> float:
+    """Of one classifier: logits (N, C)."""
+    z = below_largest(logits.T.unsqueeze(0))
+    right = (logits.argmax(1) == labels).unsqueeze(0)
+    return expected_calibration_errors(confidences(z, torch.tensor([temperature])), right, bins=bins).item()
 
 
 def _calibrated(images: int = 4000, classes: int = 8) -> tuple[Tensor, Tensor]:
@@ -33,7 +50,7 @@ def test_many_heads_are_fitted_as_each_alone() -> None:
     logits, labels = _calibrated(500)
     heads = torch.stack([logits, 1e-3 * logits, logits.flip(1), torch.zeros_like(logits)])
     alone = [fit_temperature(head, labels) for head in heads]
-    assert fit_temperatures(heads, labels).tolist() == pytest.approx(alone, rel=1e-5)
+    assert fit_temperatures(heads.transpose(1, 2), labels).tolist() == pytest.approx(alone, rel=1e-5)
     assert alone[3] == 1  # any temperature is as good
 
 

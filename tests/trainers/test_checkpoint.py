@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainers import job as job_module
+from trainers import backbone as backbone_module
 from trainers.cache import Cache
 from trainers.config import Stage1Config, Stage2Config, TaskConfig
 from trainers.job import Job, Progress, Trained, run_job
@@ -131,7 +131,7 @@ def test_a_checkpoint_that_does_not_fit_is_dropped_with_a_warning(
     assert same(trained, whole)
 
 
-@pytest.mark.parametrize("name", ["backbone", "features-default-seed0-views2"])
+@pytest.mark.parametrize("name", ["backbone", "features-seed0", "scores-seed0-views2-many100-few20"])
 def test_results_of_another_release_are_made_again_with_a_warning(
     name: str, tmp_path: Path, whole: Trained, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -139,7 +139,7 @@ def test_results_of_another_release_are_made_again_with_a_warning(
     fingerprint = finished(cache)[0].result.backbone.fingerprint
     found = cache.load(fingerprint, name)
     assert found is not None, [path.name for path in tmp_path.glob("*/*")]
-    cache.publish(fingerprint, name, {"other": torch.zeros(1)}, {})
+    cache.publish(fingerprint, name, {"other": torch.zeros(1)}, {"version": 1})
     trained, _ = finished(cache)
     assert "will be made again" in caplog.text
     assert same(trained, whole)
@@ -152,7 +152,7 @@ def test_what_does_not_fit_is_no_out_of_memory(tmp_path: Path, monkeypatch: pyte
     def full(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(job_module, "restore", full)
+    monkeypatch.setattr(backbone_module, "restore", full)
     with pytest.raises(torch.OutOfMemoryError):
         finished(cache)
     assert cache.load(fingerprint, "checkpoint") is not None

@@ -9,7 +9,7 @@ from torchvision.transforms import v2
 
 from trainers.augment import CropFlip, crop_flip
 from trainers.data.images import EncodedImages
-from trainers.data.splits import MemorySplit, Split, StreamedSplit, normalizer, pixel_statistics
+from trainers.data.splits import MemorySplit, Split, StreamedSplit, batch_slices, normalizer, pixel_statistics
 from trainers.errors import DataError
 
 CPU = torch.device("cpu")
@@ -130,6 +130,31 @@ def test_pixel_statistics_are_exact() -> None:
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 def test_workers_change_nothing() -> None:
     assert torch.equal(collect(streamed(0), None, 1)[0], collect(streamed(2), None, 1)[0])
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_training_keeps_its_workers_also_after_an_epoch_that_was_broken_off() -> None:
+    split = streamed(2)
+    first = collect(split, None, 1)[0]
+    (loader,) = split._loaders.values()
+    processes = [worker.pid for worker in loader._iterator._workers]  # type: ignore[union-attr]
+    broken_off = split.batches(None, batch_size=3, device=CPU, generator=torch.Generator().manual_seed(2))
+    next(broken_off)
+    broken_off.close()
+    order = torch.arange(N).flip(0)
+    assert torch.equal(collect(split, None, 1)[0], first)
+    assert torch.equal(collect(split, order, None)[0], collect(streamed(0), order, None)[0])  # looks use others
+    assert [worker.pid for worker in loader._iterator._workers] == processes  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "sizes"),
+    [(10, 4, [4, 4, 2]), (9, 4, [4, 5]), (5, 4, [5]), (1, 4, [1]), (8, 4, [4, 4]), (0, 4, [])],
+)
+def test_no_batch_is_a_single_image_beside_others(count: int, size: int, sizes: list[int]) -> None:
+    slices = list(batch_slices(count, size))
+    assert [part.stop - part.start for part in slices] == sizes
+    assert [i for part in slices for i in range(count)[part]] == list(range(count))
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")

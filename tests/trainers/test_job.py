@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 import torch
 
+from trainers import features
+from trainers.backbone import Training
 from trainers.cache import Cache
 from trainers.config import Stage1Config, Stage2Config, TaskConfig, TrialConfig
-from trainers.errors import ConfigError
-from trainers.job import Job, Progress, Trained, backbone_fingerprint, load_task_once, run_job
+from trainers.errors import ConfigError, DivergedError
+from trainers.job import Job, Progress, Trained, load_task_once, run_job
 from trainers.model_file import describe, load_model, save_model
 from trainers.results import HeadFailure, HeadResult
 
@@ -122,13 +124,11 @@ def test_a_damaged_cache_is_made_again(tmp_path: Path, caplog: pytest.LogCapture
 
 
 def test_the_fingerprint_is_of_what_determines_a_backbone() -> None:
-    task = load_task_once(TaskConfig())
-    known = backbone_fingerprint(JOB, task, CPU)
-    assert known == backbone_fingerprint(replace(JOB, heads=(), read_test=True), task, CPU)
-    assert known == backbone_fingerprint(replace(JOB, task=TaskConfig(many=50)), task, CPU)
-    assert known != backbone_fingerprint(replace(JOB, stage1=replace(STAGE1, lr=0.06)), task, CPU)
-    other = TaskConfig(imbalance_factor=20)
-    assert known != backbone_fingerprint(replace(JOB, task=other), load_task_once(other), CPU)
+    training = Training(config=TaskConfig(), stage1=STAGE1, task=load_task_once(TaskConfig()), device=CPU)
+    known = training.fingerprint
+    assert known == replace(training, config=TaskConfig(many=50)).fingerprint
+    assert known != replace(training, stage1=replace(STAGE1, lr=0.06)).fingerprint
+    assert known != replace(training, task=load_task_once(TaskConfig(imbalance_factor=20))).fingerprint
 
 
 def test_a_lost_head_leaves_its_neighbours_untouched(whole: Trained) -> None:
@@ -172,3 +172,50 @@ def test_averaging_over_mirror_images_changes_what_test_reads_and_nothing_else(w
         key: value for key, value in plain_metrics.items() if "test." not in key
     }
     assert metrics["test.ece"] != plain_metrics["test.ece"]
+
+
+def test_a_reading_extracts_test_images_and_nothing_else(
+    tmp_path: Path, whole: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, passes = Cache(tmp_path), list[int]()
+    extract = features._Extractor.extract
+
+    def counted(self: Any, split: Any, *args: Any, **named: Any) -> Any:
+        passes.append(len(split))
+        return extract(self, split, *args, **named)
+
+    monkeypatch.setattr(features._Extractor, "extract", counted)
+    finished(JOB, cache)
+    assert passes == [len(whole.task.train)] * 3 + [len(whole.task.val)]
+    passes.clear()
+    read = finished(replace(JOB, read_test=True), cache)[0]
+    assert passes == [len(whole.task.test)]
+    assert read.result.backbone.posthoc == whole.result.backbone.posthoc  # the grid is never measured on test
+    passes.clear()
+    finished(replace(JOB, heads=(Stage2Config(epochs=2), Stage2Config(features="search"))), cache)
+    assert passes == []  # its views are the first ones of those that are there
+
+
+def test_fewer_views_are_the_first_of_more(tmp_path: Path) -> None:
+    job = replace(JOB, heads=(Stage2Config(epochs=2), Stage2Config(method="ncm", features="search")))
+    alone = finished(job)[0]
+    cache = Cache(tmp_path)
+    finished(JOB, cache)  # leaves three views
+    assert plain(finished(job, cache)[0])["heads"] == plain(alone)["heads"]
+
+
+def test_stage1_that_ends_outside_the_numbers_says_so() -> None:
+    job = replace(JOB, stage1=replace(STAGE1, epochs=1, lr=1e30, batch_size=512))  # one step: its loss is finite
+    with pytest.raises(DivergedError, match=r"no longer finite after epoch 1; lower stage1\.lr"):
+        finished(job)
+
+
+def test_a_last_batch_of_one_image_harms_no_network() -> None:
+    images = len(load_task_once(TaskConfig()).train)
+    assert images % 55 == 1
+    job = Job(
+        task=TaskConfig(model="resnet18"),  # ends in maps of single pixels: BatchNorm refuses one image there
+        stage1=replace(STAGE1, epochs=1, batch_size=55),
+        heads=(Stage2Config(epochs=1, features="replay", batch_size=55),),
+    )
+    assert isinstance(finished(job)[0].result.heads[0], HeadResult)

@@ -4,7 +4,13 @@ import pytest
 import torch
 
 from trainers.errors import DataError
-from trainers.metrics import evaluate_logits, group_accuracies, worst_decile_recall
+from trainers.metrics import (
+    classified_right,
+    evaluate_logits,
+    group_accuracies,
+    measure,
+    worst_decile_recall,
+)
 from trainers.results import ClassCounts
 
 
@@ -67,3 +73,24 @@ def test_worst_decile_is_a_tenth_of_the_classes_with_images() -> None:
 def test_impossible_labels_are_an_error(labels: list[int], text: str) -> None:
     with pytest.raises(DataError, match=text):
         evaluate_logits(torch.zeros(len(labels), 2), torch.tensor(labels, dtype=torch.long), [5, 5])
+
+
+def test_a_tie_goes_to_the_first_class_as_in_argmax() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randint(0, 3, (4, 5, 200), generator=generator).float()  # many ties
+    labels = torch.randint(0, 5, (200,), generator=generator)
+    assert torch.equal(classified_right(logits, labels), logits.argmax(1) == labels)
+    smooth = torch.randn(4, 5, 200, generator=generator)
+    assert torch.equal(classified_right(smooth, labels), smooth.argmax(1) == labels)
+
+
+def test_many_heads_are_measured_as_each_alone() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(3, 7, 50, generator=generator) * torch.tensor([0.01, 1, 30]).view(3, 1, 1)
+    labels, counts = torch.randint(0, 7, (50,), generator=generator), [200, 150, 90, 50, 30, 10, 5]
+    temperatures = torch.tensor([0.01, 0.9, 12.0], dtype=torch.float64)
+    together = measure(logits, labels, counts, many=100, few=20, prefix="val", temperatures=temperatures)
+    for head, temperature, (metrics, integers) in zip(logits, temperatures.tolist(), together, strict=True):
+        alone, counted = evaluate_logits(head.T, labels, counts, temperature=temperature)
+        assert metrics == pytest.approx(alone)
+        assert integers == counted

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, cast
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 from torchvision.transforms import v2
 
 from trainers.augment import CropFlip, crop_flip
@@ -20,7 +20,7 @@ from trainers.errors import DataError
 from trainers.long_tail import IntArray
 
 Augment = Literal["none", "crop", "crop_flip"]
-_MOST_WORKERS = 8
+_MOST_WORKERS = 16
 
 
 class Split(Protocol):
@@ -38,7 +38,7 @@ class Split(Protocol):
         """Yields normalised float32 images (B, C, H, W), channels last, and labels (B,), both on `device`.
 
         `order` holds positions, any number of them; None is file order. With `generator` each image is augmented
-        afresh. The last batch may be smaller. Raises DataError for an image that cannot be decoded.
+        afresh. Batches are those of `batch_slices`. Raises DataError for an image that cannot be decoded.
         """
 
 
@@ -68,21 +68,20 @@ class MemorySplit:
         normalize = normalizer(self.normalization, device)
         count = len(self) if order is None else len(order)
         order = None if order is None else order.to(device)
-        drawn = None
+        drawn, flip = None, self.augment == "crop_flip"
         if generator is not None and self.augment != "none":
-            flip = self.augment == "crop_flip"
             drawn = CropFlip.draw(count, padding=self.padding, flip=flip, generator=generator).to(device)
-        for start in range(0, count, batch_size):
-            part = slice(start, start + batch_size)
-            chosen = part if order is None else order[part]
-            batch = images[chosen]
+        for part in batch_slices(count, batch_size):
+            batch = images[part] if order is None else images.index_select(0, order[part])  # (B, H, W, C)
+            batch = batch.permute(0, 3, 1, 2)
             if drawn is not None:
-                batch = crop_flip(batch, drawn[part], padding=self.padding)
-            yield normalize(batch), labels[chosen]
+                batch = crop_flip(batch, drawn[part], padding=self.padding, flip=flip)
+            yield normalize(batch), labels[part if order is None else order[part]]
 
     def _on(self, device: torch.device) -> tuple[Tensor, Tensor]:
         if device not in self._resident:
-            self._resident[device] = (self.images.to(device), self.labels.to(device))
+            pixels = self.images.to(device).permute(0, 2, 3, 1).contiguous()  # (N, H, W, C)
+            self._resident[device] = (pixels, self.labels.to(device))
         return self._resident[device]
 
 
@@ -96,7 +95,8 @@ class StreamedSplit:
     image_size: int
     normalization: Normalization
     augment: Augment
-    workers: int | None = None  # None: as many as this process has threads, at most 8
+    workers: int | None = None  # None: as many as this process has threads, at most 16
+    _loaders: dict[bool, DataLoader[Tensor | DataError]] = field(default_factory=dict, init=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -107,23 +107,41 @@ class StreamedSplit:
         """See Split. Each image has a seed of its own, so batches do not depend on the number of workers."""
         positions = torch.arange(len(self)) if order is None else order.cpu()
         seeds: list[int | None] = [None] * len(positions)
-        if generator is not None and self.augment != "none":
+        fresh = generator is not None and self.augment != "none"
+        if generator is not None and fresh:
             drawn = torch.randint(2**62, (len(positions),), generator=generator, device=generator.device)
             seeds = list(drawn.tolist())
         tickets = list(zip(positions.tolist(), seeds, strict=True))
-        loader = DataLoader(
-            _Decoder(self.images, self.indices, self.image_size, self.augment),
-            batch_sampler=[tickets[start : start + batch_size] for start in range(0, len(tickets), batch_size)],
-            num_workers=self._workers(),
-            collate_fn=_stack,
-            pin_memory=device.type == "cuda",
-            generator=torch.Generator(),  # its own: the loader would draw from the global one
-        )
+        parts = list(batch_slices(len(tickets), batch_size))
+        loader = self._loader([tickets[part] for part in parts], kept=fresh, pinned=device.type == "cuda")
         normalize = normalizer(self.normalization, device)
-        for batch, part in zip(loader, torch.split(positions, batch_size), strict=True):
+        for batch, part in zip(loader, parts, strict=True):
             if isinstance(batch, DataError):
                 raise batch
-            yield normalize(batch.to(device, non_blocking=True)), self.labels[part].to(device, non_blocking=True)
+            labels = self.labels[positions[part]].to(device, non_blocking=True)
+            yield normalize(batch.to(device, non_blocking=True)), labels
+
+    def _loader(
+        self, batches: list[list[tuple[int, int | None]]], *, kept: bool, pinned: bool
+    ) -> DataLoader[Tensor | DataError]:
+        """A loader of these batches. Training's keeps its processes from epoch to epoch: they are slow to start."""
+        workers = self._workers()
+        if kept and workers and pinned in self._loaders:
+            loader = self._loaders[pinned]
+            cast(_Batches, loader.batch_sampler).batches = batches
+            return loader
+        loader = DataLoader(
+            _Decoder(self.images, self.indices, self.image_size, self.augment),
+            batch_sampler=_Batches(batches),
+            num_workers=workers,
+            persistent_workers=kept and workers > 0,
+            collate_fn=_stack,
+            pin_memory=pinned,
+            generator=torch.Generator(),  # its own: the loader would draw from the global one
+        )
+        if kept and workers:
+            self._loaders[pinned] = loader
+        return loader
 
     def _workers(self) -> int:
         if self.workers is not None:
@@ -131,15 +149,43 @@ class StreamedSplit:
         return min(_MOST_WORKERS, torch.get_num_threads())
 
 
+def batch_slices(count: int, batch_size: int) -> Iterator[slice]:
+    """The places of each batch; the last may be smaller, but a single image goes with the batch before it.
+
+    BatchNorm has no variance of one image, and refuses where its maps are single pixels, too.
+    """
+    last = count - count % batch_size if count % batch_size != 1 or count < batch_size else count - 1 - batch_size
+    yield from (slice(start, start + batch_size) for start in range(0, last, batch_size))
+    if last < count:
+        yield slice(last, count)
+
+
 def normalizer(normalization: Normalization, device: torch.device) -> Callable[[Tensor], Tensor]:
     """A function from uint8 (B, C, H, W) on `device` to float32, channels last: (x / 255 - mean) / std."""
-    mean, std = (torch.tensor(values, device=device).view(1, -1, 1, 1) for values in normalization)
-    scale, shift = 1 / (255 * std), -mean / std
+    mean, std = (torch.tensor(values, device=device) for values in normalization)
+    scale, shift = 1 / (255 * std), -mean / std  # (C,)
 
     def normalize(images: Tensor) -> Tensor:
-        return images.to(torch.float32, memory_format=torch.channels_last).mul_(scale).add_(shift)
+        floats = images.to(torch.float32, memory_format=torch.channels_last)
+        count, channels, height, width = floats.shape
+        rows = floats.permute(0, 2, 3, 1).view(count, height, width * channels)  # quicker than channels: they are long
+        rows.mul_(scale.repeat(width)).add_(shift.repeat(width))
+        return floats
 
     return normalize
+
+
+class _Batches(Sampler[list[tuple[int, int | None]]]):
+    """Positions and seeds of each batch, as drawn for this epoch."""
+
+    def __init__(self, batches: list[list[tuple[int, int | None]]]) -> None:
+        self.batches = batches
+
+    def __iter__(self) -> Iterator[list[tuple[int, int | None]]]:
+        return iter(self.batches)
+
+    def __len__(self) -> int:
+        return len(self.batches)
 
 
 class _Decoder(Dataset[Tensor | DataError]):

@@ -25,15 +25,20 @@ def cache(
     """Show, trim or clear the cache of trained backbones, which all studies of a home share."""
     from trainers.cache import Cache
     from tuner import views
-    from tuner.errors import NotThereError
+    from tuner.errors import NotThereError, UsageError
 
     store = Cache(Home.choose(home).cache)
     if clear is not None:
+        if not clear:
+            raise UsageError("--clear takes an entry's name, or its beginning, or 'all', but got nothing")
         found = [e.fingerprint for e in store.entries() if clear == "all" or e.fingerprint.startswith(clear)]
         if not found and clear != "all":
             raise NotThereError(f"no entry of the cache begins with {clear!r}; see: tuner cache")
-        freed = sum(store.clear(fingerprint) for fingerprint in found)
-        typer.echo(f"removed {len(found)} entries, {freed / 2**20:.1f} MiB")
+        freed = {fingerprint: store.clear(fingerprint) for fingerprint in found}
+        removed = [size for size in freed.values() if size is not None]
+        typer.echo(f"removed {len(removed)} entries, {sum(removed) / 2**20:.1f} MiB")
+        for fingerprint in (name for name, size in freed.items() if size is None):
+            typer.echo(f"{fingerprint[:12]} stays: a job is using it")
         return
     if trim_gb is not None:
         store.trim(int(trim_gb * 2**30))

@@ -1,0 +1,167 @@
+"""The result of stage 1: found in the cache by its fingerprint, or trained and put there."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from trainers import stage1
+from trainers.cache import MISFIT, Cache
+from trainers.checkpoint import pack, restore
+from trainers.config import Scalar, Stage1Config, TaskConfig, TrialConfig
+from trainers.data.task import Task
+from trainers.models import Network, build_model
+from trainers.precision import resolve_precision
+from trainers.results import EpochResult, Progress
+
+TRAINER_VERSION = 2  # of what a backbone is; raise it when the same configuration would train differently
+_LOOK_EVERY = 0.2  # seconds, while another worker trains the same backbone
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A trained network and how it came to be."""
+
+    model: Network
+    fingerprint: str
+    history: tuple[EpochResult, ...]
+    seconds: float  # of training, wherever that happened
+    cached: bool  # found, not trained
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """Which backbone, on which data, where."""
+
+    config: TaskConfig
+    stage1: Stage1Config
+    task: Task
+    device: torch.device
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over all that determines the backbone; not over where or how fast it is trained."""
+        parts = {
+            "trainer": TRAINER_VERSION,
+            "data": self.task.fingerprint,
+            "model": self.config.model,
+            "pretrained": self.config.pretrained,
+            "keep_best": self.keep_best,
+            **dataclasses.asdict(self.stage1),
+            "precision": resolve_precision(self.stage1.precision, self.device),
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def keep_best(self) -> bool:
+        """As released: the best epoch on test."""
+        return self.config.protocol == "paper_leak"
+
+    @property
+    def flat(self) -> dict[str, Scalar]:
+        """The `task.*` and `stage1.*` of its configuration."""
+        flat = TrialConfig(task=self.config, stage1=self.stage1).to_flat()
+        return {name: value for name, value in flat.items() if not name.startswith("stage2.")}
+
+
+def obtain(training: Training, *, cache: Cache | None, checkpoint_every: float) -> Generator[Progress, None, Backbone]:
+    """Finds or trains a backbone, yielding after each epoch. Closing the generator leaves a checkpoint in the cache.
+
+    One worker trains it; others that want the same wait for it. Raises DivergedError.
+    """
+    if cache is None:
+        return (yield from _train(training, None, checkpoint_every))
+    while True:
+        found = _find(training, cache)
+        if found is not None:
+            return found
+        with cache.lease(training.fingerprint) as mine:
+            if mine:
+                found = _find(training, cache)  # another worker may just have made it
+                return found or (yield from _train(training, cache, checkpoint_every))
+        yield Progress(stage=1, epoch=0, epochs=training.stage1.epochs, metrics={})  # another worker is training it
+        time.sleep(_LOOK_EVERY)
+
+
+def _find(training: Training, cache: Cache) -> Backbone | None:
+    pair = cache.load(training.fingerprint, "backbone")
+    if pair is None:
+        return None
+    tensors, manifest = pair
+    task = training.task
+    model = build_model(training.config.model, task.num_classes, in_channels=task.channels, image_size=task.image_size)
+    try:
+        model.load_state_dict(tensors)
+        history = tuple(EpochResult(epoch=row["epoch"], metrics=row["metrics"]) for row in manifest["history"])
+        seconds = float(manifest["seconds"])
+    except MISFIT as error:
+        cache.reject(training.fingerprint, "backbone", error)
+        return None
+    model.to(training.device)
+    model.to(memory_format=torch.channels_last)
+    return Backbone(model, training.fingerprint, history, seconds, cached=True)
+
+
+def _train(training: Training, cache: Cache | None, checkpoint_every: float) -> Generator[Progress, None, Backbone]:
+    fingerprint, epochs = training.fingerprint, training.stage1.epochs
+    state = _started(training, cache)
+    saved = time.monotonic()
+    for result in stage1.train(
+        state, training.task, training.stage1, device=training.device, keep_best=training.keep_best
+    ):
+        seconds = result.metrics["seconds"] or 0.0
+        rate = len(training.task.train) / seconds if seconds else None
+        try:
+            yield Progress(stage=1, epoch=result.epoch, epochs=epochs, metrics=result.metrics, images_per_second=rate)
+        except GeneratorExit:
+            if cache:
+                cache.publish(fingerprint, "checkpoint", *pack(state))
+            raise
+        if cache and time.monotonic() - saved > checkpoint_every:
+            cache.publish(fingerprint, "checkpoint", *pack(state))
+            saved = time.monotonic()
+    if cache:
+        cache.publish(fingerprint, "backbone", state.model.state_dict(), _manifest(training, state))
+        cache.remove(fingerprint, "checkpoint")
+    return Backbone(state.model, fingerprint, tuple(state.history), state.seconds, cached=False)
+
+
+def _started(training: Training, cache: Cache | None) -> stage1.Stage1State:
+    """Stage 1 as its checkpoint left it, or fresh."""
+    start = functools.partial(
+        stage1.start,
+        training.task,
+        training.stage1,
+        model=training.config.model,
+        pretrained=training.config.pretrained,
+        device=training.device,
+    )
+    state, interrupted = start(), cache.load(training.fingerprint, "checkpoint") if cache else None
+    if cache is None or interrupted is None:
+        return state
+    try:
+        restore(state, *interrupted)
+    except torch.OutOfMemoryError:  # no fault of the file's
+        raise
+    except MISFIT as error:
+        cache.reject(training.fingerprint, "checkpoint", error)
+        return start()
+    return state
+
+
+def _manifest(training: Training, state: stage1.Stage1State) -> dict[str, Any]:
+    return {
+        "config": training.flat,
+        "data_fingerprint": training.task.fingerprint,
+        "history": [{"epoch": row.epoch, "metrics": row.metrics} for row in state.history],
+        "seconds": state.seconds,
+        "torch": torch.__version__,
+    }
