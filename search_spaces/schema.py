@@ -6,7 +6,7 @@ can check a file without the trainer (and without torch); a test holds the two t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
 from pydantic import AfterValidator
@@ -22,9 +22,6 @@ from search_spaces.parameters import (
     Positive,
     PositiveInteger,
 )
-
-if TYPE_CHECKING:
-    pass
 
 Dataset = Literal[
     "digits-lt", "cifar10-lt", "cifar100-lt", "imagenet-lt", "places-lt", "inaturalist18",
@@ -42,7 +39,7 @@ Objective = Literal[
 SamplerName = Literal["gp", "tpe", "random", "qmc", "grid"]
 Baseline = Literal["naive", "weight_decay", "l2_norm", "tau_norm", "logit_adjustment", "logit_adjustment_mul", "ncm"]
 
-STUDY_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
+STUDY_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"  # becomes a folder: never `.`, `..` or a path
 
 
 class Task(Part):
@@ -143,12 +140,6 @@ class Budget(Part):
     max_retries: NotNegativeInteger = 1
     fresh_seeds: Annotated[NotNegativeInteger, AfterValidator(_none_or_several)] = 0
     """How often the chosen configuration is trained again, each time with another seed: tolerances of best.yaml."""
-
-    def heads_by_round(self) -> tuple[int, ...]:
-        """Heads drawn in each round, as even as can be, the larger ones first."""
-        rounds = min(self.rounds, self.heads_per_backbone)
-        least, more = divmod(self.heads_per_backbone, rounds)
-        return tuple(least + (index < more) for index in range(rounds))
 
 
 class Sampler(Part):

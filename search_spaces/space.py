@@ -13,12 +13,11 @@ from pydantic_core import PydanticCustomError
 from search_spaces import canonical
 from search_spaces.parameters import Choices, Part, Range, distinct
 from search_spaces.scalars import Scalar
-from search_spaces.schema import Baseline, Budget, Objective, Refine, Sampler, Stage1, Stage2, Task
+from search_spaces.schema import STUDY_NAME, Baseline, Budget, Objective, Refine, Sampler, Stage1, Stage2, Task
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-STUDY_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"  # becomes a folder: never `.`, `..` or a path
 PARTS = ("task", "stage1", "stage2")
 
 
@@ -65,14 +64,39 @@ class Space(Part):
         return {name: dict(form.when) for name, form in self._forms().items() if form.when}
 
     @property
+    def backbones(self) -> int:
+        """How many the budget asks for; no more than stage 1 has different configurations."""
+        return int(min(self.budget.backbones, self.points("stage1")))
+
+    @property
+    def heads_per_backbone(self) -> int:
+        """How many the budget asks for; no more than stage 2 has different configurations."""
+        return int(min(self.budget.heads_per_backbone, self.points("stage2")))
+
+    @property
+    def heads_to_refine(self) -> int:
+        """Extra heads on each of the best backbones; 0 without refinement, or where no configuration is left for it."""
+        asked = self.refine.heads if self.refine else 0
+        return int(min(asked, self.points("stage2") - self.heads_per_backbone))
+
+    def heads_by_round(self) -> tuple[int, ...]:
+        """Heads drawn in each round on a backbone, as even as can be, the larger ones first."""
+        rounds = min(self.budget.rounds, self.heads_per_backbone)
+        least, more = divmod(self.heads_per_backbone, rounds)
+        return tuple(least + (index < more) for index in range(rounds))
+
+    @property
     def trials(self) -> int:
         """How many trials a finished study holds: heads of the search and the refinement, and the naive baseline.
 
         The other baselines are read off the search's backbones and need no trial.
         """
-        searched = self.budget.backbones * self.budget.heads_per_backbone
-        refined = min(self.refine.top, self.budget.backbones) * self.refine.heads if self.refine else 0
-        return searched + refined + ("naive" in self.baselines)
+        refined = min(self.refine.top, self.backbones) * self.heads_to_refine if self.refine else 0
+        return self.backbones * self.heads_per_backbone + refined + ("naive" in self.baselines)
+
+    def points(self, stage: Literal["stage1", "stage2"]) -> float:
+        """How many different configurations a stage has at most; infinite with a range that has no step."""
+        return math.prod(_count(distribution) for distribution in self.stage(stage).values())
 
     @property
     def sha256(self) -> str:
@@ -183,6 +207,16 @@ def _is_searched(value: object) -> TypeGuard[Range[Any] | Choices[Any]]:
 def _end(form: Range[Any] | Choices[Any], *, last: bool) -> Scalar:
     ends = form.choices if isinstance(form, Choices) else (form.low, form.high)
     return cast(Scalar, ends[-1 if last else 0])
+
+
+def _count(distribution: Any) -> float:
+    """How many values a distribution has."""
+    if hasattr(distribution, "choices"):
+        return float(len(distribution.choices))
+    if distribution.step is None:
+        return 1 if distribution.single() else math.inf
+    steps: float = (distribution.high - distribution.low) / distribution.step
+    return math.floor(steps + 1e-9) + 1.0  # 0.3 / 0.1 is 2.999...
 
 
 def _share(form: Range[Any], value: float) -> float:

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from search_spaces import Space
-from studies.records import HeadAsked, JobKind, JobRow, Scalar
+from studies.records import HeadAsked, JobKind, JobRow, Scalar, TrialRow
 from studies.store import Store
 from studies.study_data import FRESH_SEED
+from tuner.budget import Account
 from tuner.configurations import naive, whole
 from tuner.readings import Reading, by_backbone, readings_due
-from tuner.sampling import Level, Observation, propose_backbone, propose_heads
+from tuner.search import Search
 
 DEATH = "the worker process died"
+NOT_RUN = "not run"
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Task:
     configs: tuple[Mapping[str, Scalar], ...]
     job: JobRow | None = None
     readings: tuple[Reading, ...] = ()
+    attempts: int = 1  # at a reading; a job's own are in the study
 
 
 @dataclass
@@ -53,17 +56,9 @@ class Leader:
     few: float | None
 
 
-@dataclass
-class _Backbone:
-    params: dict[str, Scalar]
-    rounds_asked: int = 0
-    under_way: int = 0
-    lost: bool = False
-
-
-def is_death(reason: str | None) -> bool:
-    """Whether a reason is the worker's and says nothing about the configuration."""
-    return (reason or "").startswith(DEATH)
+def says_nothing(reason: str | None) -> bool:
+    """Whether a reason is the worker's or the study's, and no word on the configuration."""
+    return (reason or "").startswith((DEATH, NOT_RUN))
 
 
 class Planner:
@@ -75,13 +70,13 @@ class Planner:
         self.tally = Tally(total=space.trials)
         self.leader: Leader | None = None
         self.failures: list[str] = []
+        self.unread: list[str] = []  # final readings that came to nothing, and why
         self.closed = False  # a stop was asked for: nothing more is handed out
         self.time_is_up = False  # no new jobs, but the final readings are still made
-        self._observations: list[Observation] = []
-        self._backbones: dict[int, _Backbone] = {}
+        self._search = Search(space)
         self._baselines: set[str] = set()
         self._waiting: list[JobRow] = []  # interrupted or to be tried again
-        self._under_way: set[int] = set()
+        self._under_way: dict[int, JobKind] = {}  # by job
         self._readings: list[Task] | None = None
         self._readings_under_way = 0
         self._load()
@@ -102,31 +97,15 @@ class Planner:
         """Whether the study's budget, or a reading, still asks for anything."""
         if self.hopeless:
             return False
-        searching = (
-            self._waiting
-            or ("naive" in self.space.baselines and "naive" not in self._baselines)
-            or len(self._backbones) < self.space.budget.backbones
-            or self._with_open_round() is not None
-            or self._to_refine() is not None
-        )
+        searching = self._waiting or self._owes_naive() or self._search.has_left()
         return bool(searching and not self.time_is_up) or bool(readings_due(self.space, self.store))
-
-    @property
-    def jobs_left(self) -> int:
-        """Jobs that the budget still asks for, those under way included."""
-        rounds = len(self._round_sizes)
-        known = sum(max(0, rounds - b.rounds_asked) for b in self._backbones.values() if not b.lost)
-        new = rounds * max(0, self.space.budget.backbones - len(self._backbones))
-        refined = sum(b.rounds_asked > rounds for b in self._backbones.values())
-        refine = min(self.space.refine.top, self.space.budget.backbones) - refined if self.space.refine else 0
-        return known + new + refine + len(self._waiting) + len(self._under_way)
 
     @property
     def work_left(self) -> tuple[int, int]:
         """Jobs that are still to be handed out: those that will train a backbone, and those that will find one."""
-        trainings = max(0, self.space.budget.backbones - len(self._backbones))
-        trainings += sum(job.round == 0 for job in self._waiting)
-        others = max(0, self.jobs_left - len(self._under_way) - trainings)
+        trainings, others = self._search.budget.jobs_left()
+        again = sum(job.round == 0 for job in self._waiting)
+        trainings, others = trainings + again, others + len(self._waiting) - again
         if self._readings is None:
             return trainings + self.space.budget.fresh_seeds, others + 1 + len(self.space.baselines)
         fresh = sum(task.readings[0].role == FRESH_SEED for task in self._readings)
@@ -134,16 +113,18 @@ class Planner:
 
     def next_task(self) -> Task | None:
         """The next task; None when all is done or everything left waits for what is under way."""
-        if self.closed or self.hopeless:
+        if self.closed:
+            return None
+        self.close_waiting()
+        if self.hopeless:
             return None
         if not self.time_is_up:
             if self._waiting:
                 return self._hand_out(self._waiting.pop(0))
-            for propose in (self._baseline, self._next_round, self._new_backbone, self._refinement):
-                job = propose()
-                if job is not None:
-                    self.tally.running += len(job.numbers)
-                    return self._hand_out(job)
+            job = self._baseline() or self._searched()
+            if job is not None:
+                self.tally.running += len(job.numbers)
+                return self._hand_out(job)
         return None if self._under_way else self._reading()
 
     def complete(self, task: Task, result: Mapping[str, Any]) -> None:
@@ -152,7 +133,7 @@ class Planner:
             self._readings_under_way -= 1
             for reading, head in zip(task.readings, result["heads"], strict=True):
                 if "reason" in head:
-                    self.failures.append(f"final reading of {reading.role}: {head['reason']}")
+                    self.unread.append(f"{reading.role}: {head['reason']}")
                     continue
                 self.store.record_reading(reading.role, reading.config, head, number=reading.number, job_result=result)
             return
@@ -161,25 +142,26 @@ class Planner:
         for number, config, head in zip(task.job.numbers, task.job.configs, result["heads"], strict=True):
             self._count(task.job, number, config, head)
 
-    def fail(self, task: Task, reason: str, *, transient: bool = False) -> None:
-        """A task came to nothing. What can pass is tried again, up to the budget's `max_retries`."""
+    def fail(self, task: Task, reason: str, *, transient: bool = False) -> bool:
+        """A task came to nothing. What can pass is tried again, up to `max_retries`; returns whether it will be."""
         if task.job is None:
-            self._readings_under_way -= 1
-            self.failures.append(f"final reading: {reason}")
-            return
+            return self._fail_reading(task, reason, transient=transient)
         self._settle(task.job)
-        if transient and task.job.attempts <= self.space.budget.max_retries:
+        open_end = not (self.time_is_up or self.hopeless)
+        if transient and open_end and task.job.attempts <= self.space.budget.max_retries:
             self._waiting.append(self.store.retry_job(task.job.id))
-            return
-        self.store.fail_job(task.job.id, reason)
+            return True
+        self._end(task.job, reason)
         self.failures.append(reason)
         self.tally.failed_jobs += 1
-        self.tally.failed += len(task.job.numbers)
-        self.tally.running -= len(task.job.numbers)
-        if task.job.kind == "search":
-            self._backbones[task.job.backbone_index].lost = True
-            for config in task.configs if not is_death(reason) else ():
-                self._observe("search", task.job.backbone_index, config, None)
+        return False
+
+    def close_waiting(self) -> None:
+        """Ends what will never be run: a study that is over leaves no trial RUNNING."""
+        over = "more than budget.max_failed jobs failed" if self.hopeless else "budget.hours were over"
+        while self._waiting and (self.hopeless or self.time_is_up):
+            job = self._waiting.pop(0)
+            self._end(job, f"{NOT_RUN}: {over}" + (f" (before: {job.reason})" if job.reason else ""))
 
     def interrupted(self, task: Task) -> None:
         """A task was stopped in the middle: its trials stay RUNNING and are adopted by the next launch."""
@@ -193,128 +175,98 @@ class Planner:
     def _load(self) -> None:
         rows = {row.number: row for row in self.store.trials()}
         for job in self.store.jobs():
-            self._baselines |= {rows[number].role for number in job.numbers if job.kind == "baseline"}
-            if job.kind != "baseline":
-                backbone = self._backbones.setdefault(
-                    job.backbone_index, _Backbone(self._stage1_params(job.configs[0]))
-                )
-                backbone.rounds_asked = max(backbone.rounds_asked, job.round + 1)
-                backbone.lost = backbone.lost or job.state == "failed"
+            not_run = (job.reason or "").startswith(NOT_RUN)
+            if job.kind == "baseline":
+                self._baselines |= {rows[number].role for number in job.numbers}
+            else:
+                account = Account(self._search.stage1_of(job.configs[0]))
+                account = self._search.budget.accounts.setdefault(job.backbone_index, account)
+                self._search.budget.asked(job.kind, job.backbone_index, len(job.numbers), round=job.round)
+                account.lost |= job.state == "failed" and not not_run
             if job.state == "running":
                 self._waiting.append(job)
-            self.tally.failed_jobs += job.state == "failed"
+            self.tally.failed_jobs += job.state == "failed" and not not_run
         for row in rows.values():
             state = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}.get(row.state, "running")
             setattr(self.tally, state, getattr(self.tally, state) + 1)
-            if row.state == "FAIL" and not is_death(row.reason):
-                self._observe(row.role, row.backbone_index, row.config, None)
-            if row.state == "COMPLETE" and row.value is not None:
-                self._observe(row.role, row.backbone_index, row.config, row.value)
-                self._lead(row.role, row.number, row.value, row.metrics.get("val.few"))
+            self._recall(row)
+        self.tally.total = max(self.tally.total, len(rows))  # a budget that was made smaller takes nothing back
+
+    def _recall(self, row: TrialRow) -> None:
+        """What a finished trial of an earlier launch teaches."""
+        if row.role != "search":
+            return
+        if row.state == "FAIL" and not says_nothing(row.reason):
+            self._search.observe(row.backbone_index, row.config, None)
+        if row.state == "COMPLETE" and row.value is not None:
+            self._search.observe(row.backbone_index, row.config, row.value)
+            self._lead(row.number, row.value, row.metrics.get("val.few"))
 
     def _count(self, job: JobRow, number: int, config: Mapping[str, Scalar], head: Mapping[str, Any]) -> None:
         value = head.get("metrics", {}).get(self.space.objective)
-        role = "search" if job.kind != "baseline" else "baseline"
-        self.tally.running -= 1
         if "reason" in head or value is None or not math.isfinite(value):
-            self.tally.failed += 1
-            self._observe(role, job.backbone_index, config, None)
-            return
-        self.tally.complete += 1
-        self._observe(role, job.backbone_index, config, value)
-        self._lead(role, number, value, head["metrics"].get("val.few"))
+            value = None
+        self.tally.running -= 1
+        self.tally.failed += value is None
+        self.tally.complete += value is not None
+        if job.kind != "baseline":
+            self._search.observe(job.backbone_index, config, value)
+            if value is not None:
+                self._lead(number, value, head["metrics"].get("val.few"))
 
-    def _observe(self, role: str, backbone: int, config: Mapping[str, Scalar], value: float | None) -> None:
-        if role == "search":
-            params = {name: config[name] for name in self.space.searched if self.space.active(name, config)}
-            self._observations.append(Observation(backbone=backbone, params=params, value=value))
-
-    def _lead(self, role: str, number: int, value: float, few: float | None) -> None:
-        if role == "search" and (self.leader is None or (value, -number) > (self.leader.value, -self.leader.number)):
+    def _lead(self, number: int, value: float, few: float | None) -> None:
+        if self.leader is None or (value, -number) > (self.leader.value, -self.leader.number):
             self.leader = Leader(number, value, few)
 
     def _hand_out(self, job: JobRow) -> Task:
-        self._under_way.add(job.id)
+        self._under_way[job.id] = job.kind
         if job.kind != "baseline":
-            self._backbones[job.backbone_index].under_way += 1
+            self._search.budget.accounts[job.backbone_index].under_way += 1
         return Task(kind=job.kind, configs=job.configs, job=job)
 
     def _settle(self, job: JobRow) -> None:
-        self._under_way.discard(job.id)
-        if job.kind != "baseline":
-            self._backbones[job.backbone_index].under_way -= 1
+        if self._under_way.pop(job.id, None) not in (None, "baseline"):
+            self._search.budget.accounts[job.backbone_index].under_way -= 1
+
+    def _end(self, job: JobRow, reason: str) -> None:
+        """A job and its trials fail; its backbone gets no more heads, and what that teaches is learned."""
+        self.store.fail_job(job.id, reason)
+        self.tally.failed += len(job.numbers)
+        self.tally.running -= len(job.numbers)
+        if job.kind == "baseline" or reason.startswith(NOT_RUN):
+            return
+        self._search.budget.accounts[job.backbone_index].lost = True
+        for config in () if says_nothing(reason) else job.configs:
+            self._search.observe(job.backbone_index, config, None)
+
+    def _fail_reading(self, task: Task, reason: str, *, transient: bool) -> bool:
+        self._readings_under_way -= 1
+        if transient and task.attempts <= self.space.budget.max_retries:
+            self._readings = [*(self._readings or ()), replace(task, attempts=task.attempts + 1)]
+            return True
+        self.unread += [f"{reading.role}: {reason}" for reading in task.readings]
+        return False
 
     # -- what comes next ----------------------------------------------------------------------------------------
 
     def _baseline(self) -> JobRow | None:
-        if "naive" not in self.space.baselines or "naive" in self._baselines:
+        if not self._owes_naive():
             return None
         self._baselines.add("naive")
         head = HeadAsked(config=naive(self.space), role="naive")
         return self.store.record_job("baseline", backbone_index=0, round=0, heads=[head])
 
-    def _next_round(self) -> JobRow | None:
-        index = self._with_open_round()
-        if index is None or self._backbones[index].under_way:
+    def _owes_naive(self) -> bool:
+        return "naive" in self.space.baselines and "naive" not in self._baselines
+
+    def _searched(self) -> JobRow | None:
+        asked = self._search.next(searching="search" in self._under_way.values())
+        if asked is None:
             return None
-        backbone = self._backbones[index]
-        return self._ask("search", index, backbone, self._round_sizes[backbone.rounds_asked])
+        heads = [self._head({**asked.stage1, **params}) for params in asked.heads]
+        return self.store.record_job(asked.kind, backbone_index=asked.backbone, round=asked.round, heads=heads)
 
-    def _with_open_round(self) -> int | None:
-        """The first backbone that has rounds left, free ones before those at work."""
-        left = [i for i, b in self._backbones.items() if not b.lost and b.rounds_asked < len(self._round_sizes)]
-        return min(left, key=lambda index: (self._backbones[index].under_way, index), default=None)
-
-    def _new_backbone(self) -> JobRow | None:
-        index = len(self._backbones)
-        if index >= self.space.budget.backbones:
-            return None
-        params = propose_backbone(
-            self._observations,
-            space=self._level("stage1."),
-            sampler=self.space.sampler.stage1,
-            seed=self.space.sampler.seed,
-            index=index,
-            pending=[backbone.params for backbone in self._backbones.values() if backbone.under_way],
-        )
-        self._backbones[index] = _Backbone(params)
-        return self._ask("search", index, self._backbones[index], self._round_sizes[0])
-
-    def _refinement(self) -> JobRow | None:
-        index = None if self._under_way else self._to_refine()
-        if index is None or self.space.refine is None:
-            return None
-        return self._ask("refine", index, self._backbones[index], self.space.refine.heads)
-
-    def _to_refine(self) -> int | None:
-        """The first of the best backbones (by their best head) that has not had its extra heads."""
-        if self.space.refine is None:
-            return None
-        best: dict[int, float] = {}
-        for row in self._observations:
-            if row.value is not None:
-                best[row.backbone] = max(row.value, best.get(row.backbone, -math.inf))
-        top = sorted(best, key=lambda index: (-best[index], index))[: self.space.refine.top]
-        return next((i for i in top if self._backbones[i].rounds_asked <= len(self._round_sizes)), None)
-
-    def _ask(self, kind: JobKind, index: int, backbone: _Backbone, count: int) -> JobRow:
-        heads = propose_heads(
-            self._observations,
-            space=self._level("stage2."),
-            sampler=self.space.sampler.stage2,
-            seed=self.space.sampler.seed,
-            backbone=index,
-            round=backbone.rounds_asked,
-            count=count,
-            stage1_params=backbone.params,
-        )
-        asked = [self._head(backbone.params, params) for params in heads]
-        job = self.store.record_job(kind, backbone_index=index, round=backbone.rounds_asked, heads=asked)
-        backbone.rounds_asked += 1
-        return job
-
-    def _head(self, stage1: Mapping[str, Scalar], stage2: Mapping[str, Scalar]) -> HeadAsked:
-        params = {**stage1, **stage2}
+    def _head(self, params: Mapping[str, Scalar]) -> HeadAsked:
         distributions = {name: self.space.searched[name] for name in params}
         return HeadAsked(config=whole({**self.space.fixed, **params}), params=params, distributions=distributions)
 
@@ -330,21 +282,3 @@ class Planner:
             return None
         self._readings_under_way += 1
         return self._readings.pop(0)
-
-    @property
-    def _round_sizes(self) -> tuple[int, ...]:
-        return self.space.budget.heads_by_round()
-
-    def _level(self, prefix: str) -> Level:
-        searched = {name: d for name, d in self.space.searched.items() if name.startswith(prefix)}
-        return Level(distributions=searched, active=self._active)
-
-    def _active(self, name: str, params: Mapping[str, Scalar]) -> bool:
-        return self.space.active(name, {**self.space.fixed, **params})
-
-    def _stage1_params(self, config: Mapping[str, Scalar]) -> dict[str, Scalar]:
-        return {
-            name: config[name]
-            for name in self.space.searched
-            if name.startswith("stage1.") and self.space.active(name, config)
-        }

@@ -64,32 +64,35 @@ def propose_backbone(
     sampler: str,
     seed: int,
     index: int,
+    known: Sequence[Params] = (),
     pending: Sequence[Params] = (),
-) -> dict[str, Scalar]:
-    """The stage-1 parameters of backbone `index`, other than those known and those under way (`pending`).
+) -> dict[str, Scalar] | None:
+    """The stage-1 parameters of backbone `index`: others than those of the `known` ones, and of those in `rows`.
 
-    A backbone counts as the mean of its best eighth of heads, one on which all failed as the worst. Raises ValueError
-    for an unknown sampler, and for `grid` over a range without a step.
+    Those under way are `pending`. A backbone counts as the mean of its best eighth of heads, one on which all failed as
+    the worst. None when the space has no other point. Raises ValueError for an unknown sampler, and for `grid` over a
+    range without a step.
     """
     _check_known(sampler)
-    if not space.distributions:
-        return {}
-    known = _backbones([row for row in rows if row.backbone != index], space)
-    places = {space.place(row.params) for row in known}
+    learned = _backbones([row for row in rows if row.backbone != index], space)
+    places = {space.place(row.params) for row in learned}
     running = [part for params in pending if space.place(part := _part(params, space)) not in places]
     running.sort(key=space.place)
+    taken = places | {space.place(_part(params, space)) for params in (*known, *running)}
 
     def batches() -> Iterator[list[dict[str, Scalar]]]:
         drawn_by = _mix(seed, "stage1", index)
-        if sampler == "random":
+        if not space.distributions:
+            pass
+        elif sampler == "random":
             yield _ask(optuna.samplers.RandomSampler(seed=drawn_by), [], [], level=space, count=1)
-        elif sampler in LEARNING and min(index, len(known)) >= STARTUP:
-            yield _ask(LEARNING[sampler](drawn_by), known, running, level=space, count=1)
+        elif sampler in LEARNING and min(index, len(learned)) >= STARTUP:
+            yield _ask(LEARNING[sampler](drawn_by), learned, running, level=space, count=1)
         elif sampler != "grid":
             yield _even(space, seed=_mix(seed, "stage1"), index=index)
         yield from _rest(space, seed=drawn_by, listed=sampler == "grid")
 
-    return _new(batches(), space, taken=places | {space.place(params) for params in running}, count=1)[0]
+    return next(iter(_new(batches(), space, taken=taken, count=1)), None)
 
 
 def propose_heads(
@@ -105,14 +108,14 @@ def propose_heads(
 ) -> list[dict[str, Scalar]]:
     """The stage-2 parameters of a round of `count` heads on a backbone, drawn from one fit of the sampler.
 
-    They differ from each other and from the backbone's earlier heads as long as the space has points left. `gp` is
-    asked head by head, each seeing those before it as under way: a hundred times the cost of `tpe`. Raises ValueError
-    for an unknown sampler, and for `grid` over a range without a step.
+    They differ from each other and from the backbone's earlier heads: there are fewer where the space has no more
+    points. `gp` is asked head by head, each seeing those before it as under way: a hundred times the cost of `tpe`.
+    Raises ValueError for an unknown sampler, and for `grid` over a range without a step.
     """
     _check_known(sampler)
-    if not space.distributions:
-        return [{} for _ in range(count)]
     own = [row for row in rows if row.backbone == backbone]
+    if not space.distributions:  # one head there is
+        return [] if own else [{}]
     learned = _lessons(rows, space, backbone, stage1_params) if sampler in LEARNING else []
 
     def batches() -> Iterator[list[dict[str, Scalar]]]:
@@ -258,20 +261,17 @@ def _rest(level: Level, *, seed: int, listed: bool, context: Params = NOTHING) -
 def _new(
     batches: Iterable[Sequence[dict[str, Scalar]]], level: Level, *, taken: set[tuple[float, ...]], count: int
 ) -> list[dict[str, Scalar]]:
-    """The first `count` points that are not taken; when there are no more, points that are."""
+    """The first `count` points that are not taken; fewer when there are no more."""
     found: list[dict[str, Scalar]] = []
-    again: dict[tuple[float, ...], dict[str, Scalar]] = {}
     seen = set(taken)
     for point in itertools.chain.from_iterable(batches):
         place = level.place(point)
-        if place in seen:
-            again.setdefault(place, point)
-            continue
-        seen.add(place)
-        found.append(point)
+        if place not in seen:
+            seen.add(place)
+            found.append(point)
         if len(found) == count:
-            return found
-    return found + list(itertools.islice(itertools.cycle(again.values()), count - len(found)))
+            break
+    return found
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
@@ -166,17 +166,29 @@ def predictions_table(found: Sequence[Prediction], class_names: Sequence[str], *
 
 def plan(space: Space, built: Preflight) -> list[str]:
     """What a space would do, for `tuner check`: trials, parameters, data, model."""
-    budget, counts = space.budget, built.train_counts
-    parts = [f"{budget.backbones} backbones x {budget.heads_per_backbone} heads"]
-    parts += [f"{space.refine.top} refined by {space.refine.heads}"] if space.refine else []
+    counts = built.train_counts
+    parts = [f"{space.backbones} backbones x {space.heads_per_backbone} heads"]
+    parts += [f"{space.refine.top} refined by {space.heads_to_refine}"] if space.refine else []
     parts += ["1 naive baseline"] if "naive" in space.baselines else []
     return [
         f"{space.name}: {space.trials} trials ({', '.join(parts)})",
+        *_fewer(space),
         *(f"  {name}: {_range(distribution)}" for name, distribution in space.searched.items()),
         f"  data: {len(counts)} classes, {sum(counts):,} training images, {max(counts):,} down to {min(counts):,}",
         f"  model: {built.parameters:,} parameters",
         *(f"  note: {note}" for note in built.notes),
     ]
+
+
+def _fewer(space: Space) -> Iterator[str]:
+    """Where the budget asks for more than there is."""
+    asked = {"backbones": ("stage1", space.backbones), "heads_per_backbone": ("stage2", space.heads_per_backbone)}
+    for name, (stage, there) in asked.items():
+        if there < getattr(space.budget, name):
+            yield (
+                f"  note: budget.{name} is {getattr(space.budget, name)}, but {stage} has no more than {there} "
+                "different configurations"
+            )
 
 
 def _range(distribution: Any) -> str:

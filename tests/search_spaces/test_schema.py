@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from search_spaces.parameters import Choices, Range
-from search_spaces.schema import Budget, Stage1, Stage2, Task
+from search_spaces.schema import Stage1, Stage2, Task
 from search_spaces.wording import NAMES, SECTIONS
 from trainers.config import FLAT_NAMES, TrialConfig, checked
 from trainers.errors import ConfigError
@@ -85,13 +85,6 @@ def test_bounds_and_choices_obey_the_rule_of_a_fixed_value(name: str) -> None:
     else:
         assert accepted(name, {"low": -1, "high": 0.5}) == (accepted(name, -1) and accepted(name, 0.5))
         assert not accepted(name, {"low": None, "high": 0.5})
-
-
-@pytest.mark.parametrize(
-    ("heads", "rounds", "expected"), [(8, 2, (4, 4)), (7, 3, (3, 2, 2)), (1, 2, (1,)), (5, 1, (5,))]
-)
-def test_rounds_share_the_heads(heads: int, rounds: int, expected: tuple[int, ...]) -> None:
-    assert Budget(heads_per_backbone=heads, rounds=rounds).heads_by_round() == expected
 
 
 def test_whole_numbers_stay_whole() -> None:

@@ -142,3 +142,31 @@ def test_a_file_is_read_as_it_stands(tmp_path: Path, space: Space) -> None:
     file = tmp_path / "x.yaml"
     file.write_text(TEXT, encoding="utf-8")
     assert load(file) == space
+
+
+@pytest.mark.parametrize(
+    ("heads", "rounds", "expected"), [(8, 2, (4, 4)), (7, 3, (3, 2, 2)), (1, 2, (1,)), (5, 1, (5,))]
+)
+def test_rounds_share_the_heads(heads: int, rounds: int, expected: tuple[int, ...]) -> None:
+    asked = [f"budget.heads_per_backbone={heads}", f"budget.rounds={rounds}"]
+    assert load("wd_maxnorm", overrides=asked).heads_by_round() == expected
+
+
+def test_a_budget_asks_for_no_more_than_there_is() -> None:
+    text = """
+version: 1
+name: small
+task: {dataset: digits-lt}
+stage1: {lr: {choices: [0.01, 0.1]}, epochs: {low: 10, high: 30, step: 10}}
+stage2: {weight_decay: {low: 0.0, high: 0.3, step: 0.1}}
+budget: {backbones: 20, heads_per_backbone: 3, rounds: 2}
+refine: {top: 9, heads: 8}
+baselines: []
+"""
+    space = loads(text)
+    assert (space.points("stage1"), space.points("stage2")) == (6, 4)
+    assert (space.backbones, space.heads_per_backbone, space.heads_to_refine) == (6, 3, 1)
+    assert space.trials == 6 * 3 + 6 * 1
+    fixed = loads(text, overrides=["stage2.weight_decay=0.1", "stage1.lr.choices=[0.1]", "stage1.epochs=10"])
+    assert (fixed.backbones, fixed.heads_per_backbone, fixed.trials) == (1, 1, 1)
+    assert loads(text, overrides=["stage1.lr={low: 0.1, high: 0.2}"]).points("stage1") == float("inf")

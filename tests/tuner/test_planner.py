@@ -208,3 +208,141 @@ def test_refinement_spends_heads_on_the_best_backbones(tmp_path: Path, pretend: 
 
 def top(rows: list[Any], backbone: int) -> float:
     return max(row.value for row in rows if row.backbone_index == backbone and row.role == "search" and row.round < 2)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("heads_per_backbone: 5", "heads_per_backbone: 8"),
+        ("rounds: 2", "rounds: 4"),
+        ("rounds: 2", "rounds: 1"),
+        ("backbones: 3", "backbones: 5"),
+    ],
+)
+@pytest.mark.parametrize("at_most", [2, 4, 1000])
+def test_a_budget_that_is_changed_is_spent_exactly(
+    before: str, after: str, at_most: int, tmp_path: Path, pretend: Any
+) -> None:
+    text = SPACE + "refine: {top: 2, heads: 4}\n"
+    with opened(loads(text), tmp_path) as store:
+        run(Planner(loads(text), store), pretend, at_most=at_most)
+        changed = loads(text.replace(before, after))
+        assert changed.sha256 == loads(text).sha256
+        planner = Planner(changed, store)
+        run(planner, pretend)
+        assert planner.finished
+        rows = store.trials()
+        assert len(rows) == planner.tally.total == changed.trials
+        assert not Planner(changed, store).has_work()
+        asked = Counter(row.backbone_index for row in rows if row.role == "search")
+        refined = sum(len(job.numbers) for job in store.jobs() if job.kind == "refine")
+        assert refined == 8
+        assert sum(asked.values()) == changed.trials - 1
+
+
+def test_a_smaller_budget_takes_nothing_back(space: Space, store: Store, pretend: Any) -> None:
+    run(Planner(space, store), pretend)
+    planner = Planner(loads(SPACE.replace("heads_per_backbone: 5", "heads_per_backbone: 2")), store)
+    assert not planner.has_work()
+    assert (planner.tally.complete, planner.tally.total) == (16, 16)
+
+
+def test_a_grid_ends_where_it_is_used_up(tmp_path: Path, pretend: Any) -> None:
+    text = SPACE.replace("weight_decay: {low: 1e-4, high: 1.0, log: true}", "weight_decay: {choices: [0.1, 0.2, 0.4]}")
+    text = text.replace("stage2: random", "stage2: grid") + "refine: {top: 2, heads: 4}\n"
+    space = loads(text)
+    with opened(space, tmp_path) as store:
+        planner = Planner(space, store)
+        run(planner, pretend)
+        assert planner.finished
+        rows = [row for row in store.trials() if row.role == "search"]
+        assert Counter(row.backbone_index for row in rows) == {0: 3, 1: 3, 2: 3}
+        assert len({(row.backbone_index, row.params["stage2.weight_decay"]) for row in rows}) == 9
+        assert planner.tally.total == len(store.trials())
+        assert not Planner(space, store).has_work()
+
+
+def test_fewer_points_beside_a_condition_than_counted_end_the_backbone(tmp_path: Path, pretend: Any) -> None:
+    stage2 = """stage2:
+  method: {choices: [crt, weight_balancing]}
+  epochs: {low: 1, high: 3, when: {stage2.method: weight_balancing}}
+budget:"""
+    space = loads(SPACE.partition("stage2:")[0] + stage2 + SPACE.partition("budget:")[2].replace("cone: 5", "cone: 6"))
+    assert space.heads_per_backbone == 5
+    with opened(space, tmp_path) as store:
+        planner = Planner(space, store)
+        run(planner, pretend)
+        rows = [row for row in store.trials() if row.role == "search"]
+        assert set(Counter(row.backbone_index for row in rows).values()) == {4}
+        assert planner.finished
+        assert not Planner(space, store).has_work()
+
+
+def test_backbones_are_refined_side_by_side(tmp_path: Path, pretend: Any) -> None:
+    space = loads(SPACE + "refine: {top: 2, heads: 4}\n")
+    with opened(space, tmp_path) as store:
+        planner = Planner(space, store)
+        while (task := planner.next_task()) is not None and task.kind != "refine":
+            planner.complete(task, pretend(task))
+        second = planner.next_task()
+        assert second is not None
+        assert second.kind == "refine"
+        assert task is not None
+        assert second.job is not None
+        assert task.job is not None
+        assert second.job.backbone_index != task.job.backbone_index
+        assert planner.next_task() is None
+
+
+def test_no_trial_is_left_running_when_the_hours_are_over(space: Space, store: Store, pretend: Any) -> None:
+    planner = Planner(space, store)
+    run(planner, pretend, at_most=2)
+    lost, kept = planner.next_task(), planner.next_task()
+    assert lost is not None
+    assert kept is not None
+    planner.time_is_up = True
+    assert not planner.fail(lost, "the worker process died: killed", transient=True)
+    planner.complete(kept, pretend(kept))
+    run(planner, pretend)
+    assert planner.finished
+    assert Counter(row.state for row in store.trials())["RUNNING"] == 0
+    adopted = Planner(space, store)
+    interrupted = adopted.next_task()
+    assert interrupted is not None
+    late = Planner(space, store)  # after the death of the driver
+    late.time_is_up = True
+    late.close_waiting()
+    reasons = {row.reason for row in store.trials() if row.state == "FAIL"}
+    assert "not run: budget.hours were over" in reasons
+    assert not late.hopeless
+
+
+def test_a_hopeless_study_leaves_no_trial_running(space: Space, store: Store) -> None:
+    planner = Planner(space, store)
+    held = [planner.next_task() for _ in range(4)]
+    assert held[3] is not None
+    assert planner.fail(held[3], "the worker process died", transient=True)  # waits for another try
+    for task in held[:3]:
+        assert task is not None
+        planner.fail(task, "no such file")
+    assert planner.next_task() is None
+    assert planner.finished
+    assert {row.state for row in store.trials()} == {"FAIL"}
+    assert not Planner(space, store).has_work()
+
+
+def test_a_reading_that_can_pass_is_tried_again_and_then_named(space: Space, store: Store, pretend: Any) -> None:
+    planner = Planner(space, store)
+    tasks = []
+    while (task := planner.next_task()) is not None:
+        if task.kind != "reading":
+            planner.complete(task, pretend(task))
+            continue
+        tasks.append(task)
+        planner.fail(task, "the worker process died: out of memory", transient=True)
+    assert planner.finished
+    tried = Counter(tuple(reading.role for reading in task.readings) for task in tasks)
+    assert set(tried.values()) == {2}
+    assert any(text.startswith("best: the worker process died") for text in planner.unread)
+    assert not store.readings()
+    assert Planner(space, store).has_work()

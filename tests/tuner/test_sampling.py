@@ -213,7 +213,7 @@ def test_a_conditional_parameter_comes_only_where_it_exists() -> None:
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_a_finite_space_is_used_up_before_anything_comes_twice(sampler: str) -> None:
+def test_a_finite_space_is_used_up_and_nothing_comes_twice(sampler: str) -> None:
     choices: dict[str, BaseDistribution] = {
         "stage2.loss": CategoricalDistribution(("ce", "cb_ce", None)),
         "stage2.epochs": IntDistribution(5, 10, step=5),
@@ -221,13 +221,12 @@ def test_a_finite_space_is_used_up_before_anything_comes_twice(sampler: str) -> 
     }
     space = Level(choices)
     rows: list[Observation] = []
-    for turn, count in enumerate((5, 5, 2)):
+    for turn, (count, wanted) in enumerate(((5, 5), (5, 5), (5, 2), (4, 0))):
         drawn = heads(rows, 0, {}, sampler=sampler, space=space, round=turn, count=count)
+        assert len(drawn) == wanted
+        assert all(type(one["stage2.epochs"]) is int and type(one["stage2.tau"]) is float for one in drawn)
         rows += [Observation(0, one, float(len(rows) + i)) for i, one in enumerate(drawn)]
     assert len({space.place(row.params) for row in rows}) == 12
-    again = heads(rows, 0, {}, sampler=sampler, space=space, round=3, count=4)
-    assert len({space.place(one) for one in again}) == 4
-    assert all(type(one["stage2.epochs"]) is int and type(one["stage2.tau"]) is float for one in again)
 
 
 @pytest.mark.parametrize("sampler", ["gp", "tpe", "random", "qmc"])
@@ -236,8 +235,19 @@ def test_backbones_of_a_finite_space_are_not_proposed_twice(sampler: str) -> Non
     rows: list[Observation] = []
     for index in range(8):
         params = propose_backbone(rows, space=space, sampler=sampler, seed=0, index=index)
+        assert params is not None
         rows.append(Observation(index, params, -abs(float(params["stage1.epochs"] or 0) - 3)))
     assert len({space.place(row.params) for row in rows}) == 8
+    assert propose_backbone(rows, space=space, sampler=sampler, seed=0, index=8) is None
+
+
+def test_a_backbone_that_was_asked_for_is_not_proposed_again_before_its_first_result() -> None:
+    space = Level({"stage1.loss": CategoricalDistribution(("ce", "ldam"))})
+    first = propose_backbone([], space=space, sampler="random", seed=0, index=0)
+    second = propose_backbone([], space=space, sampler="random", seed=0, index=1, known=[first or {}])
+    assert first != second
+    known = [first or {}, second or {}]
+    assert propose_backbone([], space=space, sampler="random", seed=0, index=2, known=known) is None
 
 
 def test_a_condition_on_stage_1_reaches_stage_2() -> None:
@@ -272,8 +282,10 @@ def test_an_unknown_sampler_names_those_there_are() -> None:
     assert "tpe" in sampler_names()
 
 
-def test_nothing_searched_is_nothing_proposed() -> None:
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_where_nothing_is_searched_there_is_one_backbone_and_one_head(sampler: str) -> None:
     empty = Level({})
-    assert propose_backbone([], space=empty, sampler="gp", seed=0, index=0) == {}
-    asked = propose_heads([], space=empty, sampler="tpe", seed=0, backbone=0, round=0, count=3, stage1_params={})
-    assert asked == [{}, {}, {}]
+    assert propose_backbone([], space=empty, sampler=sampler, seed=0, index=0) == {}
+    assert propose_backbone([], space=empty, sampler=sampler, seed=0, index=1, known=[{}]) is None
+    assert heads([], 0, {}, sampler=sampler, space=empty, round=0, count=3) == [{}]
+    assert heads([Observation(0, {}, 0.5)], 0, {}, sampler=sampler, space=empty, round=1, count=3) == []

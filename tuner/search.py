@@ -1,0 +1,142 @@
+"""What a study has learned, and what it asks for next: another round, a new backbone, extra heads on the best ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from search_spaces import Space
+from studies.records import Scalar
+from tuner.budget import Account, Budget
+from tuner.sampling import Level, Observation, propose_backbone, propose_heads
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Heads to be trained together on one backbone; what was drawn for both stages, not whole configurations."""
+
+    kind: Literal["search", "refine"]
+    backbone: int
+    round: int
+    stage1: Mapping[str, Scalar]
+    heads: tuple[Mapping[str, Scalar], ...]
+
+
+class Search:
+    """A pure function of what was observed and asked for, and of the space's seed."""
+
+    def __init__(self, space: Space) -> None:
+        self.space = space
+        self.budget = Budget(space)
+        self._observations: list[Observation] = []
+
+    def observe(self, backbone: int, config: Mapping[str, Scalar], value: float | None) -> None:
+        """A finished trial of the search, or a failed one (None)."""
+        params = {name: config[name] for name in self.space.searched if self.space.active(name, config)}
+        self._observations.append(Observation(backbone=backbone, params=params, value=value))
+
+    def next(self, *, searching: bool) -> Asked | None:
+        """What to ask for now; None when nothing is left, or all that is left waits for what is under way.
+
+        The refinement waits until no job of the search is under way (`searching`): until then it is not known which
+        backbones are the best.
+        """
+        asked = self._next_round() or self._new_backbone()
+        if asked is None and not searching:
+            asked = self._refinement()
+        if asked is not None:
+            self.budget.asked(asked.kind, asked.backbone, len(asked.heads), round=asked.round)
+        return asked
+
+    def has_left(self) -> bool:
+        """Whether anything is still to be asked for; a space that may be used up is asked for another point."""
+        while (index := self.budget.with_open_round()) is not None:
+            if self._drawn("search", index, self.budget.rounds_left(self.budget.accounts[index])[0]):
+                return True
+        if self.budget.backbones_left() and self._next_params() is not None:
+            return True
+        while (found := self.budget.to_refine(self._best_heads())) is not None:
+            if self._drawn("refine", *found):
+                return True
+        return False
+
+    def stage1_of(self, config: Mapping[str, Scalar]) -> dict[str, Scalar]:
+        """What was searched of stage 1 in a whole configuration."""
+        return {
+            name: config[name]
+            for name in self.space.searched
+            if name.startswith("stage1.") and self.space.active(name, config)
+        }
+
+    def _next_round(self) -> Asked | None:
+        while (index := self.budget.with_open_round()) is not None:
+            account = self.budget.accounts[index]
+            if account.under_way:
+                return None
+            asked = self._drawn("search", index, self.budget.rounds_left(account)[0])
+            if asked is not None:
+                return asked
+        return None
+
+    def _new_backbone(self) -> Asked | None:
+        params = self._next_params() if self.budget.backbones_left() else None
+        if params is None:
+            return None
+        index = len(self.budget.accounts)
+        self.budget.accounts[index] = Account(params)
+        return self._drawn("search", index, self.budget.rounds_left(self.budget.accounts[index])[0])
+
+    def _refinement(self) -> Asked | None:
+        while (found := self.budget.to_refine(self._best_heads())) is not None:
+            asked = self._drawn("refine", *found)
+            if asked is not None:
+                return asked
+        return None
+
+    def _next_params(self) -> Mapping[str, Scalar] | None:
+        """The stage 1 of a new backbone; None, from now on, when there is no other one."""
+        accounts = self.budget.accounts.values()
+        params = propose_backbone(
+            self._observations,
+            space=self._level("stage1."),
+            sampler=self.space.sampler.stage1,
+            seed=self.space.sampler.seed,
+            index=len(accounts),
+            known=[account.params for account in accounts],
+            pending=[account.params for account in accounts if account.under_way],
+        )
+        self.budget.used_up = params is None
+        return params
+
+    def _drawn(self, kind: Literal["search", "refine"], index: int, count: int) -> Asked | None:
+        """So many heads on a backbone, or as many as its space still has; None when that is none."""
+        account = self.budget.accounts[index]
+        heads = propose_heads(
+            self._observations,
+            space=self._level("stage2."),
+            sampler=self.space.sampler.stage2,
+            seed=self.space.sampler.seed,
+            backbone=index,
+            round=account.jobs,
+            count=count,
+            stage1_params=account.params,
+        )
+        account.exhausted = len(heads) < count
+        return Asked(kind, index, account.jobs, account.params, tuple(heads)) if heads else None
+
+    def _best_heads(self) -> dict[int, float]:
+        """The value of each backbone's best head."""
+        best: dict[int, float] = {}
+        for row in self._observations:
+            if row.value is not None:
+                best[row.backbone] = max(row.value, best.get(row.backbone, -math.inf))
+        return best
+
+    def _level(self, prefix: str) -> Level:
+        searched = {name: d for name, d in self.space.searched.items() if name.startswith(prefix)}
+        return Level(distributions=searched, active=self._active)
+
+    def _active(self, name: str, params: Mapping[str, Scalar]) -> bool:
+        return self.space.active(name, {**self.space.fixed, **params})
