@@ -83,9 +83,11 @@ def _words(error: Exception) -> str:
 
 
 def _end(message: str, code: int) -> NoReturn:
-    sys.stdout.flush()
+    from tuner.streams import SteadyStream
+
+    SteadyStream(sys.stdout).flush()
     plain = ": error: " in message or code == StoppedError.exit_code  # with its place, or no error at all
-    print(message if plain else f"error: {message}", file=sys.stderr)
+    SteadyStream(sys.stderr).write((message if plain else f"error: {message}") + "\n")  # the code tells it, too
     raise SystemExit(code)
 
 

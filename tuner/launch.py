@@ -21,7 +21,7 @@ from tuner.paths import Home
 from tuner.planner import Planner
 from tuner.preflight import Preflight, dry_build
 from tuner.publishing import Publisher, publish_results
-from tuner.ray_session import ray_session, sweep_scratch
+from tuner.ray_session import lost_process, ray_session, sweep_scratch
 from tuner.stopping import STOP_NOTICE, StopRequests
 
 
@@ -54,11 +54,29 @@ class Finished:
 
 
 def cut_slots(resources: Resources, *, cpus: int, gpus: int) -> Slots:
-    """As many workers as asked for, or as GPUs allow, or one a CPU."""
-    gpus_each = resources.gpus_per_trial if resources.gpus_per_trial is not None else (1.0 if gpus else 0.0)
-    possible = int(gpus / gpus_each) if gpus and gpus_each else cpus
+    """As many workers as asked for, or as GPUs allow, or one a CPU; several on a GPU where more are asked for.
+
+    Raises UsageError for a share of GPUs that no worker can have.
+    """
+    share = _gpu_share(resources, gpus)
+    if not share:
+        workers = max(1, min(resources.parallel or cpus, cpus))
+        return Slots(workers=workers, cpus_each=max(1, cpus // workers), gpus_each=0.0, gpus=0)
+    possible = gpus * math.floor(1 / share + 1e-6) if share <= 1 else gpus // int(share)
     workers = max(1, min(resources.parallel or possible, possible, cpus))
-    return Slots(workers=workers, cpus_each=max(1, cpus // workers), gpus_each=gpus_each if gpus else 0.0, gpus=gpus)
+    return Slots(workers=workers, cpus_each=max(1, cpus // workers), gpus_each=share, gpus=gpus)
+
+
+def _gpu_share(resources: Resources, gpus: int) -> float:
+    """GPUs a worker gets; 0 where there are none, or none is wanted."""
+    asked = resources.gpus_per_trial
+    if asked is None:
+        return min(1.0, gpus / max(1, resources.parallel or 1)) if gpus else 0.0
+    if asked < 0 or asked > gpus:
+        raise UsageError(f"--gpus-per-trial must be between 0 and the {gpus} GPU(s) of this machine, but is {asked:g}")
+    if asked > 1 and asked != int(asked):
+        raise UsageError(f"--gpus-per-trial must be a whole number above 1, or a share up to 1, but is {asked:g}")
+    return asked
 
 
 def run_study(space: Space, *, home: Home, storage: str, resources: Resources, console: Console) -> Finished:
@@ -69,6 +87,7 @@ def run_study(space: Space, *, home: Home, storage: str, resources: Resources, c
     """
     home.study(space.name)  # refuses a name that cannot be, before anything is loaded
     refuse_if_locked(storage, space.name)  # at once; the data may take a minute to load
+    slots = cut_slots(resources, cpus=available_cpus(), gpus=gpu_count())
     checked = dry_build(space)
     for note in checked.notes:
         console.print(f"note: {note}", style="dim", highlight=False, soft_wrap=True)
@@ -80,7 +99,7 @@ def run_study(space: Space, *, home: Home, storage: str, resources: Resources, c
         if planner.has_work():
             store.set_state("running")
             store.clear_stop()
-            _search(planner, lock, home, resources, console)
+            _search(planner, lock, home, slots, resources, console)
         return _finish(planner, home)
 
 
@@ -103,7 +122,9 @@ def _open(storage: str, space: Space) -> Store:
     )
 
 
-def _search(planner: Planner, lock: StudyLock, home: Home, resources: Resources, console: Console) -> None:
+def _search(
+    planner: Planner, lock: StudyLock, home: Home, slots: Slots, resources: Resources, console: Console
+) -> None:
     """Hands every task to Ray Tune until the planner is finished or a stop was asked for."""
     import torch
 
@@ -112,9 +133,8 @@ def _search(planner: Planner, lock: StudyLock, home: Home, resources: Resources,
     from tuner.running import Running
 
     torch.set_num_threads(1)  # the driver's share: the outer sampler's Gaussian process
-    slots = cut_slots(resources, cpus=available_cpus(), gpus=torch.cuda.device_count())
     name = planner.space.name
-    console.print(_describe(slots), style="dim", highlight=False, soft_wrap=True)
+    console.print(_describe(slots, resources), style="dim", highlight=False, soft_wrap=True)
     running = Running(planner)
     live = console.is_terminal
     screen = LiveTable(planner, running, name=name, console=console) if live else PlainLines(planner, running)
@@ -131,11 +151,24 @@ def _search(planner: Planner, lock: StudyLock, home: Home, resources: Resources,
         with stops, ray_session(cpus=slots.workers * slots.cpus_each, gpus=slots.gpus) as scratch:
             from tuner.searcher import Desk, WorkerSettings, fit
 
+            stops.take_over()
             cache = Cache(home.cache.absolute())
             cache.sweep()
-            settings = WorkerSettings(slots.cpus_each, str(cache.root), resources.cache_bytes, checkpoint_seconds())
+            if resources.cache_bytes is not None:
+                cache.trim(resources.cache_bytes)
+            settings = WorkerSettings(
+                threads=slots.cpus_each,
+                cache=str(cache.root),
+                cache_bytes=resources.cache_bytes,
+                checkpoint_seconds=checkpoint_seconds(),
+                gpu=slots.gpus_each > 0,
+            )
             desk = Desk(
-                planner, Told(running, screen), settings, _until(stops, planner, Publisher(planner.store, home))
+                planner,
+                Told(running, screen),
+                settings,
+                _until(stops, planner, Publisher(planner.store, home)),
+                engine_lost=lost_process,
             )
             fit(desk, workers=slots.workers, cpus=slots.cpus_each, gpus=slots.gpus_each, scratch=scratch)
     except (KeyboardInterrupt, UnreachableError) as error:
@@ -168,6 +201,7 @@ def _finish(planner: Planner, home: Home) -> Finished:
     from studies.study_data import load_study_data
 
     store, name = planner.store, planner.space.name
+    planner.close_waiting()
     if planner.hopeless or not planner.tally.complete:
         store.set_state("failed")
         reason = planner.failures[0] if planner.failures else "see the reasons of its trials"
@@ -175,9 +209,14 @@ def _finish(planner: Planner, home: Home) -> Finished:
             f"study {name}: {planner.tally.failed_jobs} jobs failed (budget.max_failed is "
             f"{planner.space.budget.max_failed}); first: {reason}; list them with: tuner trials {name} --failed"
         )
-    store.set_state("done")
+    store.set_state("stopped" if planner.unread else "done")
     data = load_study_data(store)
     publish_results(store, data, home)
+    if planner.unread:
+        raise TunerError(
+            f"study {name}: the search is over and the report written, but {len(planner.unread)} final reading(s) of "
+            f"test data failed, first {planner.unread[0]}; make them again with: tuner resume {name}"
+        )
     return Finished(report=home.report(name), best=home.best(name), readings=data.readings)
 
 
@@ -193,11 +232,20 @@ def checkpoint_seconds() -> float:
     return seconds
 
 
+def gpu_count() -> int:
+    """GPUs that this process may use."""
+    import torch
+
+    return torch.cuda.device_count()
+
+
 def available_cpus() -> int:
     """CPUs that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
-def _describe(slots: Slots) -> str:
+def _describe(slots: Slots, resources: Resources) -> str:
     where = f"{slots.gpus} GPU(s), {slots.gpus_each:g} each" if slots.gpus else "CPU"
-    return f"{slots.workers} worker(s) with {slots.cpus_each} thread(s) each on {where}"
+    asked = resources.parallel or slots.workers
+    fewer = f" ({asked} were asked for, but there is no room for more)" if asked > slots.workers else ""
+    return f"{slots.workers} worker(s) with {slots.cpus_each} thread(s) each on {where}{fewer}"

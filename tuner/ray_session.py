@@ -8,12 +8,17 @@ import logging
 import os
 import secrets
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-_PREFIX, _OWNER = "tuner-", "owner"
+from tuner.errors import UsageError
+
+_PREFIX, _OWNER, _SIGN = "tuner-", "owner", "tuner's scratch folder, of process"
+_VITAL = ("raylet", "gcs_server")
+_LONGEST = 39  # bytes of the scratch folder's path: a socket's may have 107, and Ray adds up to 68
 _YOUNG = 1.0  # seconds
 
 _QUIET = {
@@ -62,14 +67,34 @@ def ray_session(*, cpus: int, gpus: int) -> Iterator[Path]:
         yield scratch / "tune"
 
 
+def lost_process() -> str | None:
+    """What of Ray has died although nobody ended it; None while all of it lives.
+
+    Ray does not tell: a driver whose raylet is gone waits for ever, and one whose GCS is gone is ended after a minute.
+    """
+    from ray._private import worker
+
+    node = worker._global_node
+    dead: list[str] = [] if node is None else [kind for kind, _ in node.dead_processes()]
+    return next((kind for kind in dead if kind in _VITAL), None)
+
+
 @contextlib.contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """A folder in the system's temporary one, which is locked as long as its owner lives, and gone at the end."""
+    """A folder in the system's temporary one, which is locked as long as its owner lives, and gone at the end.
+
+    Raises UsageError when its path leaves no room for Ray's sockets.
+    """
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
     try:
+        if len(os.fsencode(folder)) > _LONGEST:
+            raise UsageError(
+                f"the temporary folder is too deep for Ray's sockets ({folder}, more than {_LONGEST} bytes); name a "
+                "shorter one, e.g. TMPDIR=/tmp"
+            )
         with (folder / _OWNER).open("w", encoding="ascii") as owner:
             fcntl.flock(owner, fcntl.LOCK_EX)
-            owner.write(f"{os.getpid()}\n")
+            owner.write(f"{_SIGN} {os.getpid()}\n")
             owner.flush()
             yield folder
     finally:
@@ -79,15 +104,31 @@ def scratch_folder() -> Iterator[Path]:
 def sweep_scratch() -> list[Path]:
     """Removes the scratch folders of killed drivers, which the kernel has unlocked; returns them.
 
-    A dying Ray makes its folder anew when it finds it gone: one with Ray's files and without an owner is such a rest.
+    Only what is provably such a folder: named as one, this user's, no link, and signed by its owner's file. A dying Ray
+    makes its folder anew when it finds it gone: one with Ray's session and nothing else is such a rest.
     """
-    folders = [folder for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*") if (folder / "ray").is_dir()]
-    folders += [owner.parent for owner in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{_OWNER}")]
-    left = [folder for folder in dict.fromkeys(folders) if _is_left(folder / _OWNER)]
+    named = Path(tempfile.gettempdir()).glob(f"{_PREFIX}????????")  # as tempfile makes them
+    left = [folder for folder in named if _is_ours(folder) and _is_left(folder / _OWNER)]
     for folder in left:
         with contextlib.suppress(FileNotFoundError):  # another driver was faster
             _remove(folder)
     return left
+
+
+def _is_ours(folder: Path) -> bool:
+    try:
+        about = folder.lstat()
+        if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.getuid():
+            return False
+        owner = folder / _OWNER
+        if owner.exists():
+            return owner.read_text(encoding="utf-8", errors="replace").startswith(f"{_SIGN} ")
+        inside = [*folder.iterdir()]
+        return [path.name for path in inside] == ["ray"] and all(
+            path.name.startswith("session_") for path in inside[0].iterdir()
+        )
+    except OSError:  # it went away, or cannot be looked at
+        return False
 
 
 def _remove(folder: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,8 @@ from ray.tune.search import Searcher
 from tuner.errors import UnreachableError
 from tuner.planner import DEATH, Planner, Task
 from tuner.worker import CHECKPOINT_SECONDS, JobTrainable
+
+_LOOK_EVERY = 0.5  # seconds
 
 
 class Watcher(Protocol):
@@ -39,6 +42,7 @@ class WorkerSettings:
     cache: str
     cache_bytes: int | None = None
     checkpoint_seconds: float = CHECKPOINT_SECONDS
+    gpu: bool = False  # False: not even where there is one
 
 
 @dataclass
@@ -49,6 +53,7 @@ class Desk:
     watcher: Watcher
     settings: WorkerSettings
     stop_requested: Callable[[], bool]
+    engine_lost: Callable[[], str | None] = lambda: None
     held: dict[str, Task] = field(default_factory=dict)
     error: Exception | None = None  # the first; `fit` raises it
 
@@ -94,6 +99,7 @@ class Desk:
             "cache": self.settings.cache,
             "cache_bytes": self.settings.cache_bytes,
             "checkpoint_seconds": self.settings.checkpoint_seconds,
+            "gpu": self.settings.gpu,
         }
 
     def take_back(self, key: str, result: dict[str, Any]) -> None:
@@ -180,18 +186,29 @@ def _error_line(report: str) -> str:
     return (named or lines or ["no reason given"])[-1][:300]
 
 
+class _EngineLost(BaseException):
+    """Ray itself died: nothing will ever come back. Out of Tune's loop, which would take an Exception for a trial's."""
+
+
 class SoftStop(Stopper):
     """After a stop request, ends each job at its next report; the worker then writes a checkpoint."""
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
+        self._looked = time.monotonic()
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Whether this job ends here."""
         return "progress" in result and self.desk.should_stop()
 
     def stop_all(self) -> bool:
-        """Never: each job ends by itself."""
+        """Never: each job ends by itself. But Tune asks all the time, so that wishes are heard in a long epoch, too."""
+        if time.monotonic() - self._looked > _LOOK_EVERY:
+            self._looked = time.monotonic()
+            lost = self.desk.engine_lost()
+            if lost is not None:
+                raise _EngineLost(lost)
+            self.desk.should_stop()
         return False
 
 
@@ -206,7 +223,8 @@ def fit(
 ) -> None:
     """Runs Tune until the planner is finished. Tune's own files go to `scratch` and mean nothing afterwards.
 
-    Raises what the study database or a full disk raised meanwhile; everything under way stays adoptable.
+    Raises what the study database or a full disk raised meanwhile, and UnreachableError when Ray died; everything under
+    way stays adoptable.
     """
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"cpu": cpus, "gpu": gpus}),
@@ -227,6 +245,12 @@ def fit(
             failure_config=tune.FailureConfig(max_failures=0),
         ),
     )
-    tuner.fit()
+    try:
+        tuner.fit()
+    except _EngineLost as lost:
+        raise UnreachableError(
+            f"Ray's {lost} died (killed, or out of memory); nothing that was finished is lost: go on from the last "
+            f"checkpoints with: tuner resume {desk.planner.space.name}"
+        ) from None
     if desk.error is not None:
         raise desk.error

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Literal
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_POLL = 2.0  # seconds between two looks into the database
 STOP_NOTICE = "stopping after current epochs; Ctrl-C again stops now; continue with: tuner resume {name}"
 
 
@@ -22,9 +24,14 @@ class StopRequests:
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> StopRequests:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, self._on_signal)
+        self._previous = {number: signal.getsignal(number) for number in _SIGNALS}
+        self.take_over()
         return self
+
+    def take_over(self) -> None:
+        """Installs the handlers, once more where somebody else has put theirs: Ray does when it starts."""
+        for number in _SIGNALS:
+            signal.signal(number, self._on_signal)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         for number, handler in self._previous.items():
@@ -32,9 +39,9 @@ class StopRequests:
 
     def check(self) -> bool:
         """Whether to stop; looks into the database every other second. Raises KeyboardInterrupt on `now`."""
-        if time.monotonic() - self._polled > 2:
-            self._polled = time.monotonic()
+        if time.monotonic() - self._polled > _POLL:
             wish = self._poll()
+            self._polled = time.monotonic()
             if wish == "now":
                 raise KeyboardInterrupt
             if wish == "soft" and not self.requested:

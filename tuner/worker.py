@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import time
 import traceback
@@ -28,7 +29,7 @@ class Failure:
 
 
 class JobTrainable(tune.Trainable):
-    """One job. Everything that a job can raise comes back as a reason; only a dead process is an error to Tune."""
+    """One job. What a job can raise comes back as a reason; only what takes the process along is an error to Tune."""
 
     def setup(self, config: dict[str, Any]) -> None:
         """Starts a job; see `tuner.searcher` for the keys."""
@@ -38,7 +39,7 @@ class JobTrainable(tune.Trainable):
         from trainers.job import Job, run_job
 
         torch.set_num_threads(config["threads"])
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = torch.device("cuda" if config["gpu"] else "cpu")
         cache = Cache(Path(config["cache"]), max_bytes=config["cache_bytes"])
         self._started = time.perf_counter()
         self._failure: Failure | None = None
@@ -65,6 +66,8 @@ class JobTrainable(tune.Trainable):
             return {"done": True, "outcome": json.dumps(dataclasses.asdict(stop.value.result))}
         except Exception as error:
             self._events = None
+            if _spoils_process(error):
+                raise
             self._failure = _describe(error)
             return self._failed()
 
@@ -98,6 +101,26 @@ def _describe(error: Exception) -> Failure:
         return Failure(str(error))
     place = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{Path(place.filename).name}:{place.lineno}"
-    transient = isinstance(error, (OSError, MemoryError)) or "out of memory" in str(error)
+    transient = isinstance(error, (OSError, MemoryError)) or _is_out_of_memory(error)
+    if _is_out_of_memory(error):
+        _free_memory()
     full = isinstance(error, OSError) and error.errno in DISK_FULL
     return Failure(f"{type(error).__name__}: {error} ({where})", transient=transient, disk_full=full)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return "out of memory" in str(error)
+
+
+def _spoils_process(error: Exception) -> bool:
+    """Whether every later call would fail, too: an illegal access or a failed assertion on the device is never over."""
+    return "CUDA error" in str(error) and not _is_out_of_memory(error)
+
+
+def _free_memory() -> None:
+    """Gives back what the failed job still held, so that another try in this process has all there is."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

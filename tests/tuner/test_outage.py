@@ -16,7 +16,7 @@ from search_spaces import loads
 from studies.errors import StorageUnavailableError
 from studies.lock import refuse_if_locked, study_lock
 from studies.store import Store
-from tuner import cli, ray_session
+from tuner import cli
 from tuner.errors import UnreachableError, UsageError
 from tuner.launch import checkpoint_seconds
 from tuner.planner import Planner
@@ -92,51 +92,6 @@ def test_a_full_disk_under_a_worker_stops_the_study_and_fails_no_trial(desk: Des
     assert "make space" in str(desk.error)
     assert "tuner resume away" in str(desk.error)
     assert {row.state for row in desk.planner.store.trials()} == {"RUNNING"}
-
-
-def test_a_scratch_folder_is_locked_while_its_owner_lives_and_swept_after(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ray_session.tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(ray_session, "_YOUNG", -1.0)
-    for name in ("tuner-someone-elses", "tuner-pg"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "tuner-dead").mkdir()
-    (tmp_path / "tuner-dead" / "owner").write_text("1\n")
-    with ray_session.scratch_folder() as scratch:
-        assert (scratch / "owner").read_text() == f"{os.getpid()}\n"
-        assert ray_session.sweep_scratch() == [tmp_path / "tuner-dead"]
-        assert scratch.exists()
-    assert not scratch.exists()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["tuner-pg", "tuner-someone-elses"]
-
-
-def test_what_cannot_be_removed_yet_is_found_by_the_next_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray_session.tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(ray_session, "_YOUNG", -1.0)
-    with monkeypatch.context() as writing:
-        writing.setattr(ray_session.shutil, "rmtree", lambda folder, ignore_errors: None)
-        with ray_session.scratch_folder() as scratch:
-            (scratch / "ray").mkdir()
-    assert [path.name for path in scratch.iterdir()] != []
-    assert ray_session.sweep_scratch() == [scratch]
-    assert not scratch.exists()
-
-
-def test_what_a_dying_ray_made_anew_is_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray_session.tempfile, "tempdir", str(tmp_path))
-    (tmp_path / "tuner-again" / "ray" / "session_1" / "sockets").mkdir(parents=True)
-    (tmp_path / "tuner-notes").mkdir()
-    assert ray_session.sweep_scratch() == [tmp_path / "tuner-again"]
-    assert [path.name for path in tmp_path.iterdir()] == ["tuner-notes"]
-
-
-def test_a_scratch_folder_that_was_just_made_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray_session.tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(ray_session, "_YOUNG", 3600.0)
-    (tmp_path / "tuner-new").mkdir()
-    (tmp_path / "tuner-new" / "owner").touch()
-    assert ray_session.sweep_scratch() == []
 
 
 def test_a_locked_study_is_refused_early_and_a_missing_database_is_not_made(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a worker sends back: results, progress, and reasons; never an exception."""
+"""What a worker sends back: results, progress, and reasons; an exception only where its process is spoilt."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ def settings(folder: Path, *, task: TaskConfig | None = None, **stage1: Any) -> 
         "threads": 1,
         "cache": str(folder),
         "cache_bytes": None,
+        "gpu": False,
     }
 
 
@@ -62,7 +63,7 @@ def test_data_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 
 def test_a_defect_names_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainers.job.extract_bank", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("trainers.banks.extract_bank", lambda *_, **__: 1 / 0)
     last = steps(JobTrainable(settings(tmp_path)))[-1]
     assert last["failure"].startswith("ZeroDivisionError: division by zero (test_worker.py:")
 
@@ -75,6 +76,29 @@ def test_a_full_disk_may_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     last = steps(JobTrainable(settings(tmp_path)))[-1]
     assert "No space left on device" in last["failure"]
     assert last["transient"] is True
+
+
+def test_memory_that_was_short_may_be_there_the_next_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def short(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    job = JobTrainable(settings(tmp_path))
+    with monkeypatch.context() as full:
+        full.setattr("trainers.job.train_heads", short)
+        last = steps(job)[-1]
+    assert last["failure"].startswith("OutOfMemoryError: CUDA out of memory")
+    assert last["transient"] is True
+    assert job.reset_config(settings(tmp_path))
+    assert "outcome" in steps(job)[-1]
+
+
+def test_a_spoilt_device_takes_its_process_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def spoilt(*_: object, **__: object) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr("trainers.job.train_heads", spoilt)
+    with pytest.raises(RuntimeError, match="illegal memory access"):  # Tune ends the process; the job is tried again
+        steps(JobTrainable(settings(tmp_path)))
 
 
 def test_a_stopped_job_leaves_a_checkpoint_and_the_next_one_goes_on(tmp_path: Path) -> None:

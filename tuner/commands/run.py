@@ -100,17 +100,19 @@ def _run(
     cache_gb: float | None,
 ) -> None:
     from tuner.launch import Resources, run_study
+    from tuner.streams import steady_output
 
     resources = Resources(
         parallel=parallel, gpus_per_trial=gpus, cache_bytes=None if cache_gb is None else int(cache_gb * 2**30)
     )
-    finished = run_study(
-        space,
-        home=Home.choose(home),
-        storage=storage_url(home, storage),
-        resources=resources,
-        console=Console(stderr=True),
-    )
+    with steady_output():
+        finished = run_study(
+            space,
+            home=Home.choose(home),
+            storage=storage_url(home, storage),
+            resources=resources,
+            console=Console(stderr=True),
+        )
     _print_finished(finished)
 
 
