@@ -34,7 +34,7 @@ stage2:
   weight_decay: {{low: 1e-4, high: 1.0, log: true}}
   maxnorm_radius: {{low: 0.1, high: 3.0, log: true}}
 budget: {{backbones: {backbones}, heads_per_backbone: {heads}, rounds: 1}}
-sampler: {{stage1: {outer}, stage2: tpe}}
+sampler: {{stage1: gp, stage2: tpe}}
 baselines: []
 """
 
@@ -100,7 +100,7 @@ def _ours_one_by_one(scratch: Path) -> float:
 
 
 def _space(backbones: int, heads: int) -> Space:
-    return loads(SPACE.format(backbones=backbones, heads=heads, outer="gp" if backbones < 50 else "qmc"))
+    return loads(SPACE.format(backbones=backbones, heads=heads))
 
 
 def _fill(folder: Path, trials: int) -> None:
