@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,6 +23,8 @@ from ray.tune.search import Searcher
 from tuner.errors import UnreachableError
 from tuner.planner import DEATH, Planner, Task
 from tuner.worker import CHECKPOINT_SECONDS, JobTrainable
+
+logger = logging.getLogger(__name__)
 
 _LOOK_EVERY = 0.5  # seconds
 
@@ -115,6 +118,10 @@ class Desk:
             )
         if "outcome" in result:
             outcome = json.loads(result["outcome"])
+            if task.job is not None and task.job.round > 0 and not outcome["backbone"]["cached"]:
+                logger.warning(
+                    "backbone %d had left the cache and was trained again; raise --cache-gb", task.job.backbone_index
+                )
             self.planner.complete(task, outcome)
             self.watcher.ended(key, task, outcome, None)
         elif "failure" in result:
@@ -146,12 +153,15 @@ class PlannerSearcher(Searcher):
         return Searcher.FINISHED if config is None and self.desk.finished else config
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Passes progress on."""
+        """Passes progress and warnings on."""
+        _repeat_warnings(result)
         if "progress" in result:
             self.desk.watcher.progressed(trial_id, json.loads(result["progress"]))
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Takes results in; a dead worker is `DeathWatch`'s, which knows the reason."""
+        if result is not None and result.get("done"):
+            _repeat_warnings(result)
         if not error and trial_id in self.desk.held:
             with self.desk.keeping_errors():
                 self.desk.take_back(trial_id, result or {})
@@ -161,6 +171,12 @@ class PlannerSearcher(Searcher):
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing: the study database is the only state."""
+
+
+def _repeat_warnings(result: Mapping[str, Any]) -> None:
+    """What the trainer warned of in a worker, where somebody sees it."""
+    for warning in json.loads(result.get("warnings", "[]")):
+        logger.warning("%s", warning)
 
 
 class DeathWatch(Callback):

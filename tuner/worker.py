@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import gc
 import json
+import logging
 import time
 import traceback
 from collections.abc import Generator
@@ -38,6 +39,7 @@ class JobTrainable(tune.Trainable):
         from trainers.cache import Cache
         from trainers.job import Job, run_job
 
+        self._warnings = _heard_warnings()
         torch.set_num_threads(config["threads"])
         device = torch.device("cuda" if config["gpu"] else "cpu")
         cache = Cache(Path(config["cache"]), max_bytes=config["cache_bytes"])
@@ -60,10 +62,10 @@ class JobTrainable(tune.Trainable):
             while True:
                 event = next(self._events)
                 if time.perf_counter() >= until:
-                    return {"progress": json.dumps(dataclasses.asdict(event))}
+                    return {"progress": json.dumps(dataclasses.asdict(event)), **self._said()}
         except StopIteration as stop:
             self._events = None
-            return {"done": True, "outcome": json.dumps(dataclasses.asdict(stop.value.result))}
+            return {"done": True, "outcome": json.dumps(dataclasses.asdict(stop.value.result)), **self._said()}
         except Exception as error:
             self._events = None
             if _spoils_process(error):
@@ -90,7 +92,35 @@ class JobTrainable(tune.Trainable):
             "failure": failure.reason,
             "transient": failure.transient,
             "disk_full": failure.disk_full,
+            **self._said(),
         }
+
+    def _said(self) -> dict[str, str]:
+        """Warnings since the last report, for the driver: nobody looks at what a worker prints."""
+        messages = [*dict.fromkeys(self._warnings.messages)]
+        self._warnings.messages.clear()
+        return {"warnings": json.dumps(messages)} if messages else {}
+
+
+class _Heard(logging.Handler):
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        super().__init__(level=logging.WARNING)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+
+def _heard_warnings() -> _Heard:
+    """The one listener of this process to the trainer's warnings."""
+    trainer = logging.getLogger("trainers")
+    known = next((handler for handler in trainer.handlers if isinstance(handler, _Heard)), None)
+    if known is None:
+        known = _Heard()
+        trainer.addHandler(known)
+    return known
 
 
 def _describe(error: Exception) -> Failure:

@@ -15,6 +15,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from search_spaces import load
+from studies.lock import study_lock
 from studies.records import RunningRow, TrialRow
 from studies.store import Store
 from tuner.cli import app
@@ -171,3 +172,19 @@ def test_a_space_of_another_release_hides_no_study(tmp_path: Path) -> None:
     (answer,) = json.loads(CliRunner().invoke(app, ["status", "--json", "--storage", url]).stdout)
     assert (answer["study"], answer["total"]) == ("old", None)
     assert "0/?" in CliRunner().invoke(app, ["status", "--storage", url]).stdout
+
+
+def test_stopping_a_study_whose_driver_has_died_says_so(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'studies.db'}"
+    with Store.create_or_open(
+        url, name="left", space_yaml="version: 0", space_sha256="0", objective="val.balanced_accuracy"
+    ) as store:
+        store.set_state("running")
+        with study_lock(url, "left"):
+            asked = CliRunner().invoke(app, ["stop", "left", "--storage", url])
+        assert "asked left to stop" in asked.stdout
+        assert store.stop_requested() == "soft"
+        assert store.study().state == "running"
+        told = CliRunner().invoke(app, ["stop", "left", "--storage", url])
+        assert "its driver has died; continue with: tuner resume left" in told.stdout
+        assert store.study().state == "stopped"

@@ -78,6 +78,17 @@ def test_a_full_disk_may_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert last["transient"] is True
 
 
+def test_warnings_of_the_trainer_reach_the_driver_once(tmp_path: Path) -> None:
+    first = JobTrainable(settings(tmp_path))
+    assert not any("warnings" in report for report in steps(first))
+    (features,) = tmp_path.glob("*/features-*.safetensors")
+    features.write_bytes(features.read_bytes()[:-9])
+    assert first.reset_config(settings(tmp_path))
+    (said,) = [json.loads(report["warnings"]) for report in steps(first) if "warnings" in report]
+    assert len(said) == 1
+    assert "is damaged" in said[0]
+
+
 def test_memory_that_was_short_may_be_there_the_next_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def short(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")

@@ -83,12 +83,21 @@ def stop(
     storage: StorageOption = None,
 ) -> None:
     """Ask a running study to stop after its current epochs; it stays resumable."""
+    from studies.errors import StudyLockedError
+    from studies.lock import refuse_if_locked
+
     with open_store(study, home, storage) as store:
         state = store.study().state
         if state != "running":
             raise TunerError(f"study {study} is not running, but {state}")
-        store.request_stop(now=now)
-    typer.echo(f"asked {study} to stop; continue with: tuner resume {study}")
+        try:
+            refuse_if_locked(storage_url(home, storage), study)
+        except StudyLockedError:
+            store.request_stop(now=now)
+            typer.echo(f"asked {study} to stop; continue with: tuner resume {study}")
+            return
+        store.set_state("stopped")
+    typer.echo(f"nothing runs {study} any more: its driver has died; continue with: tuner resume {study}")
 
 
 def _run(
