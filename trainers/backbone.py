@@ -100,7 +100,7 @@ def _find(training: Training, cache: Cache) -> Backbone | None:
     model = build_model(training.config.model, task.num_classes, in_channels=task.channels, image_size=task.image_size)
     try:
         model.load_state_dict(tensors)
-        history = tuple(EpochResult(epoch=row["epoch"], metrics=row["metrics"]) for row in manifest["history"])
+        history = EpochResult.from_rows(manifest["history"])
         seconds = float(manifest["seconds"])
     except MISFIT as error:
         cache.reject(training.fingerprint, "backbone", error)
@@ -161,7 +161,7 @@ def _manifest(training: Training, state: stage1.Stage1State) -> dict[str, Any]:
     return {
         "config": training.flat,
         "data_fingerprint": training.task.fingerprint,
-        "history": [{"epoch": row.epoch, "metrics": row.metrics} for row in state.history],
+        "history": [dataclasses.asdict(row) for row in state.history],
         "seconds": state.seconds,
         "torch": torch.__version__,
     }

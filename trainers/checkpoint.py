@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import torch
@@ -24,7 +25,7 @@ def pack(state: Stage1State) -> tuple[dict[str, Tensor], dict[str, Any]]:
     manifest: dict[str, Any] = {
         "version": VERSION,
         "seconds": state.seconds,
-        "history": [{"epoch": row.epoch, "metrics": row.metrics} for row in state.history],
+        "history": [dataclasses.asdict(row) for row in state.history],
     }
     if state.best is not None:
         manifest["best"] = state.best[0]
@@ -46,7 +47,7 @@ def restore(state: Stage1State, tensors: dict[str, Tensor], manifest: dict[str, 
         # in the parameter's own memory format, for the fused step pairs elements by where they lie
         state.optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(buffer)
     state.generator.set_state(tensors[_GENERATOR])
-    state.history = [EpochResult(epoch=row["epoch"], metrics=row["metrics"]) for row in manifest["history"]]
+    state.history = [*EpochResult.from_rows(manifest["history"])]
     state.seconds = manifest["seconds"]
     if "best" in manifest:
         state.best = (manifest["best"], _part(tensors, _BEST))

@@ -8,7 +8,9 @@ Accuracies are fractions in [0, 1]; None stands for "there is no such class". Me
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from trainers.config import Scalar
 
@@ -29,6 +31,12 @@ class EpochResult:
 
     epoch: int  # from 1
     metrics: Metrics
+    norms: tuple[float, ...] = ()  # (C,) of the classifier's rows, at the epochs of stage 1 that are validated
+
+    @classmethod
+    def from_rows(cls, rows: Iterable[Mapping[str, Any]]) -> tuple[EpochResult, ...]:
+        """What `dataclasses.asdict` made of each. Raises KeyError or TypeError for something else."""
+        return tuple(cls(epoch=row["epoch"], metrics=row["metrics"], norms=tuple(row.get("norms", ()))) for row in rows)
 
 
 @dataclass(frozen=True, kw_only=True)

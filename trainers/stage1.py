@@ -21,7 +21,7 @@ from trainers.models import Network, build_model, simplex_etf
 from trainers.precision import autocast
 from trainers.recorded import RecordedStep, Step
 from trainers.results import EpochResult, Metrics
-from trainers.weight_balance import LinearHead, norm_balance
+from trainers.weight_balance import LinearHead, norm_balance, row_norms
 
 
 @dataclass
@@ -87,15 +87,20 @@ def train(
             order, batch_size=config.batch_size, device=device, generator=state.generator
         ):
             step(images, labels)
-        metrics: Metrics = {"loss": loss_sum.item() / len(task.train), "lr": lr, **_norm_metrics(model, task.counts)}
+        weight = model.classifier.weight.detach().float().cpu()  # (C, D)
+        balance = norm_balance(weight, task.counts)
+        metrics: Metrics = {"loss": loss_sum.item() / len(task.train), "lr": lr}
+        metrics |= {"norm.cv": balance["cv"], "norm.slope": balance["slope"]}
         if not math.isfinite(metrics["loss"] or 0.0):
             raise _diverged(f"the loss is {metrics['loss']}", state, config)
-        if keep_best or _is_measured(epoch, config.epochs):
+        measured = _is_measured(epoch, config.epochs)
+        if keep_best or measured:
             metrics |= _validate(state, task, config, device)
         _remember_best(state, metrics, keep_best=keep_best)
         state.seconds += time.perf_counter() - began
         metrics["seconds"] = time.perf_counter() - began
-        state.history.append(EpochResult(epoch=epoch + 1, metrics=metrics))
+        norms = tuple(row_norms(weight).tolist()) if measured else ()
+        state.history.append(EpochResult(epoch=epoch + 1, metrics=metrics, norms=norms))
         yield state.history[-1]
     if keep_best and state.best is not None:
         model.load_state_dict(state.best[1])
@@ -213,11 +218,6 @@ def _fix_simplex_etf(network: Network, generator: torch.Generator) -> None:
 def _is_measured(epoch: int, epochs: int) -> bool:
     """Validation about twenty times over a run, and always at the end; it changes nothing, so it is no setting."""
     return epoch + 1 == epochs or (epoch + 1) % max(1, epochs // 20) == 0
-
-
-def _norm_metrics(model: Network, counts: tuple[int, ...]) -> Metrics:
-    balance = norm_balance(model.classifier.weight.detach().float().cpu(), counts)
-    return {"norm.cv": balance["cv"], "norm.slope": balance["slope"]}
 
 
 @torch.no_grad()

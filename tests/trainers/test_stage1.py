@@ -11,6 +11,7 @@ from trainers.config import Stage1Config, TaskConfig
 from trainers.data.task import Task, load_task
 from trainers.errors import DivergedError
 from trainers.stage1 import Stage1State, criteria, learning_rate, stage1_head, start, train
+from trainers.weight_balance import row_norms
 
 CPU = torch.device("cpu")
 SHORT = Stage1Config(epochs=3, lr=0.05, precision="fp32")
@@ -66,6 +67,8 @@ def test_validation_is_measured_at_the_last_epoch(task: Task) -> None:
     assert [row.epoch for row in state.history] == [1, 2, 3]
     assert 0 <= (state.history[-1].metrics["val.balanced_accuracy"] or 0) <= 1
     assert {"loss", "lr", "norm.cv", "norm.slope", "seconds"} <= set(state.history[0].metrics)
+    norms = row_norms(state.model.classifier.weight.detach())
+    assert state.history[-1].norms == pytest.approx(norms.tolist())
 
 
 def test_keep_best_ends_with_the_best_epoch(task: Task) -> None:
