@@ -12,7 +12,8 @@ from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
 from studies import optuna_rows, progress, reads, schema, writes
-from studies.database import GLANCE, PATIENCE, Database, look
+from studies.database import Database
+from studies.engines import look
 from studies.errors import StudyNotFoundError
 from studies.records import (
     BackboneRow,
@@ -32,6 +33,7 @@ from studies.records import (
 )
 from studies.tables import StudyTable
 from studies.urls import masked
+from studies.waiting import GLANCE, PATIENCE
 
 if TYPE_CHECKING:
     import optuna
@@ -83,13 +85,16 @@ class Store:
 
     @classmethod
     def open(cls, url: str, name: str, *, patience: float = GLANCE) -> Store:
-        """Opens a study. Raises StudyNotFoundError with the names there are; makes nothing."""
+        """Opens a study of which a driver may be at work; makes and migrates nothing.
+
+        Raises StudyNotFoundError with the names there are, OlderSchemaError when the tables must be migrated first.
+        """
         names = study_names(url, patience=patience)
         if name not in names:
             there = f"it has: {', '.join(names)}" if names else "it has no study yet; make one with: tuner launch"
             raise StudyNotFoundError(f"no study {name!r} in {masked(url)}; {there}")
         find = functools.partial(optuna_rows.find_study, name=name)
-        return cls._open(Database(url, patience=patience), name, lambda database: database.read(find))
+        return cls._open(Database(url, patience=patience, looking=True), name, lambda database: database.read(find))
 
     @classmethod
     def _open(cls, database: Database, name: str, find: Callable[[Database], int | None]) -> Store:
@@ -275,9 +280,9 @@ class Store:
 
 
 def _names(connection: Connection) -> list[str]:
-    version = schema.version_of(connection)
-    schema.refuse_newer(version)
-    return [] if version is None else reads.study_names(connection)
+    revision = schema.revision_of(connection)
+    schema.refuse_newer(revision)
+    return [] if revision is None else reads.study_names(connection)
 
 
 def _one_job(session: Session, study_id: int, job_id: int) -> JobRow:

@@ -79,7 +79,7 @@ def _owned_by(column: Any) -> ForeignKey:
 
 
 class SchemaTable(Base):
-    """The one row that says which version these tables have."""
+    """One row: the version as the first releases read it; see `studies.schema`."""
 
     __tablename__ = "tuner_schema"
     __table_args__ = (CheckConstraint("id = 1", name="one_row"),)

@@ -13,9 +13,9 @@ import pytest
 from sqlalchemy import event, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from studies.database import patiently
 from studies.errors import StorageUnavailableError
 from studies.store import Store, study_names
+from studies.waiting import patiently
 
 Open = Callable[..., Store]
 

@@ -50,7 +50,7 @@ def test_a_url_without_password_redacts_nothing() -> None:
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("notes", "must be a database URL"),
+        ("notes", "must be a URL"),
         ("postgresql://u:s3cret@h:54x2/db", "no port number"),
         ("postgresql://u:s3cret:s3cret@h:/db:s3cret@h", None),
         ("postgresql://u:half@s3cret@h/db", "%40"),
