@@ -82,7 +82,7 @@ class Database:
         for tries_left in reversed(range(_RACES)):
             try:
                 options = engine_options(self.url, patience=self.patience, looking=looking)
-                return RDBStorage(
+                return _Storage(
                     url,
                     engine_kwargs=options,
                     skip_compatibility_check=True,  # made below, in words
@@ -95,6 +95,19 @@ class Database:
                     raise
             time.sleep(FIRST_DELAY)
         raise AssertionError("unreachable: the last try returns or raises")
+
+
+class _Storage(RDBStorage):
+    """Optuna's storage, which keeps no connection when it cannot be opened."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        try:
+            super().__init__(*arguments, **named)
+        except BaseException:
+            engine: Engine | None = getattr(self, "engine", None)
+            if engine is not None:
+                engine.dispose()
+            raise
 
 
 def _migration_due(url: str, *, looking: bool, patience: float) -> bool:
