@@ -2,8 +2,8 @@
 
 What Optuna keeps (number, state, value, parameters, times) is not kept again: `tuner_trials` is the other half of its
 `trials`, by the same key. Vectors over classes are one JSON array each, because nobody asks for one class without its
-neighbours, and a row a class would mean millions. Foreign keys cascade, so that a study deleted with Optuna's own
-tools leaves nothing behind.
+neighbours, and a row a class would mean millions. Foreign keys cascade, and in SQLite triggers do, so that a study
+deleted with Optuna's own tools leaves nothing behind.
 """
 
 from __future__ import annotations

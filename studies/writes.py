@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
-from studies import optuna_rows, schema
+from studies import optuna_rows, reads, schema
 from studies.errors import ResultError, StudyMismatchError
 from studies.optuna_rows import TRIALS, Ended
 from studies.records import HeadAsked, JobKind, Scalar
@@ -30,6 +30,8 @@ from studies.tables import (
 )
 
 SHOWN = ("val.many", "val.medium", "val.few", "norm.slope")  # metrics that Optuna's dashboard shows beside the value
+
+_NO_NORMS = "weight norms are no longer finite numbers"
 
 
 def open_study(session: Session, name: str, *, space_yaml: str, space_sha256: str, objective: str) -> int:
@@ -106,9 +108,11 @@ def finish_job(session: Session, study_id: int, job_id: int, result: Mapping[str
     if job.state != "running":
         return False
     now = datetime.now(UTC)
-    study = session.get_one(StudyTable, study_id)
+    study = reads.find_study(session, study_id)
+    if not _all_finite(result["backbone"]["norms"]):
+        return fail_job(session, study_id, job_id, f"the backbone's {_NO_NORMS}")
     rows = session.scalars(select(TrialTable).where(TrialTable.job_id == job_id).order_by(TrialTable.position)).all()
-    heads = result["heads"]
+    heads = [_sound(head) for head in result["heads"]]
     if len(heads) != len(rows):
         raise ResultError(f"job {job_id} asked for {len(rows)} heads, but its result holds {len(heads)}")
     job.backbone_id = _keep_backbone(session, study, job, result["backbone"])
@@ -159,6 +163,8 @@ def record_reading(
     """Writes a look at test data, once a role and configuration. Raises ResultError for a failed or untested head."""
     if "test" not in head.get("classes", {}):
         raise ResultError(f"the reading {role!r} gave no test results: {head.get('reason', 'test was not read')}")
+    if not _all_finite([*head["norms"], head["temperature"]]):
+        raise ResultError(f"the reading {role!r} cannot be kept: its {_NO_NORMS}, or its temperature is none")
     digest = hashlib.sha256(json.dumps(dict(config), sort_keys=True).encode()).hexdigest()
     same = (ReadingTable.study_id == study_id, ReadingTable.role == role, ReadingTable.config_sha256 == digest)
     if session.execute(select(ReadingTable.reading_id).where(*same)).first():
@@ -242,7 +248,7 @@ def _keep_head(row: TrialTable, head: Mapping[str, Any], *, objective: str) -> E
     if "metrics" in head:
         row.metrics = _finite(head["metrics"])
         row.norms = list(head["norms"])
-        row.temperature = head["temperature"]
+        row.temperature = _number(head["temperature"])
         row.seconds = head["seconds"]
         lost = [name for name, found in head["metrics"].items() if found is not None and row.metrics[name] is None]
         row.notes = [*head["notes"], *([f"not finite, so kept as none: {', '.join(lost)}"] if lost else [])]
@@ -255,6 +261,13 @@ def _keep_head(row: TrialTable, head: Mapping[str, Any], *, objective: str) -> E
         return Ended(trial_id=row.trial_id, value=None, attributes={"reason": row.reason})
     shown = {name: row.metrics[name] for name in SHOWN if row.metrics.get(name) is not None}
     return Ended(trial_id=row.trial_id, value=value, attributes=shown)
+
+
+def _sound(head: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The head, or its failure where it has grown beyond what can be measured."""
+    if "metrics" not in head or _all_finite(head["norms"]):
+        return head
+    return {"config": head["config"], "reason": f"its {_NO_NORMS}"}
 
 
 def _epochs(
@@ -280,7 +293,7 @@ def _classes(head: Mapping[str, Any], *, trial_id: int) -> Iterable[dict[str, An
 
 
 def _posthoc(found: Mapping[str, Any], *, backbone_id: int) -> Iterable[dict[str, Any]]:
-    for head in found["posthoc"]:
+    for head in filter(lambda head: _all_finite(head["norms"]), found["posthoc"]):
         whole: Config = {**found["config"], **head["config"]}
         yield {
             "backbone_id": backbone_id,
@@ -298,7 +311,15 @@ def _insert(session: Session, table: Any, rows: Iterable[dict[str, Any]]) -> Non
 
 def _finite(metrics: Mapping[str, float | None]) -> Measured:
     """Numbers that are none (NaN, infinities) as None: JSON has no word for them, and no average should meet them."""
-    return {name: value if value is not None and math.isfinite(value) else None for name, value in metrics.items()}
+    return {name: _number(value) for name, value in metrics.items()}
+
+
+def _number(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _all_finite(values: Iterable[float]) -> bool:
+    return all(map(math.isfinite, values))
 
 
 def _readable(text: str) -> str:

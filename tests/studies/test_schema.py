@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.operations import Operations
 from optuna.storages._rdb import models as optuna_models
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy import Column, Connection, Engine, Integer, create_engine, event, inspect, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 
@@ -248,6 +249,20 @@ def test_optunas_own_upgrade_keeps_our_rows(empty_url: str, new_store: Open, rec
     storage.engine.dispose()
     with Store.open(empty_url, "tail") as again:
         assert again.trials() == trials
+
+
+def test_a_table_that_optuna_makes_anew_keeps_our_rows(
+    file_url: str, new_store: Open, record: Callable[..., Any]
+) -> None:
+    store = new_store(file_url)
+    record(store)
+    trials = store.trials()
+    with create_engine(file_url, poolclass=NullPool).begin() as connection:  # as its upgrades of SQLite do
+        operations = Operations(MigrationContext.configure(connection))
+        with operations.batch_alter_table("trials", recreate="always") as batch:
+            batch.add_column(Column("more", Integer))
+    assert store.trials() == trials
+    assert record(store).numbers == (2, 3)
 
 
 class TestLooking:
