@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from studies import lock, schema
 from studies.engines import engine_options, look, no_driver
 from studies.errors import NewerSchemaError, OlderSchemaError, StorageUnavailableError, StudyNotFoundError
-from studies.urls import masked, sqlite_file
+from studies.urls import for_optuna, masked, sqlite_file
 from studies.waiting import FIRST_DELAY, PATIENCE, database_error, patiently
 
 _RACES = 5  # tries to make the tables while another process makes them
@@ -78,12 +78,11 @@ class Database:
         return patiently(call, url=self.url, patience=self.patience)
 
     def _open_storage(self, *, looking: bool) -> RDBStorage:
-        url = self.url.replace("{", "{{").replace("}", "}}")  # Optuna formats it
         for tries_left in reversed(range(_RACES)):
             try:
                 options = engine_options(self.url, patience=self.patience, looking=looking)
                 return _Storage(
-                    url,
+                    for_optuna(self.url),
                     engine_kwargs=options,
                     skip_compatibility_check=True,  # made below, in words
                     skip_table_creation=looking,

@@ -60,6 +60,11 @@ def redacted(text: str, *, url: str) -> str:
     return text
 
 
+def for_optuna(url: str) -> str:
+    """The URL as Optuna takes it, which formats it once."""
+    return url.replace("{", "{{").replace("}", "}}")
+
+
 def sqlite_file(url: str) -> Path | None:
     """The file of an SQLite database; None for one in memory and for any other kind."""
     parsed = parse(url)

@@ -14,6 +14,7 @@ from sqlalchemy import event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError, OperationalError
 
+from studies.dashboard import server
 from studies.errors import StorageUnavailableError
 from studies.store import Store, study_names
 from studies.waiting import patiently
@@ -256,3 +257,5 @@ def test_braces_and_per_cents_in_a_path_are_taken_as_they_are(tmp_path: Path, ne
     new_store(url)
     assert study_names(url) == ["tail"]
     assert (tmp_path / "{x} 100%" / "studies.db").exists()
+    with server(url, port=0, artifacts=tmp_path / "artifacts"):  # Optuna's dashboard, which reads the URL itself
+        pass
