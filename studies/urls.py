@@ -27,9 +27,7 @@ def parse(url: str) -> URL:
     try:
         parsed = make_url(url)
     except ArgumentError:
-        raise StorageUnavailableError(
-            f"storage must be a database URL such as {_FORMS}, but got something else"
-        ) from None
+        raise StorageUnavailableError(f"storage must be a URL such as {_FORMS}, but got something else") from None
     except ValueError:
         raise StorageUnavailableError(
             f"storage must be a URL such as {_FORMS}, but what follows the host's colon is no port number; "
