@@ -20,6 +20,7 @@ from studies.figures.figure import Absent
 from studies.figures.style import per_cent, points, role_label
 from studies.headline import Headline, cautions, headline, remarks
 from studies.study_data import SEARCH_ROLES, StudyData
+from studies.urls import for_optuna
 
 if TYPE_CHECKING:
     from studies.store import Store
@@ -91,7 +92,7 @@ def server(url: str, *, port: int, artifacts: Path) -> WSGIServer:
     from optuna_dashboard import wsgi  # noqa: PLC0415
 
     artifacts.mkdir(parents=True, exist_ok=True)
-    app = wsgi(url, artifact_store=FileSystemArtifactStore(artifacts))
+    app = wsgi(for_optuna(url), artifact_store=FileSystemArtifactStore(artifacts))
     return make_server("127.0.0.1", port, app, handler_class=_Quiet)
 
 

@@ -7,7 +7,8 @@ StudyError
 ├── StudyLockedError         another driver has the study; the text says which
 ├── ResultError              a result that does not belong to what was asked
 ├── NewerSchemaError         the database was written by a newer release
-└── StorageUnavailableError  the database does not answer, or cannot be written
+└── StorageUnavailableError  the database does not answer, or cannot be read or written
+    └── OlderSchemaError     it was written by an older release, and cannot be migrated now
 """
 
 
@@ -40,4 +41,8 @@ class NewerSchemaError(StudyError):
 
 
 class StorageUnavailableError(StudyError):
-    """The database does not answer, or cannot be written."""
+    """The database does not answer, or cannot be read or written."""
+
+
+class OlderSchemaError(StorageUnavailableError):
+    """The database was written by an older release, and cannot be migrated now."""

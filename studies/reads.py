@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, select
 from sqlalchemy.orm import Session
 
 from studies import optuna_rows
+from studies.errors import StudyNotFoundError
 from studies.optuna_rows import STUDIES, TRIALS, VALUES
 from studies.records import (
     BackboneRow,
@@ -45,9 +46,17 @@ def study_names(connection: Connection) -> list[str]:
     return list(connection.scalars(named))
 
 
+def find_study(session: Session, study_id: int, *, locked: bool = False) -> StudyTable:
+    """Our row of the study; `locked` keeps other writers away until the transaction ends. Raises StudyNotFoundError."""
+    row = session.get(StudyTable, study_id, with_for_update=locked)
+    if row is None:
+        raise StudyNotFoundError("the study was deleted while it was open; start it again with: tuner launch")
+    return row
+
+
 def study(session: Session, study_id: int, *, name: str) -> StudyRow:
     """The study itself."""
-    row = session.get_one(StudyTable, study_id)
+    row = find_study(session, study_id)
     return StudyRow(
         name=name,
         state=row.state,

@@ -12,7 +12,8 @@ from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
 from studies import optuna_rows, progress, reads, schema, writes
-from studies.database import GLANCE, PATIENCE, Database, look
+from studies.database import Database
+from studies.engines import look
 from studies.errors import StudyNotFoundError
 from studies.records import (
     BackboneRow,
@@ -30,8 +31,8 @@ from studies.records import (
     StudyState,
     TrialRow,
 )
-from studies.tables import StudyTable
 from studies.urls import masked
+from studies.waiting import GLANCE, PATIENCE
 
 if TYPE_CHECKING:
     import optuna
@@ -52,7 +53,8 @@ class Store:
     """One study in its database. Close it, or use it as a context manager.
 
     Every method waits up to `patience` seconds for a database that is locked or restarting, then raises
-    StorageUnavailableError; what was begun is then kept whole or not at all, and may be asked again.
+    StorageUnavailableError; what was begun is then kept whole or not at all, and may be asked again. Raises
+    StudyNotFoundError when the study was deleted meanwhile.
     """
 
     def __init__(self, database: Database, *, name: str, study_id: int) -> None:
@@ -83,13 +85,16 @@ class Store:
 
     @classmethod
     def open(cls, url: str, name: str, *, patience: float = GLANCE) -> Store:
-        """Opens a study. Raises StudyNotFoundError with the names there are; makes nothing."""
+        """Opens a study of which a driver may be at work; makes and migrates nothing.
+
+        Raises StudyNotFoundError with the names there are, OlderSchemaError when the tables must be migrated first.
+        """
         names = study_names(url, patience=patience)
         if name not in names:
             there = f"it has: {', '.join(names)}" if names else "it has no study yet; make one with: tuner launch"
             raise StudyNotFoundError(f"no study {name!r} in {masked(url)}; {there}")
         find = functools.partial(optuna_rows.find_study, name=name)
-        return cls._open(Database(url, patience=patience), name, lambda database: database.read(find))
+        return cls._open(Database(url, patience=patience, looking=True), name, lambda database: database.read(find))
 
     @classmethod
     def _open(cls, database: Database, name: str, find: Callable[[Database], int | None]) -> Store:
@@ -133,15 +138,15 @@ class Store:
     def request_stop(self, *, now: bool = False) -> None:
         """Asks the driver to stop after its current epochs, or at once; a soft wish does not soften one for now."""
 
-        def wish(session: Session) -> None:
-            study = session.get_one(StudyTable, self._study_id)
+        def wish(session: Session, study_id: int) -> None:
+            study = reads.find_study(session, study_id)
             study.stop_requested = "now" if now or study.stop_requested == "now" else "soft"
 
-        self.database.write(wish)
+        self._write(wish)
 
     def stop_requested(self) -> StopWish | None:
         """What was asked of the driver."""
-        return self.database.read(lambda session: _wish(session.get_one(StudyTable, self._study_id)))
+        return self._read(_wish)
 
     def clear_stop(self) -> None:
         """Forgets the wish to stop: a driver begins."""
@@ -153,20 +158,14 @@ class Store:
         """Writes a job and one RUNNING Optuna trial a head. Raises ValueError for a parameter outside its range."""
         token = uuid.uuid4().hex  # one for all tries of this call, so that a lost answer makes no second job
 
-        def record(session: Session) -> JobRow:
+        def record(session: Session, study_id: int) -> JobRow:
             job_id = writes.record_job(
-                session,
-                self._study_id,
-                token=token,
-                kind=kind,
-                backbone_index=backbone_index,
-                round=round,
-                heads=heads,
+                session, study_id, token=token, kind=kind, backbone_index=backbone_index, round=round, heads=heads
             )
             session.flush()
-            return reads.jobs(session, self._study_id, job_id=job_id)[0]
+            return _one_job(session, study_id, job_id)
 
-        return self.database.write(record)
+        return self._write(record)
 
     def finish_job(self, job_id: int, result: Mapping[str, Any]) -> bool:
         """Writes a `trainers.results.JobResult`, given as a mapping; False, and nothing, when the job has ended before.
@@ -183,12 +182,12 @@ class Store:
         """Counts one more attempt of a running job. Raises ResultError when there is no such job."""
         attempts = self._read(_one_job, job_id).attempts + 1
 
-        def retry(session: Session) -> JobRow:
-            writes.find_job(session, self._study_id, job_id).attempts = attempts  # set, not added: may run twice
+        def retry(session: Session, study_id: int) -> JobRow:
+            writes.find_job(session, study_id, job_id).attempts = attempts  # set, not added: may run twice
             session.flush()
-            return _one_job(session, self._study_id, job_id)
+            return _one_job(session, study_id, job_id)
 
-        return self.database.write(retry)
+        return self._write(retry)
 
     def jobs(self, state: JobState | None = None) -> list[JobRow]:
         """Jobs in the order in which they were asked."""
@@ -263,21 +262,27 @@ class Store:
         return self.database.read(lambda session: question(session, self._study_id, *args, **named))
 
     def _write(self, deed: Callable[..., T], *args: Any, **named: Any) -> T:
-        return self.database.write(lambda session: deed(session, self._study_id, *args, **named))
+        """One writer of a study at a time: a try whose answer was lost may still be at it when the next one comes."""
+
+        def write(session: Session) -> T:
+            reads.find_study(session, self._study_id, locked=True)
+            return deed(session, self._study_id, *args, **named)
+
+        return self.database.write(write)
 
     def _change(self, **values: Any) -> None:
-        def change(session: Session) -> None:
-            study = session.get_one(StudyTable, self._study_id)
+        def change(session: Session, study_id: int) -> None:
+            study = reads.find_study(session, study_id)
             for name, value in values.items():
                 setattr(study, name, value)
 
-        self.database.write(change)
+        self._write(change)
 
 
 def _names(connection: Connection) -> list[str]:
-    version = schema.version_of(connection)
-    schema.refuse_newer(version)
-    return [] if version is None else reads.study_names(connection)
+    revision = schema.revision_of(connection)
+    schema.refuse_newer(revision)
+    return [] if revision is None else reads.study_names(connection)
 
 
 def _one_job(session: Session, study_id: int, job_id: int) -> JobRow:
@@ -285,8 +290,8 @@ def _one_job(session: Session, study_id: int, job_id: int) -> JobRow:
     return reads.jobs(session, study_id, job_id=job_id)[0]
 
 
-def _wish(study: StudyTable) -> StopWish | None:
-    match study.stop_requested:
+def _wish(session: Session, study_id: int) -> StopWish | None:
+    match reads.find_study(session, study_id).stop_requested:
         case "soft" | "now" as wish:
             return wish
         case _:

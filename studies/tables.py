@@ -2,8 +2,8 @@
 
 What Optuna keeps (number, state, value, parameters, times) is not kept again: `tuner_trials` is the other half of its
 `trials`, by the same key. Vectors over classes are one JSON array each, because nobody asks for one class without its
-neighbours, and a row a class would mean millions. Foreign keys cascade, so that a study deleted with Optuna's own
-tools leaves nothing behind.
+neighbours, and a row a class would mean millions. Foreign keys cascade, and in SQLite triggers do, so that a study
+deleted with Optuna's own tools leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _owned_by(column: Any) -> ForeignKey:
 
 
 class SchemaTable(Base):
-    """The one row that says which version these tables have."""
+    """One row: the version as the first releases read it; see `studies.schema`."""
 
     __tablename__ = "tuner_schema"
     __table_args__ = (CheckConstraint("id = 1", name="one_row"),)

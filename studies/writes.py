@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -12,7 +11,8 @@ from typing import Any
 from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
-from studies import optuna_rows, schema
+from studies import optuna_rows, reads, schema
+from studies.cleaned import NO_NORMS, all_finite, finite, number, readable, sound
 from studies.errors import ResultError, StudyMismatchError
 from studies.optuna_rows import TRIALS, Ended
 from studies.records import HeadAsked, JobKind, Scalar
@@ -22,7 +22,6 @@ from studies.tables import (
     Config,
     EpochTable,
     JobTable,
-    Measured,
     PosthocTable,
     ReadingTable,
     StudyTable,
@@ -106,9 +105,11 @@ def finish_job(session: Session, study_id: int, job_id: int, result: Mapping[str
     if job.state != "running":
         return False
     now = datetime.now(UTC)
-    study = session.get_one(StudyTable, study_id)
+    study = reads.find_study(session, study_id)
+    if not all_finite(result["backbone"]["norms"]):
+        return fail_job(session, study_id, job_id, f"the backbone's {NO_NORMS}")
     rows = session.scalars(select(TrialTable).where(TrialTable.job_id == job_id).order_by(TrialTable.position)).all()
-    heads = result["heads"]
+    heads = [sound(head) for head in result["heads"]]
     if len(heads) != len(rows):
         raise ResultError(f"job {job_id} asked for {len(rows)} heads, but its result holds {len(heads)}")
     job.backbone_id = _keep_backbone(session, study, job, result["backbone"])
@@ -126,7 +127,7 @@ def fail_job(session: Session, study_id: int, job_id: int, reason: str) -> bool:
     job = find_job(session, study_id, job_id)
     if job.state != "running":
         return False
-    now, reason = datetime.now(UTC), _readable(reason)
+    now, reason = datetime.now(UTC), readable(reason)
     rows = session.scalars(select(TrialTable).where(TrialTable.job_id == job_id)).all()
     for row in rows:
         row.reason = reason
@@ -159,6 +160,8 @@ def record_reading(
     """Writes a look at test data, once a role and configuration. Raises ResultError for a failed or untested head."""
     if "test" not in head.get("classes", {}):
         raise ResultError(f"the reading {role!r} gave no test results: {head.get('reason', 'test was not read')}")
+    if not all_finite([*head["norms"], head["temperature"]]):
+        raise ResultError(f"the reading {role!r} cannot be kept: its {NO_NORMS}, or its temperature is none")
     digest = hashlib.sha256(json.dumps(dict(config), sort_keys=True).encode()).hexdigest()
     same = (ReadingTable.study_id == study_id, ReadingTable.role == role, ReadingTable.config_sha256 == digest)
     if session.execute(select(ReadingTable.reading_id).where(*same)).first():
@@ -170,7 +173,7 @@ def record_reading(
             role=role,
             config_sha256=digest,
             config=dict(config),
-            metrics=_finite(head["metrics"]),
+            metrics=finite(head["metrics"]),
             norms=list(head["norms"]),
             train_counts=list(backbone["train_counts"]),
             correct=list(head["classes"]["test"]["correct"]),
@@ -204,7 +207,7 @@ def _keep_backbone(session: Session, study: StudyTable, job: JobTable, found: Ma
 
 def _learn(study: StudyTable, found: Mapping[str, Any]) -> None:
     """What the study knows of its data since its first backbone; other data later on is worth a note."""
-    notes = [_readable(note) for note in found["notes"]]
+    notes = [readable(note) for note in found["notes"]]
     if study.data_fingerprint is None:
         study.data_fingerprint = found["data_fingerprint"]
         study.class_names = list(found["class_names"])
@@ -226,7 +229,7 @@ def _backbone(study_id: int, job: JobTable, found: Mapping[str, Any]) -> Backbon
         config=dict(found["config"]),
         data_fingerprint=found["data_fingerprint"],
         train_counts=list(found["train_counts"]),
-        metrics=_finite(found["metrics"]),
+        metrics=finite(found["metrics"]),
         norms=list(found["norms"]),
         parameters=found["parameters"],
         device=found["device"],
@@ -240,9 +243,9 @@ def _keep_head(row: TrialTable, head: Mapping[str, Any], *, objective: str) -> E
     reason: str | None = head.get("reason")
     value: float | None = None
     if "metrics" in head:
-        row.metrics = _finite(head["metrics"])
+        row.metrics = finite(head["metrics"])
         row.norms = list(head["norms"])
-        row.temperature = head["temperature"]
+        row.temperature = number(head["temperature"])
         row.seconds = head["seconds"]
         lost = [name for name, found in head["metrics"].items() if found is not None and row.metrics[name] is None]
         row.notes = [*head["notes"], *([f"not finite, so kept as none: {', '.join(lost)}"] if lost else [])]
@@ -250,7 +253,7 @@ def _keep_head(row: TrialTable, head: Mapping[str, Any], *, objective: str) -> E
         if value is None and reason is None:
             found = head["metrics"].get(objective, "missing")
             reason = f"{objective} must be a finite number to be maximised, but was {found}"
-    row.reason = None if reason is None else _readable(reason)
+    row.reason = None if reason is None else readable(reason)
     if row.reason is not None:
         return Ended(trial_id=row.trial_id, value=None, attributes={"reason": row.reason})
     shown = {name: row.metrics[name] for name in SHOWN if row.metrics.get(name) is not None}
@@ -265,7 +268,7 @@ def _epochs(
             "backbone_id": backbone_id,
             "trial_id": trial_id,
             "epoch": one["epoch"],
-            "metrics": _finite(one["metrics"]),
+            "metrics": finite(one["metrics"]),
         }
 
 
@@ -280,12 +283,12 @@ def _classes(head: Mapping[str, Any], *, trial_id: int) -> Iterable[dict[str, An
 
 
 def _posthoc(found: Mapping[str, Any], *, backbone_id: int) -> Iterable[dict[str, Any]]:
-    for head in found["posthoc"]:
+    for head in filter(lambda head: all_finite(head["norms"]), found["posthoc"]):
         whole: Config = {**found["config"], **head["config"]}
         yield {
             "backbone_id": backbone_id,
             "config": whole,
-            "metrics": _finite(head["metrics"]),
+            "metrics": finite(head["metrics"]),
             "norms": list(head["norms"]),
         }
 
@@ -294,13 +297,3 @@ def _insert(session: Session, table: Any, rows: Iterable[dict[str, Any]]) -> Non
     rows = list(rows)
     if rows:
         session.execute(insert(table), rows)
-
-
-def _finite(metrics: Mapping[str, float | None]) -> Measured:
-    """Numbers that are none (NaN, infinities) as None: JSON has no word for them, and no average should meet them."""
-    return {name: value if value is not None and math.isfinite(value) else None for name, value in metrics.items()}
-
-
-def _readable(text: str) -> str:
-    """Text that every database takes: no zero bytes and no half characters, as file names may bring along."""
-    return text.encode("utf-8", "replace").decode().replace("\0", "?")

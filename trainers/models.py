@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainers.errors import ConfigError
+from trainers.pretrained import pretrained_model
 
 OWN_NAMES = ("cnn-small", "resnet20", "resnet32", "resnet18", "resnet34")
 SMALL_IMAGE = 64  # up to this size resnet18 and resnet34 have the stem for small images
@@ -165,10 +166,11 @@ def _torchvision_model(name: str, num_classes: int, in_channels: int, image_size
 
 
 def _from_torchvision(name: str, *, pretrained: bool, image_size: int | None = None) -> nn.Module:
-    options = {} if image_size is None else {"image_size": image_size}
-    weights = "DEFAULT" if pretrained else None
     try:
-        model: nn.Module = torchvision.models.get_model(name, weights=weights, progress=False, **options)
+        if pretrained:
+            return pretrained_model(name, image_size=image_size)
+        options = {} if image_size is None else {"image_size": image_size}
+        model: nn.Module = torchvision.models.get_model(name, weights=None, progress=False, **options)
     except (AssertionError, OSError, RuntimeError, ValueError) as error:
         size = "" if image_size is None else f" for {image_size}x{image_size} images"
         way_out = "; check the connection, or set task.pretrained=false" if pretrained else ""

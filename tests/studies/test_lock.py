@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -13,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from studies.errors import StudyLockedError
-from studies.lock import study_lock
+from studies.errors import StorageUnavailableError, StudyLockedError
+from studies.lock import drivers, holder, refuse_if_locked, study_lock
 from studies.urls import sqlite_file
 
 HOLD = """if True:
@@ -121,3 +123,94 @@ def test_a_lock_lost_to_another_driver_is_noticed(postgres: Any, made_postgres: 
         postgres.start()
         with study_lock(made_postgres, "tail"), pytest.raises(StudyLockedError):
             lock.confirm()
+
+
+def test_asking_names_the_holder_and_takes_nothing(url: str) -> None:
+    assert holder(url, "tail") is None
+    assert drivers(url) == []
+    with study_lock(url, "tail") as lock:
+        found = holder(url, "tail")
+        assert found == "this process" or f"pid={os.getpid()}" in str(found)
+        with pytest.raises(StudyLockedError, match="already being run"):
+            refuse_if_locked(url, "tail")
+        assert holder(url, "other") is None
+        assert drivers(url) == []  # it is our own
+        lock.confirm()
+    refuse_if_locked(url, "tail")
+
+
+@pytest.mark.parametrize("url", ["file", pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True)
+def test_drivers_of_other_processes_are_listed(url: str) -> None:
+    with held_elsewhere(url, "tail") as one, held_elsewhere(url, "other") as two, study_lock(url, "mine"):
+        found = drivers(url)
+        assert len(found) == 2
+        for process in (one, two):
+            assert any(f"pid={process.pid}" in who for who in found)
+        assert f"pid={one.pid}" in str(holder(url, "tail"))
+
+
+def test_asking_makes_no_file_and_no_folder(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/runs/studies.db"
+    assert holder(url, "tail") is None
+    assert drivers(url) == []
+    refuse_if_locked(url, "tail")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_driver_is_refused_because_somebody_asks(file_url: str) -> None:
+    done = threading.Event()
+
+    def ask() -> None:
+        while not done.is_set():
+            holder(file_url, "tail")
+
+    asking = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in asking:
+        thread.start()
+    try:
+        for _ in range(100):
+            with study_lock(file_url, "tail"):
+                pass
+    finally:
+        done.set()
+        for thread in asking:
+            thread.join()
+
+
+def test_a_lock_file_that_somebody_tidied_away_is_made_again(file_url: str) -> None:
+    file = sqlite_file(file_url)
+    assert file is not None
+    with study_lock(file_url, "tail") as lock:
+        (path,) = file.parent.glob("*.lock")
+        path.unlink()
+        lock.confirm()
+        assert path.exists()
+        with pytest.raises(StudyLockedError), study_lock(file_url, "tail"):
+            pass
+    with study_lock(file_url, "tail"):
+        pass
+
+
+def test_a_driver_whose_lock_file_was_taken_by_another_is_told(file_url: str) -> None:
+    file = sqlite_file(file_url)
+    assert file is not None
+    with study_lock(file_url, "tail") as lock:
+        (path,) = file.parent.glob("*.lock")
+        path.unlink()
+        with held_elsewhere(file_url, "tail") as other, pytest.raises(StudyLockedError, match=f"pid={other.pid}"):
+            lock.confirm()
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_system_without_locks_is_a_sentence_with_a_way_out(
+    file_url: str, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(*_: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with study_lock(file_url, "tail"):
+        pass  # so that there is a file to ask
+    monkeypatch.setattr(fcntl, "flock", flock)
+    for deed in (lambda: study_lock(file_url, "tail").__enter__(), lambda: holder(file_url, "tail")):
+        with pytest.raises(StorageUnavailableError, match=r"no file locks.*local disk.*PostgreSQL"):
+            deed()

@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 from sqlalchemy import event, text
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from studies.database import patiently
+from studies.dashboard import server
 from studies.errors import StorageUnavailableError
 from studies.store import Store, study_names
+from studies.waiting import patiently
 
 Open = Callable[..., Store]
 
@@ -135,6 +137,55 @@ def test_a_database_that_does_not_exist_is_not_waited_for(postgres: Any) -> None
         study_names(missing, patience=3600)
 
 
+@pytest.mark.postgres
+def test_a_role_that_may_not_make_tables_is_told_what_helps(postgres: Any, new_store: Open) -> None:
+    weak = _as_role(postgres.new_database(), "weak_maker", postgres)
+    with pytest.raises(StorageUnavailableError, match=r'GRANT USAGE, CREATE ON SCHEMA public TO "weak_maker"'):
+        new_store(weak)
+    with postgres.connect(make_url(weak).database) as owner:
+        owner.execute("GRANT USAGE, CREATE ON SCHEMA public TO weak_maker")  # what the sentence said
+    new_store(weak)
+
+
+@pytest.mark.postgres
+def test_a_role_that_may_not_touch_the_tables_is_told_what_helps(
+    postgres: Any, new_store: Open, record: Callable[..., Any]
+) -> None:
+    url = postgres.new_database()
+    new_store(url)
+    weak = _as_role(url, "weak_writer", postgres)
+    said = []
+    with postgres.connect(make_url(weak).database) as owner:
+        for _ in range(3):
+            try:
+                record(new_store(weak))
+                break
+            except StorageUnavailableError as error:
+                said.append(str(error))
+                owner.execute(str(error).partition("can help: ")[2].encode())
+    assert len(said) == 2  # tables, then the sequences of their keys
+    assert len(new_store(url).trials()) == 2
+
+
+@pytest.mark.postgres
+def test_a_search_path_without_a_schema_is_a_sentence(postgres: Any, new_store: Open) -> None:
+    with pytest.raises(StorageUnavailableError, match="CREATE SCHEMA AUTHORIZATION"):
+        new_store(f"{postgres.new_database()}&options=-csearch_path%3Dnowhere")
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("query", ["nosuch=option", "connect_timeout=soon"])
+def test_a_parameter_that_libpq_does_not_know_is_a_sentence(postgres: Any, query: str) -> None:
+    with pytest.raises(StorageUnavailableError, match=r"invalid connection option|bad value"):
+        study_names(f"{postgres.new_database()}&{query}", patience=3600)
+
+
+def _as_role(url: str, role: str, server: Any) -> str:
+    with server.connect() as owner:
+        owner.execute(f"CREATE ROLE {role} LOGIN".encode())
+    return make_url(url).set(username=role).render_as_string(hide_password=False)
+
+
 def test_a_password_in_the_drivers_words_is_masked() -> None:
     def fail() -> None:
         raise OperationalError("SELECT 1", {}, sqlite3.OperationalError("no pg: password=s3cret! is wrong"))
@@ -206,3 +257,5 @@ def test_braces_and_per_cents_in_a_path_are_taken_as_they_are(tmp_path: Path, ne
     new_store(url)
     assert study_names(url) == ["tail"]
     assert (tmp_path / "{x} 100%" / "studies.db").exists()
+    with server(url, port=0, artifacts=tmp_path / "artifacts"):  # Optuna's dashboard, which reads the URL itself
+        pass

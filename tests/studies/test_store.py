@@ -7,7 +7,9 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import optuna
@@ -15,10 +17,12 @@ import pytest
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 from sqlalchemy import event, text
+from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
+from studies import progress, reads, writes
 from studies.errors import ResultError, StudyMismatchError, StudyNotFoundError
-from studies.records import HeadAsked
+from studies.records import HeadAsked, ProgressRow
 from studies.store import Store, study_names
 from studies.tables import Base
 from studies.urls import sqlite_file
@@ -138,6 +142,44 @@ class TestStudy:
         fresh = new_store(url)
         assert (fresh.trials(), fresh.jobs(), fresh.backbones(), fresh.posthoc()) == ([], [], [], [])
         assert record(fresh).numbers == (0, 1)
+
+    def test_a_study_deleted_without_foreign_keys_leaves_nothing_and_hinders_nobody(
+        self, file_url: str, new_store: Open, record: Job, answer: Made
+    ) -> None:
+        stays, goes = new_store(file_url, name="stays"), new_store(file_url)
+        before = rows(stays)
+        record(stays)
+        job = record(goes, heads=3)
+        result = answer(job, test=True)
+        goes.finish_job(job.id, result)
+        goes.record_reading("best", job.configs[0], result["heads"][0], number=0, job_result=result)
+        goes.keep_progress(ProgressRow(updated=datetime.now(UTC)))
+        optuna.delete_study(study_name="tail", storage=file_url)  # as any program with Optuna does
+        left = {name: len(found) for name, found in rows(stays).items() if name.startswith("tuner_")}
+        mine = {"tuner_studies": 1, "tuner_jobs": 1, "tuner_trials": 2, "tuner_schema": len(before["tuner_schema"])}
+        assert left == {name: mine.get(name, 0) for name in left}
+        assert record(stays, heads=3).numbers == (2, 3, 4)  # under ids that were the other's
+        optuna.create_study(study_name="theirs", storage=file_url)  # under the other study's id
+        assert study_names(file_url) == ["stays"]
+
+    def test_every_call_on_a_deleted_study_says_so(self, url: str, store: Store, record: Job, answer: Made) -> None:
+        job = record(store)
+        result = answer(job, test=True)
+        optuna.delete_study(study_name="tail", storage=store.database.storage)
+        calls: list[Callable[[], object]] = [
+            store.study,
+            store.stop_requested,
+            store.request_stop,
+            lambda: store.set_state("done"),
+            lambda: record(store),
+            lambda: store.finish_job(job.id, result),
+            lambda: store.fail_job(job.id, "lost"),
+            lambda: store.keep_progress(ProgressRow(updated=datetime.now(UTC))),
+            lambda: store.record_reading("best", job.configs[0], result["heads"][0], job_result=result),
+        ]
+        for call in calls:
+            with pytest.raises(StudyNotFoundError, match="deleted"):
+                call()
 
 
 class TestJobs:
@@ -316,6 +358,31 @@ class TestFinish:
         assert (row.state, row.metrics["norm.pearson"]) == ("COMPLETE", None)
         assert "norm.pearson" in row.notes[-1]
 
+    @pytest.mark.parametrize("norm", [math.nan, math.inf])
+    def test_norms_that_are_no_numbers_fail_their_head_alone(
+        self, store: Store, record: Job, answer: Made, norm: float
+    ) -> None:
+        job = record(store)
+        result = answer(job)
+        result["heads"][0]["norms"][1] = result["backbone"]["posthoc"][1]["norms"][2] = norm
+        result["heads"][1]["temperature"] = norm
+        store.finish_job(job.id, result)
+        failed, good = store.trials()
+        assert (failed.state, good.state, good.temperature) == ("FAIL", "COMPLETE", None)
+        assert "weight norms" in str(failed.reason)
+        assert store.classes(0) == []
+        assert [row.config["stage2.method"] for row in store.posthoc()] == ["none"]
+        with pytest.raises(ResultError, match="weight norms"):
+            store.record_reading("best", job.configs[0], answer(job, test=True)["heads"][0] | {"norms": [norm] * 3},
+                                 job_result=result)  # fmt: skip
+
+    def test_a_backbone_whose_norms_are_no_numbers_fails_its_job(self, store: Store, record: Job, answer: Made) -> None:
+        job = record(store)
+        store.finish_job(job.id, answer(job, norms=(math.inf, 1.0, 1.0)))
+        assert [row.id for row in store.jobs("failed")] == [job.id]
+        assert {row.state for row in store.trials()} == {"FAIL"}
+        assert store.backbones() == []
+
     def test_a_backbone_is_kept_once_with_the_last_posthoc_grid(self, store: Store, record: Job, answer: Made) -> None:
         first, second = record(store), record(store, round=1)
         store.finish_job(first.id, answer(first))
@@ -448,6 +515,68 @@ def test_a_snapshot_does_not_move_while_another_writes(store: Store, url: str, r
 
     assert store.database.read(read) == ("running", "running")
     assert store.jobs("done")
+
+
+@pytest.mark.parametrize("url", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True)
+class TestTwoWritersAtOnce:
+    """A try whose answer was lost may still be committing when the next one comes."""
+
+    def test_a_job_is_recorded_once(self, store: Store, ask: Job) -> None:
+        def record(session: Session, study_id: int) -> int:
+            return writes.record_job(
+                session, study_id, token="t", kind="search", backbone_index=0, round=0, heads=[ask(0), ask(1)]
+            )
+
+        first, second = self._overlapping(store, record)
+        assert first == second
+        assert [row.number for row in store.trials()] == [0, 1]
+
+    def test_progress_is_written_once(self, store: Store) -> None:
+        rows = iter([ProgressRow(updated=datetime(2026, 1, day, tzinfo=UTC)) for day in (1, 2)])
+        self._overlapping(store, lambda session, study_id: progress.write(session, study_id, next(rows)))
+        assert store.progress() == ProgressRow(updated=datetime(2026, 1, 2, tzinfo=UTC))
+
+    def test_a_soft_wish_does_not_overtake_one_for_now(self, store: Store) -> None:
+        with Store.open(store.database.url, "tail") as terminal:
+            self._overlapping(store, _ask_to_stop_now, terminal.request_stop)
+        assert store.stop_requested() == "now"
+
+    @staticmethod
+    def _overlapping(
+        store: Store, deed: Callable[[Session, int], Any], other: Callable[[], Any] | None = None
+    ) -> tuple[Any, Any]:
+        """Does it, and before its commit again (or another deed), which must wait."""
+        second = other or (lambda: store._write(deed))
+
+        def first(session: Session, study_id: int) -> tuple[Any, Future[Any]]:
+            done = deed(session, study_id)
+            session.flush()
+            waiting = pool.submit(second)
+            with store.database.engine.connect() as watcher:
+                blocked = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+                while not watcher.execute(blocked).scalar_one() and not waiting.done():
+                    watcher.rollback()
+            return done, waiting
+
+        with ThreadPoolExecutor() as pool:
+            done, waiting = store._write(first)
+            return done, waiting.result()
+
+
+def _ask_to_stop_now(session: Session, study_id: int) -> None:
+    reads.find_study(session, study_id).stop_requested = "now"
+
+
+@pytest.mark.parametrize("url", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True)
+def test_times_are_those_of_the_clock_whatever_the_servers_zone(url: str, new_store: Open, record: Job) -> None:
+    before = datetime.now(UTC)
+    store = new_store(f"{url}&options=-ctimezone%3DAsia/Tokyo")
+    record(store)
+    after = datetime.now(UTC)
+    assert before <= store.study().created <= after
+    for started in (store.trials()[0].started, store.optuna_study().get_trials()[0].datetime_start):
+        assert started is not None
+        assert before <= started.astimezone(UTC) <= after
 
 
 def test_studies_opened_at_once_on_an_empty_database_are_all_there(empty_url: str) -> None:

@@ -143,6 +143,23 @@ def test_the_fingerprint_follows_what_is_trained_on(tmp_path: Path) -> None:
     assert len({first, *(task.fingerprint for task in others)}) == 6
 
 
+@pytest.mark.parametrize("dataset", ["image-folder", "parquet"])
+def test_one_pixel_in_the_middle_of_a_large_file_changes_the_fingerprint(dataset: str, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, (250, 250, 3), dtype=np.uint8)
+    prints, sizes = set(), set()
+    for name in ("as it was", "touched up"):
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, "BMP")  # uncompressed: the files differ in one byte
+        rows = [(buffer.getvalue(), 0, "train"), *samples((9, 5, 5), size=250)]
+        (tmp_path / name).mkdir()
+        prints.add(own(dataset, WRITERS[dataset](tmp_path / name, rows), image_size=16).fingerprint)
+        sizes.add(len(buffer.getvalue()))
+        pixels[125, 125, 0] ^= 1
+    assert min(sizes) > 2**17  # as photographs are
+    assert len(sizes) == 1
+    assert len(prints) == 2
+
+
 def test_digits_are_cut_as_documented() -> None:
     task = load_task(TaskConfig())
     assert task.counts == (100, 64, 41, 27, 17, 11, 7, 4, 3, 2)

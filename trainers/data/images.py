@@ -21,8 +21,6 @@ from torch import Tensor
 from trainers.errors import DataError
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-_WHOLE = 64 * 1024  # bytes; of a larger image the digest takes its size and its two ends
-_END = 4 * 1024
 _ORIENTATION = 0x0112  # in EXIF, and what undoes each of its values
 _TURNS: dict[object, Image.Transpose] = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -116,7 +114,7 @@ class EncodedImages:
 
     def digests(self, indices: Sequence[int]) -> list[bytes]:
         """Of the encoded bytes."""
-        return [_digest(io.BytesIO(data), len(data)) for data in map(self._bytes, indices)]
+        return [hashlib.sha256(data).digest() for data in map(self._bytes, indices)]
 
     def _bytes(self, index: int) -> bytes:
         data: bytes = self.rows[index].as_py()
@@ -154,7 +152,7 @@ class FileImages:
         path = Path(self.paths[index])
         try:
             with path.open("rb") as handle:
-                return _digest(handle, path.stat().st_size)
+                return hashlib.file_digest(handle, "sha256").digest()
         except OSError as error:
             raise DataError(f"{path}: cannot be read ({error}); check the file and its permissions") from error
 
@@ -184,16 +182,6 @@ def _has_content(path: str) -> bool:
         return Path(path).stat().st_size > 0
     except (OSError, ValueError):  # ValueError: a zero byte in the name
         return False
-
-
-def _digest(handle: io.BufferedIOBase, size: int) -> bytes:
-    if size <= _WHOLE:
-        return hashlib.sha256(handle.read()).digest()
-    found = hashlib.sha256(size.to_bytes(8, "little"))
-    found.update(handle.read(_END))
-    handle.seek(-_END, io.SEEK_END)
-    found.update(handle.read(_END))
-    return found.digest()
 
 
 def _size(file: str | io.BytesIO, name: str) -> tuple[int, int]:
