@@ -68,6 +68,7 @@ def study(session: Session, study_id: int, *, name: str) -> StudyRow:
         class_names=tuple(row.class_names),
         train_counts=tuple(row.train_counts),
         notes=tuple(row.notes),
+        spent_seconds=row.spent_seconds or 0.0,
     )
 
 
@@ -137,7 +138,7 @@ def epochs(
 ) -> list[EpochRow]:
     """Epochs of all backbones and trials, or those of one trial or one backbone."""
     stage1 = (
-        select(EpochTable.epoch, EpochTable.metrics, BackboneTable.fingerprint)
+        select(EpochTable.epoch, EpochTable.metrics, EpochTable.norms, BackboneTable.fingerprint)
         .join(BackboneTable, BackboneTable.backbone_id == EpochTable.backbone_id)
         .where(BackboneTable.study_id == study_id)
         .order_by(BackboneTable.backbone_id, EpochTable.epoch)
@@ -151,7 +152,10 @@ def epochs(
     found: list[EpochRow] = []
     if number is None:
         of_backbones = stage1 if backbone is None else stage1.where(BackboneTable.fingerprint == backbone)
-        found += [EpochRow(stage=1, epoch=e, metrics=m, backbone=f) for e, m, f in session.execute(of_backbones)]
+        found += [
+            EpochRow(stage=1, epoch=epoch, metrics=metrics, norms=tuple(norms or ()), backbone=fingerprint)
+            for epoch, metrics, norms, fingerprint in session.execute(of_backbones)
+        ]
     if backbone is None:
         of_trials = stage2 if number is None else stage2.where(TRIALS.number == number)
         found += [EpochRow(stage=2, epoch=e, metrics=m, number=n) for e, m, n in session.execute(of_trials)]

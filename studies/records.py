@@ -35,6 +35,7 @@ class StudyRow:
     class_names: tuple[str, ...] = ()
     train_counts: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
+    spent_seconds: float = 0.0  # that drivers have worked on it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +96,7 @@ class EpochRow:
     metrics: Metrics
     backbone: str | None = None
     number: int | None = None
+    norms: tuple[float, ...] = ()  # (C,) of the classifier's rows; of stage 1, where it was validated
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -135,6 +135,10 @@ class Store:
         """Says how far the study is."""
         self._change(state=state)
 
+    def set_spent(self, seconds: float) -> None:
+        """How long drivers have worked on the study, all of them together."""
+        self._change(spent_seconds=seconds)
+
     def request_stop(self, *, now: bool = False) -> None:
         """Asks the driver to stop after its current epochs, or at once; a soft wish does not soften one for now."""
 

@@ -104,6 +104,7 @@ class StudyTable(Base):
     class_names: Mapped[list[str]] = mapped_column(default=list)
     train_counts: Mapped[list[int]] = mapped_column(default=list)
     notes: Mapped[list[str]] = mapped_column(default=list)
+    spent_seconds: Mapped[float | None]  # that drivers have worked on it
 
 
 class BackboneTable(Base):
@@ -176,6 +177,7 @@ class EpochTable(Base):
     trial_id: Mapped[int | None] = mapped_column(_owned_by(TrialTable.trial_id), index=True)
     epoch: Mapped[int]  # from 1
     metrics: Mapped[Measured]
+    norms: Mapped[list[float] | None]  # (C,) of the classifier, at the epochs of stage 1 that are validated
 
 
 class ClassTable(Base):

@@ -269,6 +269,7 @@ def _epochs(
             "trial_id": trial_id,
             "epoch": one["epoch"],
             "metrics": finite(one["metrics"]),
+            "norms": list(norms) if all_finite(norms := one.get("norms", ())) else [],
         }
 
 

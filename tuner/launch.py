@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from studies.lock import StudyLock, refuse_if_locked, study_lock
 from studies.records import ReadingRow
 from studies.store import Store
 from tuner.errors import KilledError, StoppedError, TunerError, UnreachableError, UsageError
+from tuner.hours import Hours
 from tuner.paths import Home
 from tuner.planner import Planner
 from tuner.preflight import Preflight, dry_build
@@ -96,6 +96,7 @@ def run_study(space: Space, *, home: Home, storage: str, resources: Resources, c
         _refuse_other_data(store, checked)
         sweep_scratch()  # of killed drivers, also where nothing is left to run
         planner = Planner(space, store)
+        planner.time_is_up = Hours(store, space.budget.hours).over
         if planner.has_work():
             store.set_state("running")
             store.clear_stop()
@@ -139,6 +140,7 @@ def _search(
     live = console.is_terminal
     screen = LiveTable(planner, running, name=name, console=console) if live else PlainLines(planner, running)
     notice = STOP_NOTICE.format(name=name)
+    hours = Hours(planner.store, planner.space.budget.hours)
 
     def poll() -> Literal["soft", "now"] | None:
         lock.confirm()  # a restarted PostgreSQL has forgotten whose the study is
@@ -167,7 +169,7 @@ def _search(
                 planner,
                 Told(running, screen),
                 settings,
-                _until(stops, planner, Publisher(planner.store, home)),
+                _until(stops, planner, Publisher(planner.store, home), hours),
                 engine_lost=lost_process,
             )
             fit(desk, workers=slots.workers, cpus=slots.cpus_each, gpus=slots.gpus_each, scratch=scratch)
@@ -178,18 +180,18 @@ def _search(
         raise KilledError(f"stopped at once; go on from the last checkpoints with: tuner resume {name}") from None
     finally:
         screen.close()
+    hours.keep(now=True)
     if stops.requested and planner.has_work():
         planner.store.set_state("stopped")
         raise StoppedError(f"stopped with work left; continue with: tuner resume {name}")
 
 
-def _until(stops: StopRequests, planner: Planner, publisher: Publisher) -> Callable[[], bool]:
+def _until(stops: StopRequests, planner: Planner, publisher: Publisher, hours: Hours) -> Callable[[], bool]:
     """The stop check of this run, which also watches the hours of the budget and keeps the dashboard fresh."""
-    hours = planner.space.budget.hours
-    deadline = time.monotonic() + hours * 3600 if hours else math.inf
 
     def check() -> bool:
-        planner.time_is_up = time.monotonic() > deadline
+        planner.time_is_up = hours.over
+        hours.keep()
         publisher.now_and_then(planner.tally.complete + planner.tally.failed)
         return stops.check()
 
@@ -202,6 +204,12 @@ def _finish(planner: Planner, home: Home) -> Finished:
 
     store, name = planner.store, planner.space.name
     planner.close_waiting()
+    if planner.time_is_up and not planner.hopeless and not planner.tally.complete:
+        store.set_state("stopped")
+        raise TunerError(
+            f"study {name}: budget.hours ({planner.space.budget.hours:g}) were over before any trial was complete; "
+            f"give it more with: tuner resume {name} --set budget.hours=HOURS"
+        )
     if planner.hopeless or not planner.tally.complete:
         store.set_state("failed")
         reason = planner.failures[0] if planner.failures else "see the reasons of its trials"

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from search_spaces import Space
+from studies.cleaned import sound
 from studies.records import HeadAsked, JobKind, JobRow, Scalar, TrialRow
 from studies.store import Store
 from studies.study_data import FRESH_SEED
@@ -203,6 +204,7 @@ class Planner:
             self._lead(row.number, row.value, row.metrics.get("val.few"))
 
     def _count(self, job: JobRow, number: int, config: Mapping[str, Scalar], head: Mapping[str, Any]) -> None:
+        head = sound(head)
         value = head.get("metrics", {}).get(self.space.objective)
         if "reason" in head or value is None or not math.isfinite(value):
             value = None

@@ -138,7 +138,7 @@ class TestOlder:
         if url.startswith("postgresql"):  # written at another moment
             expected, found = _timeless(expected), _timeless(found)
         for kind, rows in expected.items():
-            assert found[kind] == rows, kind
+            assert _as_known(found[kind], rows) == rows, kind
         assert study_names(url) == ["tail", "other"]
 
     def test_migrated_tables_are_those_of_a_new_database(self, written: tuple[str, str], new_store: Open) -> None:
@@ -349,6 +349,17 @@ def _seen(store: Store) -> dict[str, Any]:
     }
     through: dict[str, Any] = json.loads(json.dumps(plain, default=str))
     return through
+
+
+def _as_known(found: Any, then: Any) -> Any:
+    """What is found now, without what the earlier release had no word for."""
+    match then:
+        case dict() if isinstance(found, dict):
+            return {key: _as_known(value, then[key]) for key, value in found.items() if key in then}
+        case list() if isinstance(found, list) and len(found) == len(then):
+            return [_as_known(*pair) for pair in zip(found, then, strict=True)]
+        case _:
+            return found
 
 
 def _timeless(seen: Any) -> Any:

@@ -187,6 +187,18 @@ def test_a_lost_head_fails_alone(space: Space, store: Store, pretend: Any) -> No
     assert planner.tally.failed == 1
 
 
+def test_a_head_whose_norms_are_no_numbers_counts_as_lost_at_once(space: Space, store: Store, pretend: Any) -> None:
+    planner = Planner(space, store)
+    run(planner, pretend, at_most=1)
+    task = planner.next_task()
+    assert task is not None
+    result = pretend(task)
+    result["heads"][0]["norms"] = [float("inf"), 1.0, 1.0]
+    planner.complete(task, result)
+    assert planner.tally == Planner(space, store).tally
+    assert planner.tally.failed == 1
+
+
 def test_workers_do_not_wait_for_each_other(space: Space, store: Store) -> None:
     planner = Planner(space, store)
     held = [planner.next_task() for _ in range(4)]
