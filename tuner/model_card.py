@@ -9,8 +9,8 @@ from studies.exported import ExportedConfig
 from studies.intervals import Interval, group_of, group_recalls
 from studies.provenance import code_version, library_versions
 from studies.records import ClassRow
+from studies.wording import per_cent
 from tuner.expectations import Spread
-from tuner.views import percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -114,7 +114,7 @@ def _calibration(card: ModelCard, metrics: Mapping[str, Spread]) -> str:
         else "fitted on validation images"
     )
     before, after = metrics.get("test.ece"), metrics.get("test.ece_calibrated")
-    told = f" Expected calibration error on test: {percent(before.mean)} before, {percent(after.mean)} after." if (
+    told = f" Expected calibration error on test: {per_cent(before.mean)} before, {per_cent(after.mean)} after." if (
         before and after
     ) else ""  # fmt: skip
     return (
@@ -152,7 +152,7 @@ def _thresholds(card: ModelCard) -> tuple[int, int]:
 
 
 def _value(interval: Interval | None) -> str:
-    return percent(interval.value if interval else None)
+    return per_cent(interval.value if interval else None)
 
 
 def _interval(interval: Interval | None) -> str:
@@ -163,7 +163,7 @@ def _spread(metrics: Mapping[str, Spread], group: str) -> str:
     found = metrics.get(f"test.{'balanced_accuracy' if group == 'all' else group}")
     if found is None or found.deviation is None:
         return " | none"
-    return f" | {percent(found.mean)} ± {100 * found.deviation:.1f}"
+    return f" | {per_cent(found.mean)} ± {100 * found.deviation:.1f}"
 
 
 def _cell(text: str) -> str:

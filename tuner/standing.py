@@ -12,7 +12,7 @@ from rich.table import Table
 
 from studies.records import RunningRow, TrialRow
 from studies.study_data import SEARCH_ROLES
-from tuner.views import percent
+from studies.wording import per_cent
 
 _SPARKS = "▁▂▃▄▅▆▇█"
 _COURSE = 10  # sparks: the table is for 80 columns
@@ -43,7 +43,7 @@ def standings(rows: Sequence[Standing]) -> Table:
     for row in rows:
         drawn.add_row(
             row.study, share(row.done, row.total), str(row.running), str(row.failed),
-            f"{percent(row.best[0])} #{row.best[1]}" if row.best else "-", percent(row.few) if row.best else "-",
+            f"{per_cent(row.best[0])} #{row.best[1]}" if row.best else "-", per_cent(row.few) if row.best else "-",
             row.left, sparkline(thinned(row.course)),
         )  # fmt: skip
     return drawn
