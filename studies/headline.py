@@ -119,12 +119,13 @@ def group_intervals(
     limits = group_recalls(tuple(classes), thresholds)
     found = {}
     for group in GROUPS:
-        value = metrics.get(f"{split}.{'balanced_accuracy' if group == 'all' else group}")
         known = limits[group]
-        if value is not None:
-            found[group] = Interval(value, min(value, known.low), max(value, known.high)) if known else (
-                Interval(value, value, value)
-            )  # fmt: skip
+        value = metrics.get(f"{split}.{'balanced_accuracy' if group == 'all' else group}")
+        if known is not None:
+            value = known.value if value is None else value
+            found[group] = Interval(value, min(value, known.low), max(value, known.high))
+        elif value is not None:
+            found[group] = Interval(value, value, value)
     return found
 
 

@@ -146,11 +146,11 @@ def evaluation_table(metrics: Mapping[str, float | None], *, images: int) -> Tab
     return table
 
 
-def prediction(found: Prediction, class_names: Sequence[str]) -> dict[str, Any]:
-    """One line that `tuner predict --json` prints; probabilities from the highest."""
+def prediction(found: Prediction, class_names: Sequence[str], *, top: int | None = None) -> dict[str, Any]:
+    """One line that `tuner predict --json` prints; probabilities from the highest, all or the first `top`."""
     ranked = sorted(zip(class_names, found.probabilities, strict=True), key=lambda pair: -pair[1])
     name, probability = ranked[0]
-    return {"file": str(found.path), "class": name, "probability": probability, "probabilities": dict(ranked)}
+    return {"file": str(found.path), "class": name, "probability": probability, "probabilities": dict(ranked[:top])}
 
 
 def predictions_table(found: Sequence[Prediction], class_names: Sequence[str], *, top: int) -> Table:
