@@ -62,7 +62,8 @@ def publish(store: Store, data: StudyData) -> list[str]:
 def _fitted(drawn: go.Figure, title: str) -> go.Figure:
     """For a card half as wide as a report: a title at the top, the legend under the axes, no buttons of its own."""
     place = {"yref": "container", "y": 0.98, "yanchor": "top", "x": 0.01, "font": {"size": 15}}
-    drawn.update_layout(title={"text": title, **place}, height=_HEIGHT, margin={"t": 48, "b": 40}, updatemenus=[])
+    drawn.update_layout(title={"text": title, **place}, height=_HEIGHT, margin={"t": 48, "b": 40})
+    drawn.layout.updatemenus = ()
     drawn.update_layout(modebar={"remove": _BUTTONS}, font={"size": 12})
     drawn.update_layout(legend={"yref": "container", "y": 0, "yanchor": "bottom", "font": {"size": 11}})
     return drawn
