@@ -40,7 +40,7 @@ def write_comparison(studies: Sequence[StudyData], path: Path) -> list[Path]:
     parts += [f'<p class="lead">{escape(sentence)}</p>' for sentence in _sentences(lines)]
     parts.append("<p>Studies side by side: what each of them chose on validation.</p>")
     parts.append(boxed("cautions", "Read with care", cautions))
-    parts.append(f"</header>{table_html(_readable(found['headlines']), 'Studies side by side')}")
+    parts.append(f"</header>{table_html(_readable(found['headlines']), 'Studies side by side', kind='whole')}")
     parts += [panel_html(panel, number, tables_folder(path).name) for number, panel in enumerate(panels, start=1)]
     parts.append('<section><h2 id="settings">Settings in which the chosen configurations differ</h2>')
     parts.append(f"{table_html(found['settings'], 'Settings that differ')}</section>")
@@ -81,6 +81,11 @@ def comparison_cautions(studies: Sequence[StudyData]) -> tuple[str, ...]:
         found.append(f"They maximised different things: {', '.join(data.study.objective for data in studies)}.")
     if len({data.thresholds for data in studies}) > 1:
         found.append("Many, medium and few mean different sizes in these studies.")
+    found += [
+        f"Test data was not read for the chosen trial of {data.study.name}."
+        for data in studies
+        if not data.reading("best")
+    ]
     found += [f"{data.study.name} is {data.study.state}, not done." for data in studies if data.study.state != "done"]
     return tuple(found)
 
@@ -118,7 +123,6 @@ _AS_POINTS = (
     "gain over naive",
     "gain over naive: 95 % low",
     "gain over naive: 95 % high",
-    "deviation over fresh seeds",
 )
 _AS_SHARES = (
     "objective on validation", "balanced accuracy on test", "95 % low", "95 % high", "mean over fresh seeds on test",
@@ -136,7 +140,9 @@ def _readable(table: Table) -> Table:
             return per_cent(value)
         if name == "hours of training":
             return hours(value)
-        return f"{points(value)} points" if name in _AS_POINTS else value
+        if name in _AS_POINTS:
+            return f"{points(value)} points"
+        return f"{points(value).removeprefix('+')} points" if name == "deviation over fresh seeds" else value
 
     return Table(table.columns, tuple((name, *(shown(name, value) for value in row)) for name, *row in table.rows))
 
@@ -180,7 +186,7 @@ def _balance(studies: Sequence[StudyData]) -> Panel:
     if isinstance(info, Absent):
         return Panel(name, title, None, info.reason, None)
     caption = (
-        "Each dot is a finished trial; rings joined by a dotted line are those that no other trial of their study "
+        "Each dot is a finished trial; rings joined by a dotted line are those that no other trial of their study beats "
+        "in both."
     )
-    "beats in both."
     return Panel(name, title, fragment(name, draw_compared_balance(info)), caption, compared_balance_table(info))

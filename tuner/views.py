@@ -192,17 +192,17 @@ def headline(readings: Sequence[ReadingRow]) -> list[str]:
     """The figures that matter, on test: what was chosen, its fresh seeds, each baseline in the order given, and the
     distance to naive and to the best of the others."""
     fresh = [row for row in readings if row.role == FRESH_SEED]
-    rows = sorted((row for row in readings if row.role != FRESH_SEED), key=lambda row: row.role != "best")
+    latest = {row.role: row for row in readings if row.role != FRESH_SEED}  # of several that were best, the last
+    rows = sorted(latest.values(), key=lambda row: row.role != "best")
     lines = [f"{'recall on test images':22}" + "".join(f"{group:>10}" for group in ("all", *GROUPS[1:]))] * bool(rows)
     for row in rows:
         lines.append(_reading_line(row.role, [row.metrics.get(f"test.{group}") for group in GROUPS]))
         lines += _fresh_lines(fresh) if row.role == "best" else []
-    by_role = {row.role: row for row in rows}
     others = [row for row in rows if row.role not in ("best", "naive")]
-    rivals = [by_role["naive"]] if "naive" in by_role else []
+    rivals = [latest["naive"]] if "naive" in latest else []
     rivals += [max(others, key=lambda row: row.metrics.get("val.balanced_accuracy") or 0.0)] if others else []
-    for rival in rivals if "best" in by_role else []:
-        gains = [_gain(by_role["best"], rival, key) for key in ("balanced_accuracy", "few")]
+    for rival in rivals if "best" in latest else []:
+        gains = [_gain(latest["best"], rival, key) for key in ("balanced_accuracy", "few")]
         note = "" if rival.role == "naive" else " (best other on val)"
         lines.append(f"best against {rival.role}{note}: all {gains[0]}, few {gains[1]} points")
     return lines + [LEAK] * any(row.config["task.protocol"] == "paper_leak" for row in rows)

@@ -126,7 +126,7 @@ def _words(config: Mapping[str, Scalar], data: StudyData) -> str:
 
 def draw_groups(info: GroupsInfo) -> go.Figure:
     shown = [index for index in range(4) if any(bar.accuracy[index] is not None for bar in info.bars)]
-    names = [f"{GROUPS[i]}<br>{info.classes[i]} class{'' if info.classes[i] == 1 else 'es'}" for i in shown]
+    names = [f"{GROUPS[i]}<br>({info.classes[i]})" for i in shown]
     height = 440 + 24 * len(info.published[:_DRAWN])  # their names need room on a narrow screen
     figure = style.figure(height=height, barmode="group", bargap=0.18, bargroupgap=0.04)
     for bar in info.bars:
@@ -154,7 +154,7 @@ def draw_groups(info: GroupsInfo) -> go.Figure:
                 f"<br>selection: {style.text(bar.selection)}<br>{style.text(bar.source)}<extra></extra>"
             ),
         )
-    figure.update_xaxes(tickangle=0)
+    figure.update_xaxes(tickangle=0, title="group (classes in it)")
     figure.update_yaxes(title=f"balanced {info.split} accuracy", tickformat=".0%", rangemode="tozero")
     return figure
 

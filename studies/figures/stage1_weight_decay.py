@@ -161,8 +161,8 @@ def _axes(figure: go.Figure, info: Stage1WeightDecayInfo, zero: float) -> None:
             x["tickvals"] = [zero, *(x["tickvals"][i] for i in kept)]
             x["ticktext"] = ["0", *(x["ticktext"][i] for i in kept)]
     figure.update_layout(
-        xaxis=style.sparse(x, most=4) | {"domain": [0, 0.45]},
-        xaxis2=style.sparse(x, most=4) | {"domain": [0.55, 1], "anchor": "y2"},
+        xaxis=style.sparse(x) | {"domain": [0, 0.45]},
+        xaxis2=style.sparse(x) | {"domain": [0.55, 1], "anchor": "y2"},
         yaxis=style.accuracy_axis(),
         yaxis2={"anchor": "x2", "rangemode": "tozero"},
         margin={"t": 84, "b": 58},

@@ -33,7 +33,7 @@ class JobBar(NamedTuple):
     trials: int
     began: float
     hours: float
-    trained: float  # of `hours`: training of its backbone and its heads
+    trained: float  # of `hours`: training of its backbone and its heads; all of them when it failed
 
 
 class ReadMark(NamedTuple):
@@ -66,7 +66,8 @@ def timeline_info(data: StudyData) -> TimelineInfo | Absent:
         free[lane : lane + 1] = [ended]
         rows, length = groups[job], (ended - began).total_seconds() / 3600
         place = (job, lane, _kind(rows), rows[0].backbone_index, rows[0].round, len(rows))
-        bars.append(JobBar(*place, _hours(origin, began), length, min(length, trained[job])))
+        worked = length if place[2] == "failed" else min(length, trained[job])  # what it did is not on record
+        bars.append(JobBar(*place, _hours(origin, began), length, worked))
     return TimelineInfo(tuple(bars), _readings(data, origin))
 
 

@@ -205,7 +205,7 @@ def weight_decay_radius_table(info: WeightDecayRadiusInfo) -> Table:
 
 def weight_decay_radius_caption(info: WeightDecayRadiusInfo) -> str:
     caption = (
-        f"Each dot is one of {len(info.views[0].numbers)} heads, the star the chosen trial. Left: balanced "
+        f"Each dot is one of {len(info.views[0].numbers):,} heads, the star the chosen trial. Left: balanced "
         "validation accuracy, "
         "for all backbones together in points below the best head of the same backbone. Right: what the same "
         "settings do to "
