@@ -186,7 +186,7 @@ def _balance(studies: Sequence[StudyData]) -> Panel:
     if isinstance(info, Absent):
         return Panel(name, title, None, info.reason, None)
     caption = (
-        "Each dot is a finished trial; rings joined by a dotted line are those that no other trial of their study beats "
-        "in both."
+        "Each dot is a finished trial; rings joined by a dotted line are those that no other trial of their study "
+        "beats in both."
     )
     return Panel(name, title, fragment(name, draw_compared_balance(info)), caption, compared_balance_table(info))
