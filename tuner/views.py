@@ -12,8 +12,8 @@ from rich.table import Table
 from studies.records import ReadingRow, TrialRow
 from studies.spread import spreads
 from studies.store import Store
-from studies.study_data import FRESH_SEED, best_trial
-from studies.wording import per_cent, points
+from studies.study_data import FRESH_SEED, best_trial, seed_of, without_seeds
+from studies.wording import mean_and_deviation, per_cent, points
 from tuner.errors import NotThereError
 
 if TYPE_CHECKING:
@@ -66,12 +66,25 @@ def best(store: Store) -> dict[str, Any]:
     chosen = best_trial(store.trials())
     if chosen is None:
         raise NotThereError(f"study {store.study().name} has no complete trial yet; see: tuner status")
-    reading = next((r for r in store.readings() if r.role == "best" and r.number == chosen.number), None)
+    readings = store.readings()
+    reading = next((r for r in readings if r.role == "best" and r.number == chosen.number), None)
     return {
         **trial(chosen),
         "config": dict(chosen.config),
         "test": None if reading is None else {key: reading.metrics.get(f"test.{key}") for key in GROUPS},
+        "fresh_seeds": _fresh(chosen, readings),
     }
+
+
+def _fresh(chosen: TrialRow, readings: Sequence[ReadingRow]) -> dict[str, Any] | None:
+    """Test figures of the chosen configuration with other seeds; None where fewer than two were read."""
+    own = without_seeds(chosen.config)
+    fresh = [row for row in readings if row.role == FRESH_SEED and without_seeds(row.config) == own]
+    if len(fresh) < 2:
+        return None
+    over = spreads([row.metrics for row in fresh])
+    known = {key: over[f"test.{key}"] for key in GROUPS if f"test.{key}" in over}
+    return {"seeds": sorted(map(seed_of, fresh)), "test": {key: one._asdict() for key, one in known.items()}}
 
 
 def trials_table(rows: Sequence[TrialRow], *, title: str) -> Table:
@@ -96,11 +109,18 @@ def trials_table(rows: Sequence[TrialRow], *, title: str) -> Table:
 
 def best_table(found: dict[str, Any]) -> Table:
     """The chosen configuration, name by name."""
+    fresh = found["fresh_seeds"]
+    over_seeds = f"; fresh: mean ± deviation of seeds {', '.join(map(str, fresh['seeds']))}" if fresh else ""
     table = Table(
-        title=f"trial {found['number']}, chosen on validation", title_justify="left", box=None, show_header=False
+        title=f"trial {found['number']}, chosen on validation{over_seeds}",
+        title_justify="left",
+        box=None,
+        show_header=False,
     )
     for key in GROUPS:
-        test = f"   test {per_cent(found['test'][key])}" if found["test"] else ""
+        test = f"  test {per_cent(found['test'][key])}" if found["test"] else ""
+        over = fresh["test"].get(key) if fresh else None
+        test += f"  fresh {mean_and_deviation(over['mean'], over['deviation'])}" if over else ""
         table.add_row(key.replace("_", " "), f"validation {per_cent(found['metrics'].get(f'val.{key}'))}{test}")
     for name, value in found["params"].items():
         table.add_row(name, _short(value))

@@ -136,7 +136,7 @@ def _colour(curve: Curve, reach: tuple[float, float] | None) -> str:
 
 def _colour_bar(reach: tuple[float, float]) -> dict[str, Any]:
     """A mark that nobody sees: it carries the scale of the weight decays."""
-    ends = style.log_ticks(10 ** reach[0], 10 ** reach[1], dense=reach[1] - reach[0] < 1.2)
+    ends = style.sparse(style.log_ticks(10 ** reach[0], 10 ** reach[1]))
     bar = {
         "title": {"text": "weight<br>decay"}, "thickness": 12, "len": 0.8,
         "tickvals": [math.log10(value) for value in ends["tickvals"]], "ticktext": ends["ticktext"],

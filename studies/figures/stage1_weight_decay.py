@@ -160,9 +160,12 @@ def _axes(figure: go.Figure, info: Stage1WeightDecayInfo, zero: float) -> None:
             kept = [i for i, value in enumerate(x["tickvals"]) if value >= 0.99 * min(searched)]
             x["tickvals"] = [zero, *(x["tickvals"][i] for i in kept)]
             x["ticktext"] = ["0", *(x["ticktext"][i] for i in kept)]
+    x = style.sparse(x)
+    if len(info.backbones) > len(searched) and "ticktext" in x:
+        x["ticktext"] = ["0", *x["ticktext"][1:]]  # whatever else is left out: naive stands there
     figure.update_layout(
-        xaxis=style.sparse(x) | {"domain": [0, 0.45]},
-        xaxis2=style.sparse(x) | {"domain": [0.55, 1], "anchor": "y2"},
+        xaxis=x | {"domain": [0, 0.45]},
+        xaxis2=x | {"domain": [0.55, 1], "anchor": "y2"},
         yaxis=style.accuracy_axis(),
         yaxis2={"anchor": "x2", "rangemode": "tozero"},
         margin={"t": 84, "b": 58},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import fmean
@@ -85,6 +86,17 @@ def test_the_end_says_mean_and_deviation_of_fresh_seeds_apart_from_the_chosen_ru
     assert not any("fresh_seed" in line for line in lines)  # no baseline to be better than
     assert max(map(len, lines)) <= 80
     assert not any("seeds" in line for line in headline(data.readings))
+
+
+def test_best_has_the_fresh_seeds_beside_its_own_reading(store: Store, home: Home) -> None:
+    found = json.loads(tuner(home, "best", "shown", "--json").stdout)
+    runs = [row.metrics["test.few"] or 0.0 for row in load_study_data(store).fresh]
+    assert found["fresh_seeds"]["seeds"] == [1, 2, 3]
+    assert found["fresh_seeds"]["test"]["few"]["mean"] == pytest.approx(fmean(runs))
+    shown = tuner(home, "best", "shown").stdout
+    assert "fresh: mean ± deviation of seeds 1, 2, 3" in shown
+    assert max(len(line.rstrip()) for line in shown.splitlines()) <= 80
+    assert "  fresh " in shown.splitlines()[1]
 
 
 def test_a_comparison_says_which_files_it_wrote(store: Store, home: Home) -> None:
