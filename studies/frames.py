@@ -10,7 +10,7 @@ import pandas as pd
 from studies.applicable import applicable
 from studies.records import ClassRow, Scalar
 from studies.store import Store
-from studies.study_data import FRESH_SEED, seed_of
+from studies.study_data import in_order
 
 
 def trials_frame(store: Store) -> pd.DataFrame:
@@ -70,12 +70,12 @@ def posthoc_frame(store: Store) -> pd.DataFrame:
 
 
 def readings_frame(store: Store) -> pd.DataFrame:
-    """One row a look at test data, fresh seeds by seed; `number` is missing where no trial was read.
+    """One row a look at test data: best, baselines as the space names them, fresh seeds; `number` of a trial's own.
 
     Settings of `stage1.*` and `stage2.*` stand beside the measures; one that had no part in a result is missing there.
     """
     fixed = ("role", "number", "backbone", "temperature", "read_at")
-    rows = sorted(store.readings(), key=lambda row: (row.role == FRESH_SEED) * (1 + seed_of(row)))
+    rows = in_order(store.readings(), store.study().space_yaml)
     settings = [
         {name: value for name, value in applicable(row.config).items() if not name.startswith("task.")} for row in rows
     ]

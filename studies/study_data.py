@@ -199,27 +199,30 @@ def load_study_data(store: Store) -> StudyData:
     trials = tuple(store.trials())
     best = best_trial(trials)
     shown = [row.number for row in trials if row.state == "COMPLETE" and (row is best or row.role not in SEARCH_ROLES)]
-    readings = store.readings()
-    data = StudyData(
-        study=store.study(),
+    study = store.study()
+    readings = in_order(store.readings(), study.space_yaml)
+    return StudyData(
+        study=study,
         trials=trials,
         backbones=tuple(store.backbones()),
         posthoc=tuple(store.posthoc()),
         readings=tuple(row for row in readings if row.role != FRESH_SEED),
-        fresh=tuple(sorted((row for row in readings if row.role == FRESH_SEED), key=seed_of)),
+        fresh=tuple(row for row in readings if row.role == FRESH_SEED),
         epochs=tuple(store.epochs()),
         classes={number: tuple(store.classes(number)) for number in shown},
     )
-    return replace(data, readings=_in_order(data))
 
 
-def _in_order(data: StudyData) -> tuple[ReadingRow, ...]:
-    """Best, then baselines as the space names them; as they were made where the space is of another release."""
+def in_order(readings: Iterable[ReadingRow], space_yaml: str) -> list[ReadingRow]:
+    """Best, baselines as the space names them, fresh seeds by seed; jobs that ran side by side end in any order."""
     try:
-        order = ("best", *data.space.baselines)
-    except SpaceError:
-        return data.readings
-    return tuple(sorted(data.readings, key=lambda row: _place(row.role, order)))
+        order = ("best", *loads(space_yaml).baselines)
+    except SpaceError:  # of another release, whose readings can be shown all the same
+        order = ("best",)
+    return sorted(
+        readings,
+        key=lambda row: (row.role == FRESH_SEED, seed_of(row) if row.role == FRESH_SEED else _place(row.role, order)),
+    )
 
 
 def _place(role: str, order: tuple[str, ...]) -> int:
