@@ -14,6 +14,7 @@ from studies.headline import Headline
 from studies.records import Scalar
 from studies.wording import count
 
+_LONG = 40  # letters of a cell that needs a wide column, also on a phone
 _ROWS = 100  # of a table in the page; its CSV has all
 # no request can leave the page, whatever a script in it may try
 _POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
@@ -128,6 +129,8 @@ def _cell(value: Scalar) -> str:
     if value is None:
         return '<td class="n">none</td>'
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return f"<td>{escape(str(value).lower() if isinstance(value, bool) else value)}</td>"
+        words = str(value).lower() if isinstance(value, bool) else value
+        wide = ' class="w"' if len(words) > _LONG else ""
+        return f"<td{wide}>{escape(words)}</td>"
     shown = f"{value:.5g}" if isinstance(value, float) else str(value)
     return f'<td class="n">{shown}</td>'
