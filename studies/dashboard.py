@@ -1,7 +1,8 @@
 """A few figures and a note on the study's page in Optuna's dashboard.
 
 Figures travel with every look at the study, so they are few and small: the trials in them are thinned. Ids hold no
-colon, for the dashboard cannot show a page with one; titles are numbered, for it shows figures in any order.
+colon, for the dashboard cannot show a page with one; titles are numbered, for another dashboard than ours shows
+figures in any order.
 """
 
 from __future__ import annotations
@@ -13,19 +14,27 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
+from studies.cautions import cautions, remarks
 from studies.figures.figure import Absent
-from studies.figures.style import per_cent, points, role_label
-from studies.headline import Headline, cautions, headline, remarks
+from studies.headline import Headline, headline
 from studies.study_data import SEARCH_ROLES, StudyData
 from studies.urls import for_optuna
+from studies.wording import gain_limits, limits, listed, mean_and_deviation, per_cent, points, role_label
 
 if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
     from studies.store import Store
 
-SHOWN = ("groups", "accuracy_vs_balance", "class_accuracy", "classifier_norms")
+SHOWN: dict[str, str] = {  # figure -> title; short ones, for the toolbar stands beside them
+    "groups": "1. Rare and common classes",
+    "accuracy_vs_balance": "2. Accuracy against balance",
+    "class_accuracy": "3. Each class by its size",
+    "classifier_norms": "4. Classifier norms by class size",
+}
 _HEIGHT = 450  # what the dashboard has room for; it cuts off the rest
 _BUTTONS = ["zoom2d", "pan2d", "select2d", "lasso2d", "zoomIn2d", "zoomOut2d", "autoScale2d"]
 _TRIALS = 150  # in a figure: about 30 kB
@@ -41,24 +50,24 @@ def publish(store: Store, data: StudyData) -> list[str]:
     study = store.optuna_study()
     few = thinned(data, trials=_TRIALS)
     saved = []
-    for number, name in enumerate(SHOWN, start=1):
+    for name, title in SHOWN.items():
         figure = FIGURES[name]
         info = figure.info(few)
         if not isinstance(info, Absent):
-            drawn = figure.draw(info)
-            title = {
-                "text": f"{number}. {figure.title}",
-                "yref": "container",
-                "y": 0.99,
-                "x": 0.01,
-                "font": {"size": 15},
-            }
-            drawn.update_layout(title=title, height=_HEIGHT, margin={"t": 100, "b": 50})
-            drawn.update_layout(modebar={"remove": _BUTTONS})  # they would lie over the title
-            drawn.update_layout(legend={"yref": "paper", "y": 1.02, "yanchor": "bottom"})
+            drawn = _fitted(figure.draw(info), title)
             saved.append(save_plotly_graph_object(study, drawn, graph_object_id=name))
     save_note(study, note(data))
     return saved
+
+
+def _fitted(drawn: go.Figure, title: str) -> go.Figure:
+    """For a card half as wide as a report: a title at the top, the legend under the axes, no buttons of its own."""
+    place = {"yref": "container", "y": 0.98, "yanchor": "top", "x": 0.01, "font": {"size": 15}}
+    drawn.update_layout(title={"text": title, **place}, height=_HEIGHT, margin={"t": 48, "b": 40})
+    drawn.layout.updatemenus = ()
+    drawn.update_layout(modebar={"remove": _BUTTONS}, font={"size": 12})
+    drawn.update_layout(legend={"yref": "container", "y": 0, "yanchor": "bottom", "font": {"size": 11}})
+    return drawn
 
 
 def attach(store: Store, files: Iterable[Path], artifacts: Path) -> dict[str, str]:
@@ -89,11 +98,21 @@ def server(url: str, *, port: int, artifacts: Path) -> WSGIServer:
     A context manager. Raises OSError when the port cannot be had.
     """
     from optuna.artifacts import FileSystemArtifactStore  # noqa: PLC0415
-    from optuna_dashboard import wsgi  # noqa: PLC0415
+    from optuna_dashboard import _app, wsgi  # noqa: PLC0415
 
     artifacts.mkdir(parents=True, exist_ok=True)
+    _app.get_plotly_graph_objects = _in_order
     app = wsgi(for_optuna(url), artifact_store=FileSystemArtifactStore(artifacts))
     return make_server("127.0.0.1", port, app, handler_class=_Quiet)
+
+
+def _in_order(attributes: dict[str, Any]) -> dict[str, str]:
+    """The figures of a study in the order of their titles; the dashboard itself takes them from a set, in any order."""
+    from optuna_dashboard._custom_plot_data import get_plotly_graph_objects  # noqa: PLC0415
+
+    found: dict[str, str] = get_plotly_graph_objects(attributes)
+    ours = list(SHOWN)
+    return dict(sorted(found.items(), key=lambda item: (ours.index(item[0]) if item[0] in ours else len(ours), item)))
 
 
 class _Quiet(WSGIRequestHandler):
@@ -124,15 +143,22 @@ def note(data: StudyData) -> str:
 def _story(line: Headline) -> str:
     if line.trial is None:
         return "No trial of the search has finished yet."
-    return f"Trial **{line.trial}** was chosen on validation: {line.objective} **{per_cent(line.value)}**."
+    ties = f", which {line.tied:,} trials share" if line.tied > 1 else ""
+    return f"Trial **{line.trial}** was chosen on validation: {line.objective} **{per_cent(line.value)}**{ties}."
 
 
 def _table(line: Headline) -> list[str]:
     if line.accuracy is None:
         return ["Test data has not been read yet."] if line.trial is not None else []
-    rows = ["| on test | balanced accuracy | gain of best, points |", "|---|---|---|"]
-    rows.append(f"| best | {per_cent(line.accuracy.value)} | |")
+    rows = ["| on test | balanced accuracy | gain of best, points (95 % interval) |", "|---|---|---|"]
+    low, high = line.accuracy.low, line.accuracy.high
+    rows.append(f"| best | {per_cent(line.accuracy.value)} ({limits(low, high)}) | |")
+    over = line.fresh.of("test.balanced_accuracy") if line.fresh else None
+    if line.fresh is not None and over is not None:
+        seeds = listed([str(seed) for seed in line.fresh.seeds])
+        rows.append(f"| the same, fresh seeds {seeds} | {mean_and_deviation(*over)} over seeds | |")
     for other in (line.naive, line.baseline):
         if other is not None:
-            rows.append(f"| {role_label(other.role)} | {per_cent(other.accuracy.value)} | {points(other.gain.value)} |")
+            gain = f"{points(other.gain.value)} ({gain_limits(other.gain.low, other.gain.high)})"
+            rows.append(f"| {role_label(other.role)} | {per_cent(other.accuracy.value)} | {gain} |")
     return rows

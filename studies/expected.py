@@ -7,18 +7,18 @@ than what lets the study's own run pass. Without fresh seeds there are that run 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from statistics import fmean, stdev
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from studies.candidates import Candidate
 from studies.intervals import Interval, group_recalls
-from studies.records import ClassRow, Metrics, ReadingRow, TrialRow
-from studies.study_data import StudyData
+from studies.records import ClassRow, Metrics
+from studies.spread import Spread, spreads
+from studies.study_data import SLOPE, StudyData, seed_of
 
 FRESH_SEEDS, STUDY_RUN = "fresh seeds", "study run"  # where the values of `expect` are from
 LEAST_TOLERANCE = 0.01  # of an accuracy: what other hardware may move even with the same seed
 _ACCURACIES = ("balanced_accuracy", "many", "medium", "few")
-_SLOPE = "norm.slope"  # shown, not checked
 
 Pair = dict[str, float | None]
 
@@ -30,29 +30,28 @@ class Expected(NamedTuple):
     origin: dict[str, Any]
 
 
-def expected(data: StudyData, trial: TrialRow) -> Expected:
+def expected(data: StudyData, candidate: Candidate) -> Expected:
     """Of accuracies on validation and, where it was read, on test; the balance of the norms without tolerance."""
-    reading = _reading_of(data, trial)
-    own = {**trial.metrics, **_tests(reading.metrics if reading else {})}
-    half = _sampling_errors(data, trial, reading)
-    fresh = data.fresh_seeds(trial)
+    own = candidate.metrics
+    half = _sampling_errors(data, candidate)
+    fresh = data.fresh_seeds(candidate.config)
     if len(fresh) < 2:
-        expect = {name: {"value": own[name], "tolerance": half[name]} for name in _known(own)}
-        return Expected(expect, {"from": STUDY_RUN, "seeds": [trial.config["stage1.seed"]]})
+        expect = {name: {"value": own[name], "tolerance": half.get(name)} for name in _known(own)}
+        return Expected(expect, {"from": STUDY_RUN, "seeds": [candidate.config["stage1.seed"]]})
     runs = [row.metrics for row in fresh]
-    expect = {name: _over_seeds(name, runs, own.get(name), half.get(name)) for name in _known(*runs)}
-    seeds = [row.config["stage1.seed"] for row in fresh]
-    deviations = {name: _short(stdev(_values(name, runs))) for name in expect}
+    over = spreads(runs)
+    expect = {name: _over_seeds(name, over[name], own.get(name), half.get(name)) for name in _known(*runs)}
+    seeds = [seed_of(row) for row in fresh]
+    deviations = {name: _short(over[name].deviation or 0.0) for name in expect}
     measured = {name: own[name] for name in _known(own)}
     return Expected(expect, {"from": FRESH_SEEDS, "seeds": seeds, "deviation": deviations, "study_run": measured})
 
 
-def _over_seeds(name: str, runs: Sequence[Metrics], own: float | None, half: float | None) -> Pair:
-    values = _values(name, runs)
-    mean = _short(fmean(values))
-    if name == _SLOPE:
+def _over_seeds(name: str, over: Spread, own: float | None, half: float | None) -> Pair:
+    mean = _short(over.mean)
+    if name == SLOPE:
         return {"value": mean, "tolerance": None}
-    tolerance = 2 * stdev(values) + (half or 0.0)
+    tolerance = 2 * (over.deviation or 0.0) + (half or 0.0)
     reach = abs(own - mean) + LEAST_TOLERANCE if own is not None else 0.0
     return {"value": mean, "tolerance": round(max(LEAST_TOLERANCE, tolerance, reach), 4)}
 
@@ -60,11 +59,7 @@ def _over_seeds(name: str, runs: Sequence[Metrics], own: float | None, half: flo
 def _known(*runs: Metrics) -> list[str]:
     """What is compared, in order, as far as every run has it."""
     names = [f"{split}.{name}" for split in ("val", "test") for name in _ACCURACIES]
-    return [name for name in (*names, _SLOPE) if all(run.get(name) is not None for run in runs)]
-
-
-def _values(name: str, runs: Sequence[Metrics]) -> list[float]:
-    return [value for run in runs if (value := run[name]) is not None]
+    return [name for name in (*names, SLOPE) if all(run.get(name) is not None for run in runs)]
 
 
 def _short(value: float) -> float:
@@ -72,19 +67,10 @@ def _short(value: float) -> float:
     return float(f"{value:.6g}")
 
 
-def _reading_of(data: StudyData, trial: TrialRow) -> ReadingRow | None:
-    return next((row for row in reversed(data.readings) if row.number == trial.number), None)
-
-
-def _tests(metrics: Metrics) -> Mapping[str, float | None]:
-    return {name: value for name, value in metrics.items() if name.startswith("test.")}
-
-
-def _sampling_errors(data: StudyData, trial: TrialRow, reading: ReadingRow | None) -> dict[str, float | None]:
-    """Half of the 95 % interval that the images allow; None where the classes are not known, and for the slope."""
-    validation = [row for row in data.classes.get(trial.number, ()) if row.split == "val"]
-    found: dict[str, float | None] = {_SLOPE: None}
-    for split, rows in (("val", validation), ("test", reading.classes if reading else ())):
+def _sampling_errors(data: StudyData, candidate: Candidate) -> dict[str, float | None]:
+    """Half of the 95 % interval that the images allow; None where the classes are not known."""
+    found: dict[str, float | None] = {}
+    for split, rows in (("val", candidate.validation), ("test", candidate.test)):
         for name, limits in _limits(rows, data.thresholds).items():
             half = (limits.high - limits.low) / 2 if limits else None
             found[f"{split}.{name}"] = None if half is None else round(max(LEAST_TOLERANCE, half), 4)

@@ -8,82 +8,69 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Any
 
 from search_spaces.canonical import dump
+from studies.candidates import Candidate, baseline_candidate, trial_candidate
 from studies.expected import FRESH_SEEDS, STUDY_RUN, expected
 from studies.exported import BLOCKS, KIND, VERSION, Expectation, ExportedConfig, ExportError, load_config
 from studies.provenance import code_version, library_versions
-from studies.records import Scalar, TrialRow
+from studies.records import Scalar
 from studies.study_data import StudyData
 
 __all__ = ["Expectation", "ExportError", "ExportedConfig", "dump_config", "export_config", "load_config"]
 
 
-def export_config(data: StudyData, *, number: int | None = None, created: datetime | None = None) -> dict[str, Any]:
-    """The chosen trial, or trial `number`, as the tree that best.yaml holds. Raises ExportError when there is none."""
-    trial = _chosen(data, number)
+def export_config(data: StudyData, *, number: int | None = None, baseline: str | None = None) -> dict[str, Any]:
+    """The chosen trial, trial `number`, or a baseline by its role, as the tree that best.yaml holds.
+
+    The same data gives the same tree. Raises ExportError when there is no such thing.
+    """
+    candidate = trial_candidate(data, number) if baseline is None else baseline_candidate(data, baseline)
     blocks: dict[str, dict[str, Scalar]] = {name: {} for name in BLOCKS}
-    for key, value in trial.config.items():
+    for key, value in candidate.config.items():
         part, _, name = key.partition(".")
         blocks[part][name] = value
-    expect, origin = expected(data, trial)
-    provenance = _provenance(data, trial, created or datetime.now(UTC), named=number is not None)
+    expect, origin = expected(data, candidate)
     return {
         "kind": KIND,
         "version": VERSION,
         **blocks,
         "expect": expect,
-        "provenance": {**provenance, "expect": origin},
+        "provenance": {**_provenance(data, candidate), "expect": origin},
     }
 
 
-def _chosen(data: StudyData, number: int | None) -> TrialRow:
-    if number is None:
-        if data.best is None:
-            raise ExportError(
-                f"study {data.study.name!r} has no finished trial to export; let it run until one is COMPLETE"
-            )
-        return data.best
-    trial = data.trial_by_number.get(number)
-    if trial is None:
-        raise ExportError(
-            f"study {data.study.name!r} has no trial {number}; its numbers are 0 to {len(data.trials) - 1}"
-        )
-    if trial.state != "COMPLETE":
-        raise ExportError(f"trial {number} is {trial.state}; only a COMPLETE trial can be exported")
-    return trial
-
-
-def _provenance(data: StudyData, trial: TrialRow, created: datetime, *, named: bool) -> dict[str, Any]:
+def _provenance(data: StudyData, candidate: Candidate) -> dict[str, Any]:
     states = Counter(row.state for row in data.trials)
-    backbone = data.backbone_by_fingerprint.get(trial.backbone or "")
+    backbone = data.backbone_by_fingerprint.get(candidate.backbone or "")
     return {
         "study": data.study.name,
-        "trial": trial.number,
+        "trial": candidate.number,
+        **({"baseline": candidate.baseline} if candidate.baseline else {}),
         "selected_by": {
-            "rule": "named by its number" if named else "highest objective",
+            "rule": candidate.rule,
             "metric": data.study.objective,
-            "split": "test (leaks)" if trial.config.get("task.protocol") == "paper_leak" else "val",
-            "among": len(data.searched),
+            "split": "test (leaks)" if candidate.config.get("task.protocol") == "paper_leak" else "val",
+            "among": candidate.among,
             "complete": states["COMPLETE"],
             "pruned": states["PRUNED"],
             "failed": states["FAIL"],
         },
         "space_sha256": data.study.space_sha256,
         "dataset": {
-            "name": trial.config.get("task.dataset"),
+            "name": candidate.config.get("task.dataset"),
             "fingerprint": data.study.data_fingerprint,
             "classes": len(data.study.train_counts),
             "training_images": sum(data.study.train_counts),
         },
-        "backbone": trial.backbone,
-        "temperature": trial.temperature,
+        "backbone": candidate.backbone,
+        "temperature": candidate.temperature,
         "hardware": {"device": backbone.device, "parameters": backbone.parameters} if backbone else {},
         "code": code_version(),
         "versions": library_versions(),
-        "created": created.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "created": data.ended.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
     }
 
 

@@ -7,8 +7,10 @@ from typing import Any
 
 import pandas as pd
 
+from studies.applicable import applicable
 from studies.records import ClassRow, Scalar
 from studies.store import Store
+from studies.study_data import in_order
 
 
 def trials_frame(store: Store) -> pd.DataFrame:
@@ -58,7 +60,9 @@ def classes_frame(store: Store) -> pd.DataFrame:
 def posthoc_frame(store: Store) -> pd.DataFrame:
     """One row a post-hoc classifier of a backbone, with its `stage2.*` settings."""
     rows = store.posthoc()
-    settings = [{key: value for key, value in row.config.items() if key.startswith("stage2.")} for row in rows]
+    settings = [
+        {key: value for key, value in applicable(row.config).items() if key.startswith("stage2.")} for row in rows
+    ]
     return _frame(
         ({"backbone": row.backbone, **own, **row.metrics} for row, own in zip(rows, settings, strict=True)),
         columns=("backbone", *_names(settings), *_names(row.metrics for row in rows)),
@@ -66,12 +70,18 @@ def posthoc_frame(store: Store) -> pd.DataFrame:
 
 
 def readings_frame(store: Store) -> pd.DataFrame:
-    """One row a look at test data; `number` is missing where no trial was read."""
+    """One row a look at test data: best, baselines as the space names them, fresh seeds; `number` of a trial's own.
+
+    Settings of `stage1.*` and `stage2.*` stand beside the measures; one that had no part in a result is missing there.
+    """
     fixed = ("role", "number", "backbone", "temperature", "read_at")
-    rows = store.readings()
+    rows = in_order(store.readings(), store.study().space_yaml)
+    settings = [
+        {name: value for name, value in applicable(row.config).items() if not name.startswith("task.")} for row in rows
+    ]
     frame = _frame(
-        ({**_pick(row, fixed), **row.metrics} for row in rows),
-        columns=(*fixed, *_names(row.metrics for row in rows)),
+        ({**_pick(row, fixed), **own, **row.metrics} for row, own in zip(rows, settings, strict=True)),
+        columns=(*fixed, *_names(settings), *_names(row.metrics for row in rows)),
     )
     return frame.astype({"number": "Int64"})
 
@@ -87,6 +97,11 @@ def _pick(row: object, names: Iterable[str]) -> dict[str, Any]:
 def _names(rows: Iterable[Mapping[str, Scalar]]) -> list[str]:
     """All keys, in the order in which they first come."""
     return list(dict.fromkeys(key for row in rows for key in row))
+
+
+def _stage2(config: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """Settings of stage 2 that had a part in a result."""
+    return {name: value for name, value in applicable(config).items() if name.startswith("stage2.")}
 
 
 def _class(row: ClassRow, names: Sequence[str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a study found, in a few numbers, and what to be careful about when reading them."""
+"""What a study found, in a few numbers."""
 
 from __future__ import annotations
 
@@ -7,20 +7,39 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
-from studies.intervals import Interval, difference, mean_recall
-from studies.records import ReadingRow
-from studies.study_data import ACCURACY, StudyData
+from studies.applicable import applicable
+from studies.intervals import Interval, difference, group_recalls
+from studies.records import ClassRow, Metrics, ReadingRow, Scalar
+from studies.spread import Spread, spreads
+from studies.study_data import ACCURACY, StudyData, seed_of
 
 TEST_ACCURACY = "test.balanced_accuracy"
-WIDE = 0.1  # a 95 % interval on test that hides differences between methods
+GROUPS = ("many", "medium", "few", "all")
+_FROM_RARE = ("few", "medium", "many", "all")
 
 
 class Compared(NamedTuple):
-    """A baseline of this study on test, and how far the chosen configuration is above it (fractions)."""
+    """A baseline of this study on test, and how far the chosen configuration is above it (fractions).
+
+    `gains` are those of the groups that have classes, the rarest first, without `all`, which is `gain`.
+    """
 
     role: str
     accuracy: Interval
     gain: Interval
+    gains: dict[str, Interval]
+    settings: dict[str, Scalar]  # those that had a part in its result
+
+
+class Fresh(NamedTuple):
+    """The chosen configuration trained again: mean and deviation over seeds of every measure."""
+
+    seeds: tuple[int, ...]
+    measures: dict[str, Spread]
+
+    def of(self, name: str) -> Spread | None:
+        """One measure, such as `test.few`; None for a group without classes."""
+        return self.measures.get(name)
 
 
 class Headline(NamedTuple):
@@ -31,8 +50,12 @@ class Headline(NamedTuple):
     objective: str
     trial: int | None
     value: float | None  # of the objective, on validation
+    tied: int  # trials of the search that share this value
+    method: Scalar  # of stage 2
     accuracy: Interval | None  # balanced, on test
-    few: float | None  # on test
+    rarest: str  # the rarest group that has classes
+    rarest_accuracy: Interval | None  # on test
+    fresh: Fresh | None  # None without two fresh seeds
     naive: Compared | None
     baseline: Compared | None  # of the others, the one that was best on validation
     searched: int  # finished trials that the best was chosen from
@@ -40,8 +63,9 @@ class Headline(NamedTuple):
     failed: int
     pruned: int
     running: int
+    never_asked: int  # trials of the budget that an ended search did not come to
     backbones: int
-    trained_hours: float  # of all workers together
+    trained_hours: float  # of all workers together, without fresh seeds
     elapsed_hours: float  # in which at least one job ran
     data_fingerprint: str | None
 
@@ -51,21 +75,28 @@ def headline(data: StudyData) -> Headline:
     states = Counter(row.state for row in data.trials)
     best, reading, naive = data.best, data.reading("best"), data.reading("naive")
     baseline = max(data.baselines, key=lambda row: row.metrics.get(ACCURACY) or 0.0, default=None)
+    groups = test_groups(reading, data.thresholds) if reading else {}
+    rarest = rarest_group(data)
     return Headline(
         study=data.study.name,
         state=data.study.state,
         objective=data.study.objective,
         trial=best.number if best else None,
         value=best.value if best else None,
-        accuracy=test_interval(reading) if reading else None,
-        few=reading.metrics.get("test.few") if reading else None,
-        naive=_compared(reading, naive),
-        baseline=_compared(reading, baseline),
+        tied=len(data.tied),
+        method=best.config.get("stage2.method") if best else None,
+        accuracy=groups.get("all"),
+        rarest=rarest,
+        rarest_accuracy=groups.get(rarest),
+        fresh=fresh_seeds(data),
+        naive=_compared(reading, naive, data.thresholds),
+        baseline=_compared(reading, baseline, data.thresholds),
         searched=len(data.searched),
         complete=states["COMPLETE"],
         failed=states["FAIL"],
         pruned=states["PRUNED"],
         running=states["RUNNING"],
+        never_asked=never_asked(data),
         backbones=sum(row.kind != "baseline" for row in data.backbones),
         trained_hours=_trained_seconds(data) / 3600,
         elapsed_hours=covered_seconds((row.started, row.finished) for row in data.trials) / 3600,
@@ -73,18 +104,66 @@ def headline(data: StudyData) -> Headline:
     )
 
 
-def test_interval(reading: ReadingRow) -> Interval | None:
-    """Balanced test accuracy of a reading with 95 % limits; limits equal the value where classes are not known."""
-    value = reading.metrics.get(TEST_ACCURACY)
-    return mean_recall(reading.classes) or (Interval(value, value, value) if value is not None else None)
+def test_groups(reading: ReadingRow, thresholds: tuple[int, int]) -> dict[str, Interval]:
+    """Test accuracy of each group that has classes, in the order of GROUPS, with 95 % limits."""
+    return group_intervals(reading.metrics, "test", reading.classes, thresholds)
 
 
-def _compared(best: ReadingRow | None, other: ReadingRow | None) -> Compared | None:
-    ours = test_interval(best) if best else None
-    theirs = test_interval(other) if other else None
-    if other is None or ours is None or theirs is None:
+def group_intervals(
+    metrics: Metrics, split: str, classes: Iterable[ClassRow], thresholds: tuple[int, int]
+) -> dict[str, Interval]:
+    """Accuracies as the trainer measured them; the classes' images give the 95 % limits alone.
+
+    Limits equal the value where classes are not known.
+    """
+    limits = group_recalls(tuple(classes), thresholds)
+    found = {}
+    for group in GROUPS:
+        known = limits[group]
+        value = metrics.get(f"{split}.{'balanced_accuracy' if group == 'all' else group}")
+        if known is not None:
+            value = known.value if value is None else value
+            found[group] = Interval(value, min(value, known.low), max(value, known.high))
+        elif value is not None:
+            found[group] = Interval(value, value, value)
+    return found
+
+
+def rarest_group(data: StudyData) -> str:
+    """The rarest group that has classes: few, else medium, else many."""
+    measured = [*(row.metrics for row in data.readings), *(row.metrics for row in data.complete)]
+    present = (
+        group
+        for group in ("few", "medium", "many")
+        if any(row.get(f"{split}.{group}") is not None for row in measured for split in ("val", "test"))
+    )
+    return next(present, "few")
+
+
+def fresh_seeds(data: StudyData) -> Fresh | None:
+    """Of the chosen configuration; None where fewer than two fresh seeds were read, for one has no deviation."""
+    rows = data.fresh_seeds(data.best.config) if data.best else ()
+    if len(rows) < 2:
         return None
-    return Compared(other.role, theirs, difference(ours, theirs))
+    return Fresh(tuple(seed_of(row) for row in rows), spreads([row.metrics for row in rows]))
+
+
+def never_asked(data: StudyData) -> int:
+    """Trials of the budget that a search which is over did not come to; 0 while it may go on."""
+    if data.study.state not in ("done", "failed"):
+        return 0
+    return max(0, data.space.trials - len(data.trials))
+
+
+def _compared(best: ReadingRow | None, other: ReadingRow | None, thresholds: tuple[int, int]) -> Compared | None:
+    if best is None or other is None:
+        return None
+    ours, theirs = test_groups(best, thresholds), test_groups(other, thresholds)
+    gains = {group: difference(ours[group], theirs[group]) for group in _FROM_RARE if group in ours and group in theirs}
+    if "all" not in gains:
+        return None
+    gain = gains.pop("all")
+    return Compared(other.role, theirs["all"], gain, gains, applicable(other.config))
 
 
 def _trained_seconds(data: StudyData) -> float:
@@ -102,91 +181,3 @@ def covered_seconds(spans: Iterable[tuple[datetime | None, datetime | None]]) ->
             total += (ended - start).total_seconds()
             until = ended
     return total
-
-
-def cautions(data: StudyData) -> tuple[str, ...]:
-    """What a careful reader would want to be told, one sentence each."""
-    return (*_edges(data), *_protocol(data), *_readings(data), *_noise(data), *_chance(data))
-
-
-def remarks(data: StudyData) -> tuple[str, ...]:
-    """What data and trainer had to say, which calls for no special care."""
-    best = data.best
-    about_best = [] if best is None else [f"Trial {best.number}: {note}" for note in best.notes]
-    return (*data.study.notes, *about_best)
-
-
-def _edges(data: StudyData) -> list[str]:
-    if data.best is None:
-        return []
-    searched = data.space.searched
-    found = []
-    for name, end in data.space.edge(data.best.params).items():
-        distribution = searched[name]
-        low, high = getattr(distribution, "low", None), getattr(distribution, "high", None)
-        scale = ", logarithmic" if getattr(distribution, "log", False) else ""
-        found.append(
-            f"{name} of the best trial is {data.best.params[name]:.4g}, at the {end} end of its range "
-            f"[{low:g}, {high:g}]{scale}: the optimum may lie outside; widen the range and search again."
-        )
-    return found
-
-
-def _protocol(data: StudyData) -> list[str]:
-    if data.configuration.get("task.protocol") != "paper_leak":
-        return []
-    return [
-        "Protocol paper_leak: epochs and configurations were selected on test data. These are not honest test results."
-    ]
-
-
-def _readings(data: StudyData) -> list[str]:
-    chosen = [row for row in data.readings if row.role == "best"]
-    if not chosen:
-        return [
-            "Test data has not been read yet: every accuracy here is on validation data, on which the best was chosen."
-        ]
-    if data.reading("best") is None:
-        return ["Another trial became the best after test data was read; the new one has no test result yet."]
-    if len(chosen) > 1:
-        numbers = ", ".join(str(row.number) for row in chosen)
-        return [
-            f"Test data was read for {len(chosen)} chosen trials ({numbers}), because the search went on after "
-            "the first."
-        ]
-    return []
-
-
-def _noise(data: StudyData) -> list[str]:
-    found = []
-    gain = headline(data).naive
-    if gain is not None and gain.gain.low <= 0:
-        found.append("The 95 % interval of the gain over naive includes zero: this test set cannot tell the two apart.")
-    accuracy = headline(data).accuracy
-    if accuracy is not None and accuracy.high - accuracy.low > WIDE:
-        found.append(
-            f"The 95 % interval of the best is {100 * (accuracy.high - accuracy.low):.0f} points wide: the test set is "
-            "small, and differences of a few points mean little."
-        )
-    count = len(data.searched)
-    if 0 < count < 10:
-        found.append(
-            f"Only {count} trial{'s' if count > 1 else ''} of the search finished: the figures show little yet."
-        )
-    return found
-
-
-def _chance(data: StudyData) -> list[str]:
-    """Results that are no better than guessing a class, as something is then wrong with more than the tail."""
-    counts = data.study.train_counts
-    guessing = 1 / len(counts) if counts else 0.0
-    found = []
-    for row in data.readings:
-        value = row.metrics.get(TEST_ACCURACY)
-        if value is not None and value <= guessing:
-            name = "The chosen trial" if row.role == "best" else f"Baseline {row.role}"
-            found.append(
-                f"{name} reads {100 * value:.1f} % on test, and guessing {100 * guessing:.1f} %: it has learnt nothing "
-                "that holds, so it is nothing to compare with."
-            )
-    return found

@@ -10,15 +10,19 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from studies.cautions import cautions, never_asked_sentence, remarks
 from studies.export import dump_config, export_config
 from studies.figures import FIGURES
 from studies.figures.figure import Absent, Table
-from studies.figures.style import number
-from studies.headline import cautions, headline, remarks
+from studies.headline import headline
+from studies.needs import needs
 from studies.records import Scalar
-from studies.report_page import Page, Panel, render
+from studies.report_end import again, failed, settings
+from studies.report_page import Page, Panel, document, panel_html
 from studies.report_tables import study_tables
-from studies.study_data import StudyData
+from studies.report_top import top
+from studies.study_data import SLOPE, StudyData
+from studies.wording import count, number
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -38,22 +42,38 @@ def write_report(data: StudyData, path: Path, *, images: bool = False) -> list[P
 
     Returns all files written. The same data gives the same files.
     """
-    folder = path.with_name(f"{path.stem}_tables")
+    folder = tables_folder(path)
     drawn = {name: _draw(name, data) for name in FIGURES}
     tables = {**study_tables(data), **{panel.name: panel.table for panel, _ in drawn.values() if panel.table}}
-    page = _page(data, tuple(panel for panel, _ in drawn.values()), tables, folder.name)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(path, render(page))
-    as_json = path.with_suffix(".json")
-    write_text(as_json, json.dumps(_as_json(page, tables), indent=1, allow_nan=False, ensure_ascii=False) + "\n")
-    written = [path, as_json]
-    for name, table in tables.items():
-        written.append(folder / f"{name}.csv")
-        _write_csv(written[-1], table)
+    page = _page(data, tuple(panel for panel, _ in drawn.values()), tables, path)
+    write_text(path, _render(page))
+    written = [path, write_json(path, _as_json(page, tables)), *write_tables(folder, tables)]
     if images:
         figures = {name: figure for name, (_, figure) in drawn.items() if figure is not None}
         written += write_images(figures, path.with_name(f"{path.stem}_images"))
     return written
+
+
+def _render(page: Page) -> str:
+    panels = (panel_html(panel, place, page.tables) for place, panel in enumerate(page.panels, start=1))
+    return document(
+        f"{page.headline.study}: tuner report", [top(page), *panels, failed(page), again(page), settings(page)]
+    )
+
+
+def write_json(page: Path, content: Mapping[str, Any]) -> Path:
+    """The same numbers beside a page, under its name."""
+    path = page.with_suffix(".json")
+    write_text(path, json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+    return path
+
+
+def write_tables(folder: Path, tables: Mapping[str, Table]) -> list[Path]:
+    """A CSV a table; returns the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, table in tables.items():
+        write_csv(folder / f"{name}.csv", table)
+    return [folder / f"{name}.csv" for name in tables]
 
 
 def write_images(figures: Mapping[str, go.Figure], folder: Path) -> list[Path]:
@@ -82,38 +102,63 @@ def _draw(name: str, data: StudyData) -> tuple[Panel, go.Figure | None]:
     if isinstance(info, Absent):
         return Panel(name, figure.title, None, info.reason, None), None
     drawn = figure.draw(info)
-    body = drawn.to_html(full_html=False, include_plotlyjs=False, div_id=f"figure_{name}", config=PLOTLY)
-    return Panel(name, figure.title, body, figure.caption(info), figure.table(info)), drawn
+    return Panel(name, figure.title, fragment(name, drawn), figure.caption(info), figure.table(info)), drawn
 
 
-def _page(data: StudyData, panels: tuple[Panel, ...], tables: Mapping[str, Table], folder: str) -> Page:
-    best_yaml = dump_config(export_config(data, created=_finished(data))) if data.best else None
+def fragment(name: str, drawn: go.Figure) -> str:
+    """A figure as HTML that needs plotly.js on its page."""
+    body: str = drawn.to_html(full_html=False, include_plotlyjs=False, div_id=f"figure_{name}", config=PLOTLY)
+    return body
+
+
+def _page(data: StudyData, panels: tuple[Panel, ...], tables: Mapping[str, Table], path: Path) -> Page:
+    line = headline(data)
     return Page(
-        headline=headline(data),
+        headline=line,
         summary=_summary(data),
         chosen=tuple((name, number(value)) for name, value in data.best.params.items()) if data.best else (),
         slopes=_slopes(data),
+        naive=_naive(data),
         cautions=cautions(data),
         remarks=remarks(data),
         panels=panels,
-        failures=tables["failures"],
+        failures=tables["failed_jobs"],
+        never_asked=never_asked_sentence(data, line) if line.never_asked else "",
         configuration=tables["configuration"],
         provenance=tables["provenance"],
-        best_yaml=best_yaml,
-        tables=folder,
+        baselines=tuple(data.space.baselines),
+        thresholds=data.thresholds,
+        space_yaml=data.study.space_yaml,
+        needs=needs(data),
+        best_yaml=dump_config(export_config(data)) if data.best else None,
+        tables=tables_folder(path).name,
+        as_json=path.with_suffix(".json").name,
     )
 
 
+def tables_folder(path: Path) -> Path:
+    """The folder of CSVs that belongs to a page."""
+    return path.with_name(f"{path.stem}_tables")
+
+
 def _slopes(data: StudyData) -> tuple[float, float] | None:
-    found = [row.metrics.get("norm.slope") for row in (data.reading("best"), data.reading("naive")) if row is not None]
+    found = [row.metrics.get(SLOPE) for row in (data.reading("best"), data.reading("naive")) if row is not None]
     known = [slope for slope in found if slope is not None]
     return (known[0], known[1]) if len(known) == 2 else None
 
 
-def _finished(data: StudyData) -> Any:
-    """The last moment the study knows of, so that the same data gives the same report."""
-    moments = [row.finished for row in data.trials if row.finished] + [r.read_at for r in data.readings if r.read_at]
-    return max(moments, default=data.study.created)
+def _naive(data: StudyData) -> str:
+    """What one must know of the naive training to read points above it."""
+    if data.naive is None:
+        return ""
+    config = data.naive.config
+    searched = [name for name in data.space.searched if name.startswith("stage1.") and name != "stage1.weight_decay"]
+    middle = "".join(f"{name} {number(config[name])} (the middle of its range), " for name in searched)
+    return (
+        f"Naive is one training that nothing was tuned for: no weight decay, {middle}"
+        f"{count(int(config['stage1.epochs'] or 0), 'epoch')}, seed {number(config['stage1.seed'])}. Points above it "
+        "depend on these settings, and its interval is of its images alone."
+    )
 
 
 def _summary(data: StudyData) -> str:
@@ -130,23 +175,35 @@ def _summary(data: StudyData) -> str:
     return "; ".join([*parts, f"study of {data.study.created:%Y-%m-%d}"])
 
 
+def as_object(table: Table) -> dict[str, Any]:
+    """A table as JSON holds it."""
+    return {"columns": list(table.columns), "rows": [list(row) for row in table.rows]}
+
+
 def _as_json(page: Page, tables: Mapping[str, Table]) -> dict[str, Any]:
     return {
-        "headline": _plain(page.headline),
+        "headline": plain(page.headline),
+        "naive": page.naive,
         "cautions": list(page.cautions),
         "remarks": list(page.remarks),
         "absent": {panel.name: panel.caption for panel in page.panels if panel.body is None},
         "best_yaml": page.best_yaml,
-        "tables": {name: {"columns": list(t.columns), "rows": [list(r) for r in t.rows]} for name, t in tables.items()},
+        "space_yaml": page.space_yaml,
+        "tables": {name: as_object(table) for name, table in tables.items()},
     }
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Named tuples as mappings, all the way down."""
-    return {k: _plain(v) for k, v in value._asdict().items()} if hasattr(value, "_asdict") else value
+    if hasattr(value, "_asdict"):
+        value = value._asdict()
+    if isinstance(value, Mapping):
+        return {key: plain(inner) for key, inner in value.items()}
+    return [plain(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
-def _write_csv(path: Path, table: Table) -> None:
+def write_csv(path: Path, table: Table) -> None:
+    """A table for spreadsheets; `none` is an empty cell."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(table.columns)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from optuna.distributions import BaseDistribution
 
+from studies.applicable import applicable
+from studies.failures import UNKNOWN, failures
 from studies.figures.figure import Table
+from studies.figures.settings import values_of
 from studies.provenance import code_version, library_versions
 from studies.records import Scalar
 from studies.study_data import StudyData
+from studies.wording import spans
 
 
 def study_tables(data: StudyData) -> dict[str, Table]:
@@ -17,6 +21,7 @@ def study_tables(data: StudyData) -> dict[str, Table]:
         "readings": _readings(data),
         "posthoc": _posthoc(data),
         "failures": _failures(data),
+        "failed_jobs": _failed_jobs(data),
         "configuration": _configuration(data),
         "provenance": _provenance(data),
     }
@@ -27,7 +32,7 @@ def _trials(data: StudyData) -> Table:
     columns = ("number", "state", "role", "backbone", "round", "value", "seconds", *data.varying, *metrics)
     rows = []
     for row in sorted(data.trials, key=lambda row: row.number):
-        settings = (row.config.get(name) for name in data.varying)
+        settings = values_of(row.config, data.varying)
         measured = (row.metrics.get(name) for name in metrics)
         own = (row.number, row.state, row.role, row.backbone_index, row.round, row.value, row.seconds)
         rows.append((*own, *settings, *measured))
@@ -35,12 +40,27 @@ def _trials(data: StudyData) -> Table:
 
 
 def _readings(data: StudyData) -> Table:
-    metrics = list(dict.fromkeys(name for row in data.readings for name in row.metrics))
-    rows = tuple(
-        (row.role, row.number, row.backbone, row.temperature, *(row.metrics.get(name) for name in metrics))
-        for row in data.readings
+    """The chosen trial, its fresh seeds by seed, then baselines in the order of the space."""
+    best = [row for row in data.readings if row.role == "best"]
+    others = [row for row in data.readings if row.role != "best"]
+    rows = [*best, *data.fresh, *others]
+    metrics = list(dict.fromkeys(name for row in rows for name in row.metrics))
+    names = list(dict.fromkeys(name for row in rows for name in applicable(row.config) if not name.startswith("task.")))
+    columns = ("role", "trial", "backbone", "temperature", *names, *metrics)
+    return Table(
+        columns,
+        tuple(
+            (
+                row.role,
+                row.number,
+                row.backbone,
+                row.temperature,
+                *values_of(row.config, names),
+                *(row.metrics.get(name) for name in metrics),
+            )
+            for row in rows
+        ),
     )
-    return Table(("role", "trial", "backbone", "temperature", *metrics), rows)
 
 
 def _posthoc(data: StudyData) -> Table:
@@ -59,18 +79,28 @@ def _posthoc(data: StudyData) -> Table:
 
 def _failures(data: StudyData) -> Table:
     rows = tuple(
-        (row.number, row.role, row.backbone_index, row.reason or "no reason was recorded")
+        (row.number, row.role, row.backbone_index, row.reason or UNKNOWN)
         for row in sorted(data.trials, key=lambda row: row.number)
         if row.state == "FAIL"
     )
     return Table(("trial", "role", "backbone", "reason"), rows)
 
 
+def _failed_jobs(data: StudyData) -> Table:
+    rows = tuple(
+        (spans(list(one.numbers)), len(one.numbers), one.role, one.backbone, one.reason) for one in failures(data)
+    )
+    return Table(("trials", "how many", "role", "backbone", "reason"), rows)
+
+
 def _configuration(data: StudyData) -> Table:
+    """What was searched comes first; what had no part in the result is left out."""
     searched = data.space.searched
-    best = data.best.config if data.best else {}
-    rows = tuple((name, value, _domain(searched.get(name))) for name, value in best.items())
-    return Table(("setting", "value", "searched"), rows)
+    config = applicable(data.best.config) if data.best else {}
+    ordered = sorted(config, key=lambda name: name not in searched)
+    return Table(
+        ("setting", "value", "searched"), tuple((name, config[name], _domain(searched.get(name))) for name in ordered)
+    )
 
 
 def _domain(distribution: BaseDistribution | None) -> str:

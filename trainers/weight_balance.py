@@ -16,7 +16,7 @@ from trainers.errors import ConfigError
 from trainers.losses import Counts
 
 RADIUS_UNITS = ("absolute", "median_norm", "norm_span")
-_EQUAL = 1e-6  # norms with a smaller coefficient of variation differ by float32 rounding only
+_EQUAL = 1e-5  # norms that are nearer to each other, relatively, differ by rounding only: MaxNorm ties them to 1e-7
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,10 @@ def norm_balance(weight: Tensor, counts: Counts) -> dict[str, float | None]:
     """How the row norms r of `weight` (C, D) differ between classes and go with class size n. All are free of scale.
 
     `cv` std/mean (population), `max_min`, `gini`; `pearson` of (r, ln n); `spearman` of (r, n) with average ranks;
-    `slope` of ln r on ln n by least squares (0 balanced, negative inverted). None where it is not defined: norms of 0,
-    or for the last three norms (for pearson and spearman) or counts that are all equal.
+    `slope` of ln r on ln n by least squares (0 balanced, negative inverted). Norms within 1e-5 of each other are ties,
+    and where all are, pearson and spearman are 0: no formula gives a correlation with a constant, but such a classifier
+    is the balanced one, whose norms have no relation to class size, and it belongs at 0 on that axis. None where there
+    is nothing to measure: norms of 0, and for the last three counts that are all equal.
     """
     norms = row_norms(weight.detach().double().cpu())  # (C,)
     n = torch.as_tensor(counts, dtype=torch.float64).cpu()
@@ -92,8 +94,8 @@ def norm_balance(weight: Tensor, counts: Counts) -> dict[str, float | None]:
         "cv": (norms.std(correction=0) / mean).item() if mean > 0 else None,
         "max_min": norms.max().item() / low if low > 0 else None,
         "gini": _gini(norms) if mean > 0 else None,
-        "pearson": _correlation(norms, n.log()),
-        "spearman": _correlation(_average_ranks(norms), _average_ranks(n)) if _varies(norms) else None,
+        "pearson": _correlation(norms, n.log()) if mean > 0 else None,
+        "spearman": _correlation(_average_ranks(norms, _EQUAL), _average_ranks(n)) if mean > 0 else None,
         "slope": norm_slope(norms, n).item() if low > 0 and _varies(n.log()) else None,
     }
 
@@ -112,10 +114,13 @@ def _gini(norms: Tensor) -> float:
     return ((2 * rank - count - 1) @ ordered / (count * ordered.sum())).item()
 
 
-def _correlation(a: Tensor, b: Tensor) -> float | None:
-    if not (_varies(a) and _varies(b)):
+def _correlation(a: Tensor, sizes: Tensor) -> float | None:
+    """Of `a` with what class size is measured by; 0 where `a` is constant, None where the sizes are."""
+    if not (_varies(sizes) and torch.isfinite(a).all()):
         return None
-    a, b = a - a.mean(), b - b.mean()
+    if not _varies(a):
+        return 0.0
+    a, b = a - a.mean(), sizes - sizes.mean()
     return float(a @ b / (a.square().sum() * b.square().sum()).sqrt())
 
 
@@ -124,9 +129,12 @@ def _varies(values: Tensor) -> bool:
     return torch.isfinite(values).all().item() is True and spread > _EQUAL * values.abs().mean().item()
 
 
-def _average_ranks(values: Tensor) -> Tensor:
-    """Ranks from 1; equal values share the mean of their ranks."""
-    _, group, sizes = torch.unique(values, sorted=True, return_inverse=True, return_counts=True)
-    last = sizes.cumsum(0).double()
-    ranks: Tensor = (last - (sizes.double() - 1) / 2)[group]
-    return ranks
+def _average_ranks(values: Tensor, tolerance: float = 0.0) -> Tensor:
+    """Ranks from 1; each is the mean rank of all values within the relative `tolerance` of its own.
+
+    Not of a chain of neighbours: with thousands of classes a chain would join norms that are far apart.
+    """
+    ordered = values.sort().values
+    below = torch.searchsorted(ordered, values * (1 - tolerance))  # how many are smaller
+    through = torch.searchsorted(ordered, values * (1 + tolerance), right=True)  # and how many smaller or equal
+    return (below + through + 1).double() / 2

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from studies.expected import FRESH_SEEDS
 from studies.exported import Expectation
 from studies.provenance import code_version, library_versions
-
-
-class Spread(NamedTuple):
-    """A measure over seeds; `deviation` is the sample's, None with one seed."""
-
-    mean: float
-    deviation: float | None
+from studies.spread import Spread
 
 
 def within(wanted: Expectation, found: Spread | None) -> bool:

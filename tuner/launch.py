@@ -225,7 +225,7 @@ def _finish(planner: Planner, home: Home) -> Finished:
             f"study {name}: the search is over and the report written, but {len(planner.unread)} final reading(s) of "
             f"test data failed, first {planner.unread[0]}; make them again with: tuner resume {name}"
         )
-    return Finished(report=home.report(name), best=home.best(name), readings=data.readings)
+    return Finished(report=home.report(name), best=home.best(name), readings=(*data.readings, *data.fresh))
 
 
 def checkpoint_seconds() -> float:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from studies.applicable import applies
 from studies.exported import ExportedConfig
 from studies.intervals import Interval, group_of, group_recalls
 from studies.provenance import code_version, library_versions
 from studies.records import ClassRow
-from tuner.expectations import Spread
-from tuner.views import percent
+from studies.spread import Spread
+from studies.wording import limits, mean_and_deviation, method_label, number, per_cent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,16 +47,28 @@ def model_card(
 
 
 def _what(card: ModelCard, exported: ExportedConfig) -> str:
-    study = exported.provenance.get("study")
-    origin = f" The configuration is trial {exported.provenance.get('trial')} of study `{study}`." if study else ""
     return (
         f"An image classifier for {len(card.class_names)} classes: network `{card.model}`, images of "
         f"{card.image_size}x{card.image_size} pixels and {card.channels} channel(s). Features were learnt with "
         f"`{card.config['stage1.loss']}` and weight decay {card.config['stage1.weight_decay']}; the classifier is "
-        f"`{card.config['stage2.method']}` with weight decay {card.config['stage2.weight_decay']} and MaxNorm radius "
-        f"{card.config['stage2.maxnorm_radius']} ({card.config['stage2.radius_unit']}).{origin}\n\n"
-        "```sh\ntuner predict model.safetensors IMAGE...\n```"
+        f"{_classifier(card)}.{_origin(exported)}\n\n```sh\ntuner predict model.safetensors IMAGE...\n```"
     )
+
+
+def _classifier(card: ModelCard) -> str:
+    """Its method, with the settings that had a part in it."""
+    names = ("stage2.loss", "stage2.weight_decay", "stage2.maxnorm_radius", "stage2.radius_unit", "stage2.tau")
+    told = [f"{name} {number(card.config[name], digits=6)}" for name in names if applies(name, card.config)]
+    settings = f" ({', '.join(told)})" if told else ""
+    return f"{method_label(card.config['stage2.method'])}{settings}"
+
+
+def _origin(exported: ExportedConfig) -> str:
+    study, trial = exported.provenance.get("study"), exported.provenance.get("trial")
+    if not study:
+        return ""
+    which = f"trial {trial}" if trial is not None else f"baseline {exported.provenance.get('baseline')}"
+    return f" The configuration is {which} of study `{study}`."
 
 
 def _data(card: ModelCard, task: Task) -> str:
@@ -93,11 +106,11 @@ def _figures(card: ModelCard, classes: ClassCounts, metrics: Mapping[str, Spread
         ClassRow(class_index=k, split="test", train_count=n, correct=hits, total=images, weight_norm=0.0)
         for k, (n, hits, images) in enumerate(zip(card.train_counts, classes.correct, classes.total, strict=True))
     ]
-    limits = group_recalls(rows, _thresholds(card))
+    known = group_recalls(rows, _thresholds(card))
     over = f" | mean ± deviation over {len(seeds)} seeds" if len(seeds) > 1 else ""
     head = f"| classes | accuracy | 95 % interval{over} |\n|---|---|---|{'---|' if over else ''}"
     body = [
-        f"| {name} | {_value(limits[name])} | {_interval(limits[name])}{_spread(metrics, name) if over else ''} |"
+        f"| {name} | {_value(known[name])} | {_interval(known[name])}{_spread(metrics, name) if over else ''} |"
         for name in ("all", "many", "medium", "few")
     ]
     many, few = _thresholds(card)
@@ -114,7 +127,7 @@ def _calibration(card: ModelCard, metrics: Mapping[str, Spread]) -> str:
         else "fitted on validation images"
     )
     before, after = metrics.get("test.ece"), metrics.get("test.ece_calibrated")
-    told = f" Expected calibration error on test: {percent(before.mean)} before, {percent(after.mean)} after." if (
+    told = f" Expected calibration error on test: {per_cent(before.mean)} before, {per_cent(after.mean)} after." if (
         before and after
     ) else ""  # fmt: skip
     return (
@@ -124,19 +137,19 @@ def _calibration(card: ModelCard, metrics: Mapping[str, Spread]) -> str:
 
 
 def _limits(card: ModelCard) -> str:
-    limits = [
+    told = [
         "It knows these classes only and gives one of them for any image.",
         "Probabilities are calibrated for balanced validation images where the protocol makes them so; where classes "
         "come in other shares, correct for that.",
         f"Images are scaled to {card.image_size}x{card.image_size} pixels; what is smaller is not seen.",
     ]
     if min(card.train_counts) < _thresholds(card)[1]:
-        limits.append("Classes with few images were learnt, and are measured, with little certainty.")
+        told.append("Classes with few images were learnt, and are measured, with little certainty.")
     if card.config["task.protocol"] == "paper_leak":
-        limits.append("Selection was on test images (protocol paper_leak): the figures are not honest test results.")
+        told.append("Selection was on test images (protocol paper_leak): the figures are not honest test results.")
     if card.config["stage2.features"] == "replay":
-        limits.append("Stage 2 moved BatchNorm's statistics (features: replay), which this file has as stage 1 left.")
-    return "## Limits\n\n" + "\n".join(f"- {limit}" for limit in limits)
+        told.append("Stage 2 moved BatchNorm's statistics (features: replay), which this file has as stage 1 left.")
+    return "## Limits\n\n" + "\n".join(f"- {limit}" for limit in told)
 
 
 def _made_with(exported: ExportedConfig) -> str:
@@ -152,18 +165,18 @@ def _thresholds(card: ModelCard) -> tuple[int, int]:
 
 
 def _value(interval: Interval | None) -> str:
-    return percent(interval.value if interval else None)
+    return per_cent(interval.value if interval else None)
 
 
 def _interval(interval: Interval | None) -> str:
-    return f"{100 * interval.low:.1f} to {100 * interval.high:.1f} %" if interval else "none"
+    return limits(interval.low, interval.high) if interval else "none"
 
 
 def _spread(metrics: Mapping[str, Spread], group: str) -> str:
     found = metrics.get(f"test.{'balanced_accuracy' if group == 'all' else group}")
     if found is None or found.deviation is None:
         return " | none"
-    return f" | {percent(found.mean)} ± {100 * found.deviation:.1f}"
+    return f" | {mean_and_deviation(*found)}"
 
 
 def _cell(text: str) -> str:

@@ -15,7 +15,7 @@ from search_spaces import Space
 from studies.cleaned import sound
 from studies.records import HeadAsked, JobKind, JobRow, Scalar, TrialRow
 from studies.store import Store
-from studies.study_data import FRESH_SEED
+from studies.study_data import FRESH_SEED, SLOPE, preference
 from tuner.budget import Account
 from tuner.configurations import naive, whole
 from tuner.readings import Reading, by_backbone, readings_due
@@ -55,6 +55,12 @@ class Leader:
     number: int
     value: float
     few: float | None
+    slope: float | None = None
+
+    @property
+    def preference(self) -> tuple[float, ...]:
+        """The same order as that of the report's choice."""
+        return preference(self.value, self.slope, self.number)
 
 
 def says_nothing(reason: str | None) -> bool:
@@ -201,7 +207,7 @@ class Planner:
             self._search.observe(row.backbone_index, row.config, None)
         if row.state == "COMPLETE" and row.value is not None:
             self._search.observe(row.backbone_index, row.config, row.value)
-            self._lead(row.number, row.value, row.metrics.get("val.few"))
+            self._lead(row.number, row.value, row.metrics)
 
     def _count(self, job: JobRow, number: int, config: Mapping[str, Scalar], head: Mapping[str, Any]) -> None:
         head = sound(head)
@@ -214,11 +220,12 @@ class Planner:
         if job.kind != "baseline":
             self._search.observe(job.backbone_index, config, value)
             if value is not None:
-                self._lead(number, value, head["metrics"].get("val.few"))
+                self._lead(number, value, head["metrics"])
 
-    def _lead(self, number: int, value: float, few: float | None) -> None:
-        if self.leader is None or (value, -number) > (self.leader.value, -self.leader.number):
-            self.leader = Leader(number, value, few)
+    def _lead(self, number: int, value: float, metrics: Mapping[str, float | None]) -> None:
+        found = Leader(number, value, metrics.get("val.few"), metrics.get(SLOPE))
+        if self.leader is None or found.preference > self.leader.preference:
+            self.leader = found
 
     def _hand_out(self, job: JobRow) -> Task:
         self._under_way[job.id] = job.kind

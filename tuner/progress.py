@@ -94,7 +94,9 @@ class PlainLines:
                 self._trial(number, head, task, cached=bool(result["backbone"]["cached"]))
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Says what takes the time after the last job."""
+        if _report_comes(self.planner):
+            self._line({"writing": "report"})
 
     def _trial(self, number: int, head: Mapping[str, Any], task: Task, *, cached: bool) -> None:
         if "reason" in head:
@@ -145,8 +147,10 @@ class LiveTable:
             self._course = (*self._course, self.planner.leader.value)
 
     def close(self) -> None:
-        """Draws the last state and gives the terminal back."""
+        """Draws the last state, gives the terminal back, and says what takes the time after the last job."""
         self._live.stop()
+        if _report_comes(self.planner):
+            self._live.console.print("writing the report", style="dim", highlight=False)
 
     def _draw(self) -> Group:
         tally, leader = self.planner.tally, self.planner.leader
@@ -158,10 +162,15 @@ class LiveTable:
             failed=tally.failed,
             best=(leader.value, leader.number) if leader else None,
             few=leader.few if leader else None,
-            left=duration(self.running.seconds_left()),
+            left="done" if self.planner.finished else duration(self.running.seconds_left()),
             course=self._course,
         )
         return Group(standings([standing]), bars(self.running.rows))
+
+
+def _report_comes(planner: Planner) -> bool:
+    """The search ended by itself, and not by a stop or by failures."""
+    return planner.finished and not planner.closed and not planner.hopeless
 
 
 def _figures(metrics: Mapping[str, float | None], split: str) -> dict[str, float | None]:

@@ -13,7 +13,7 @@ from typing import Any
 from studies.records import ProgressRow, RunningRow
 from studies.study_data import FRESH_SEED
 from tuner.planner import Planner, Task
-from tuner.standing import share_of_stage1
+from tuner.standing import READING, share_of_stage1
 
 log = logging.getLogger(__name__)
 
@@ -128,7 +128,7 @@ def _what(task: Task) -> str:
     if task.job is None:
         if _trains(task):
             return f"fresh seed {task.configs[0]['stage1.seed']}"
-        return f"test of {', '.join(reading.role for reading in task.readings)}"
+        return READING + ", ".join(reading.role for reading in task.readings)
     if task.job.kind == "baseline":
         return "naive baseline"
     return f"backbone {task.job.backbone_index}{', refined' if task.job.kind == 'refine' else ''}"

@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import accumulate
 
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.progress_bar import ProgressBar
 from rich.table import Table
+from rich.text import Text
 
 from studies.records import RunningRow, TrialRow
 from studies.study_data import SEARCH_ROLES
-from tuner.views import percent
+from studies.wording import per_cent
 
 _SPARKS = "▁▂▃▄▅▆▇█"
-_COURSE = 10  # sparks: the table is for 80 columns
+_COURSE = 10  # sparks where there is room
+READING = "test of "  # how a job that only reads test data is called
 _BAR = 16  # columns of a bar
 _WHAT = 24  # columns of what a job is
 
@@ -35,18 +38,45 @@ class Standing:
     course: Sequence[float] = ()
 
 
-def standings(rows: Sequence[Standing]) -> Table:
-    """One row a study, within 80 columns for names of up to 14 letters."""
-    drawn = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for column in ("study", "done", "running", "failed", "best on val", "few", "time left", ""):
-        drawn.add_column(column, no_wrap=True)
-    for row in rows:
-        drawn.add_row(
-            row.study, share(row.done, row.total), str(row.running), str(row.failed),
-            f"{percent(row.best[0])} #{row.best[1]}" if row.best else "-", percent(row.few) if row.best else "-",
-            row.left, sparkline(thinned(row.course)),
-        )  # fmt: skip
-    return drawn
+_HEADS = ("done", "run", "fail", "best on val", "few", "time left")
+_GAP = 2  # columns between two of the table
+
+
+@dataclass(frozen=True)
+class Standings:
+    """One row a study, as wide as the terminal allows: a long name and the course give way, numbers never do."""
+
+    rows: Sequence[Standing]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        cells = [_cells(row) for row in self.rows]
+        widths = [max(map(len, column)) for column in zip(_HEADS, *cells, strict=True)]
+        room = options.max_width - sum(widths) - _GAP * len(widths)
+        longest = max([len(row.study) for row in self.rows] + [len("study")])
+        name = max(len("study"), min(longest, room - _GAP))
+        sparks = max(0, min(_COURSE, room - name - _GAP))
+        drawn = Table(box=None, padding=(0, _GAP, 0, 0), header_style="dim", pad_edge=False)
+        for column in ("study", *_HEADS, *([""] if sparks else [])):
+            drawn.add_column(column, no_wrap=True)
+        for row, own in zip(self.rows, cells, strict=True):
+            course = [sparkline(thinned(row.course, most=sparks))] if sparks else []
+            drawn.add_row(Text(_cut(row.study, name)), *own, *course)
+        yield drawn
+
+
+def standings(rows: Sequence[Standing]) -> Standings:
+    """One row a study, within 80 columns for names of up to 14 letters and studies of up to 9,999 trials."""
+    return Standings(rows)
+
+
+def _cells(row: Standing) -> tuple[str, ...]:
+    best = f"{per_cent(row.best[0])} #{row.best[1]}" if row.best else "-"
+    few = per_cent(row.few) if row.best else "-"
+    return share(row.done, row.total), str(row.running), str(row.failed), best, few, row.left
+
+
+def _cut(name: str, width: int) -> str:
+    return name if len(name) <= width else name[: width - 1] + "…"
 
 
 def bars(rows: Sequence[RunningRow]) -> Table:
@@ -68,6 +98,8 @@ def _bar(row: RunningRow) -> ProgressBar:
 
 def detail(row: RunningRow) -> str:
     """What a job does now, in words."""
+    if row.what.startswith(READING):
+        return f"reading test · {row.heads} classifier{'' if row.heads == 1 else 's'}"
     heads = f"stage 2 · {row.heads} head{'' if row.heads == 1 else 's'}"
     if row.stage == 2 or 0 < row.epochs <= row.epoch:
         return heads
@@ -89,9 +121,9 @@ def share(done: int, total: int | None) -> str:
     return f"{done}/{'?' if total is None else total}"
 
 
-def thinned(values: Sequence[float]) -> list[float]:
-    """At most as many values as there is room for, evenly spread, the last one always."""
-    count = min(len(values), _COURSE)
+def thinned(values: Sequence[float], *, most: int = _COURSE) -> list[float]:
+    """At most so many values, evenly spread, the last one always."""
+    count = min(len(values), most)
     return [values[(place + 1) * len(values) // count - 1] for place in range(count)]
 
 

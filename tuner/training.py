@@ -7,13 +7,14 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
 from studies.exported import ExportedConfig, load_config
+from studies.spread import Spread, spreads
 from tuner.errors import NotThereError, TunerError
-from tuner.expectations import Spread, comparison, origin, within
+from tuner.expectations import comparison, origin, within
 from tuner.model_card import model_card
+from tuner.threads import exported_threads, threads, told
 from tuner.training_request import Asked, changes, configuration, refuse_contradictions
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class TrainedExport:
     same_data: bool
     full: bool
     changed: tuple[str, ...] = ()  # settings that are not those of the export
+    threads: str = ""  # what was done about the number of threads, in words
 
     @property
     def outside(self) -> tuple[str, ...]:
@@ -56,6 +58,11 @@ class _Run:
     temperature: float
     trained: Trained
     head: LinearHead
+
+    @property
+    def gpu(self) -> bool:
+        """Whether it was trained on one."""
+        return not self.trained.result.backbone.device.startswith("cpu")
 
 
 Watch = Callable[[int, "Progress"], None]  # seed, and how far its training is
@@ -80,13 +87,15 @@ def train_export(path: Path, *, output: Path, asked: Asked, watch: Watch | None 
     temperature = _exported_temperature(exported, path) if asked.full else None
     output.mkdir(parents=True, exist_ok=True)  # now, not after hours of training
     runs = []
-    for seed in asked.seeds or (None,):
-        seeded = config if seed is None else {**config, "stage1.seed": seed, "stage2.seed": seed}
-        runs.append(_train(seeded, task, temperature=temperature, watch=watch))
+    with threads(exported_threads(exported.provenance)):
+        for seed in asked.seeds or (None,):
+            seeded = config if seed is None else {**config, "stage1.seed": seed, "stage2.seed": seed}
+            runs.append(_train(seeded, task, temperature=temperature, watch=watch))
     written = _write(
         output, config=config, task=task, runs=runs, exported=exported, same_data=same_data, full=asked.full
     )
-    return dataclasses.replace(written, changed=tuple(changes(exported, config)))
+    words = told(exported_threads(exported.provenance), gpu=runs[0].gpu)
+    return dataclasses.replace(written, changed=tuple(changes(exported, config)), threads=words)
 
 
 def compare(trained: TrainedExport) -> list[str]:
@@ -103,6 +112,7 @@ def compare(trained: TrainedExport) -> list[str]:
     }
     lines += origin(trained.exported.provenance) if wanted else []
     lines += comparison(wanted, trained.metrics, runs=trained.runs)
+    lines += [trained.threads] if trained.threads else []
     files = (("model", trained.model), ("metrics", trained.metrics_file), ("card", trained.card))
     return [*lines, *(f"{name:8} {path}" for name, path in files)]
 
@@ -204,40 +214,30 @@ def _write(
 
     first = runs[0]
     card = _describe(config, task, first.temperature, full=full)
-    spreads = _spreads(runs)
+    over = spreads([run.metrics for run in runs])
     model, metrics_file, card_file = (output / name for name in ("model.safetensors", "metrics.json", "model_card.md"))
     save_model(model, first.trained.model, first.head, card)
-    metrics_file.write_text(json.dumps(_as_json(runs, spreads, full=full), indent=1) + "\n", encoding="utf-8")
-    text = model_card(card, first.classes, spreads, seeds=[run.seed for run in runs], task=task, exported=exported)
+    metrics_file.write_text(json.dumps(_as_json(runs, over, full=full), indent=1) + "\n", encoding="utf-8")
+    text = model_card(card, first.classes, over, seeds=[run.seed for run in runs], task=task, exported=exported)
     card_file.write_text(text, encoding="utf-8")
     return TrainedExport(
         model=model,
         metrics_file=metrics_file,
         card=card_file,
         runs=len(runs),
-        metrics=spreads,
+        metrics=over,
         exported=exported,
         same_data=same_data,
         full=full,
     )
 
 
-def _spreads(runs: Sequence[_Run]) -> dict[str, Spread]:
-    """Mean and sample deviation of every measure that all runs have."""
-    found = {}
-    for name in runs[0].metrics:
-        values = [value for run in runs if (value := run.metrics.get(name)) is not None]
-        if len(values) == len(runs):
-            found[name] = Spread(fmean(values), stdev(values) if len(values) > 1 else None)
-    return found
-
-
-def _as_json(runs: Sequence[_Run], spreads: Mapping[str, Spread], *, full: bool) -> dict[str, Any]:
+def _as_json(runs: Sequence[_Run], over: Mapping[str, Spread], *, full: bool) -> dict[str, Any]:
     """Of the first run everything the trainer measured; of all the figures, their mean and their deviation."""
     result = {} if full else dataclasses.asdict(runs[0].trained.result)  # with --full, its validation is no validation
     return {
         **result,
         "seeds": [{"seed": run.seed, "temperature": run.temperature, "metrics": run.metrics} for run in runs],
-        "mean": {name: spread.mean for name, spread in spreads.items()},
-        "deviation": {name: spread.deviation for name, spread in spreads.items()},
+        "mean": {name: one.mean for name, one in over.items()},
+        "deviation": {name: one.deviation for name, one in over.items()},
     }

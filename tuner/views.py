@@ -10,8 +10,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from studies.records import ReadingRow, TrialRow
+from studies.spread import spreads
 from studies.store import Store
-from studies.study_data import best_trial
+from studies.study_data import FRESH_SEED, best_trial, seed_of, without_seeds
+from studies.wording import mean_and_deviation, per_cent, points
 from tuner.errors import NotThereError
 
 if TYPE_CHECKING:
@@ -64,12 +66,25 @@ def best(store: Store) -> dict[str, Any]:
     chosen = best_trial(store.trials())
     if chosen is None:
         raise NotThereError(f"study {store.study().name} has no complete trial yet; see: tuner status")
-    reading = next((r for r in store.readings() if r.role == "best" and r.number == chosen.number), None)
+    readings = store.readings()
+    reading = next((r for r in readings if r.role == "best" and r.number == chosen.number), None)
     return {
         **trial(chosen),
         "config": dict(chosen.config),
         "test": None if reading is None else {key: reading.metrics.get(f"test.{key}") for key in GROUPS},
+        "fresh_seeds": _fresh(chosen, readings),
     }
+
+
+def _fresh(chosen: TrialRow, readings: Sequence[ReadingRow]) -> dict[str, Any] | None:
+    """Test figures of the chosen configuration with other seeds; None where fewer than two were read."""
+    own = without_seeds(chosen.config)
+    fresh = [row for row in readings if row.role == FRESH_SEED and without_seeds(row.config) == own]
+    if len(fresh) < 2:
+        return None
+    over = spreads([row.metrics for row in fresh])
+    known = {key: over[f"test.{key}"] for key in GROUPS if f"test.{key}" in over}
+    return {"seeds": sorted(map(seed_of, fresh)), "test": {key: one._asdict() for key, one in known.items()}}
 
 
 def trials_table(rows: Sequence[TrialRow], *, title: str) -> Table:
@@ -83,7 +98,7 @@ def trials_table(rows: Sequence[TrialRow], *, title: str) -> Table:
         table.add_column("reason", no_wrap=True)
     for row in rows:
         slope = row.metrics.get("norm.slope")
-        accuracies = (percent(row.metrics[key]) if (key := f"val.{name}") in row.metrics else "-" for name in GROUPS)
+        accuracies = (per_cent(row.metrics[key]) if (key := f"val.{name}") in row.metrics else "-" for name in GROUPS)
         params = (_short(row.params[name]) if name in row.params else "-" for name in names)
         table.add_row(
             str(row.number), row.state, row.role, *accuracies, "-" if slope is None else f"{slope:+.3f}", *params,
@@ -94,12 +109,19 @@ def trials_table(rows: Sequence[TrialRow], *, title: str) -> Table:
 
 def best_table(found: dict[str, Any]) -> Table:
     """The chosen configuration, name by name."""
+    fresh = found["fresh_seeds"]
+    over_seeds = f"; fresh: mean ± deviation of seeds {', '.join(map(str, fresh['seeds']))}" if fresh else ""
     table = Table(
-        title=f"trial {found['number']}, chosen on validation", title_justify="left", box=None, show_header=False
+        title=f"trial {found['number']}, chosen on validation{over_seeds}",
+        title_justify="left",
+        box=None,
+        show_header=False,
     )
     for key in GROUPS:
-        test = f"   test {percent(found['test'][key])}" if found["test"] else ""
-        table.add_row(key.replace("_", " "), f"validation {percent(found['metrics'].get(f'val.{key}'))}{test}")
+        test = f"  test {per_cent(found['test'][key])}" if found["test"] else ""
+        over = fresh["test"].get(key) if fresh else None
+        test += f"  fresh {mean_and_deviation(over['mean'], over['deviation'])}" if over else ""
+        table.add_row(key.replace("_", " "), f"validation {per_cent(found['metrics'].get(f'val.{key}'))}{test}")
     for name, value in found["params"].items():
         table.add_row(name, _short(value))
     if found["config"]["task.protocol"] == "paper_leak":
@@ -140,15 +162,15 @@ def evaluation_table(metrics: Mapping[str, float | None], *, images: int) -> Tab
     """A model on test images: accuracies by group, then calibration."""
     table = Table(title=f"{images} test images", title_justify="left", box=None, show_header=False)
     for key in (*GROUPS, "top1", "ece", "ece_calibrated"):
-        table.add_row(key.replace("_", " "), percent(metrics.get(f"test.{key}")))
+        table.add_row(key.replace("_", " "), per_cent(metrics.get(f"test.{key}")))
     return table
 
 
-def prediction(found: Prediction, class_names: Sequence[str]) -> dict[str, Any]:
-    """One line that `tuner predict --json` prints; probabilities from the highest."""
+def prediction(found: Prediction, class_names: Sequence[str], *, top: int | None = None) -> dict[str, Any]:
+    """One line that `tuner predict --json` prints; probabilities from the highest, all or the first `top`."""
     ranked = sorted(zip(class_names, found.probabilities, strict=True), key=lambda pair: -pair[1])
     name, probability = ranked[0]
-    return {"file": str(found.path), "class": name, "probability": probability, "probabilities": dict(ranked)}
+    return {"file": str(found.path), "class": name, "probability": probability, "probabilities": dict(ranked[:top])}
 
 
 def predictions_table(found: Sequence[Prediction], class_names: Sequence[str], *, top: int) -> Table:
@@ -160,7 +182,7 @@ def predictions_table(found: Sequence[Prediction], class_names: Sequence[str], *
         table.add_column("", no_wrap=True, justify="right")
     for one in (prediction(each, class_names) for each in found):
         ranked = list(one["probabilities"].items())[:top]
-        table.add_row(escape(one["file"]), *(escape(part) for name, p in ranked for part in (name, percent(p))))
+        table.add_row(escape(one["file"]), *(escape(part) for name, p in ranked for part in (name, per_cent(p))))
     return table
 
 
@@ -199,33 +221,46 @@ def _range(distribution: Any) -> str:
 
 
 def headline(readings: Sequence[ReadingRow]) -> list[str]:
-    """The figures that matter, on test: what was chosen, each baseline, and the distance to naive and to the best."""
-    first = {"best": 0, "naive": 1}
-    rows = sorted(readings, key=lambda row: (first.get(row.role, 2), row.role))
+    """The figures that matter, on test: what was chosen, its fresh seeds, each baseline in the order given, and the
+    distance to naive and to the best of the others."""
+    fresh = [row for row in readings if row.role == FRESH_SEED]
+    latest = {row.role: row for row in readings if row.role != FRESH_SEED}  # of several that were best, the last
+    rows = sorted(latest.values(), key=lambda row: row.role != "best")
     lines = [f"{'recall on test images':22}" + "".join(f"{group:>10}" for group in ("all", *GROUPS[1:]))] * bool(rows)
-    lines += [
-        f"{row.role:22}" + "".join(f"{percent(row.metrics.get(f'test.{group}')):>10}" for group in GROUPS)
-        for row in rows
-    ]
-    by_role = {row.role: row for row in rows}
-    others = [row for row in rows if row.role not in first]
-    rivals = [by_role["naive"]] if "naive" in by_role else []
+    for row in rows:
+        lines.append(_reading_line(row.role, [row.metrics.get(f"test.{group}") for group in GROUPS]))
+        lines += _fresh_lines(fresh) if row.role == "best" else []
+    others = [row for row in rows if row.role not in ("best", "naive")]
+    rivals = [latest["naive"]] if "naive" in latest else []
     rivals += [max(others, key=lambda row: row.metrics.get("val.balanced_accuracy") or 0.0)] if others else []
-    for rival in rivals if "best" in by_role else []:
-        gains = [_gain(by_role["best"], rival, key) for key in ("balanced_accuracy", "few")]
+    for rival in rivals if "best" in latest else []:
+        gains = [_gain(latest["best"], rival, key) for key in ("balanced_accuracy", "few")]
         note = "" if rival.role == "naive" else " (best other on val)"
         lines.append(f"best against {rival.role}{note}: all {gains[0]}, few {gains[1]} points")
     return lines + [LEAK] * any(row.config["task.protocol"] == "paper_leak" for row in rows)
 
 
-def percent(value: float | None) -> str:
-    """A fraction as per cent; "none" when there is no such class."""
-    return "none" if value is None else f"{100 * value:.1f} %"
+def _fresh_lines(fresh: Sequence[ReadingRow]) -> list[str]:
+    """Mean and deviation over fresh seeds; nothing for fewer than two."""
+    if len(fresh) < 2:
+        return []
+    over = spreads([row.metrics for row in fresh])
+    known = [over.get(f"test.{group}") for group in GROUPS]
+    deviations = [f"± {100 * (one.deviation or 0.0):.1f}" if one else "" for one in known]
+    seeds = ", ".join(str(row.config["stage1.seed"]) for row in fresh)
+    return [
+        _reading_line(f"  mean of seeds {seeds}", [one.mean if one else None for one in known]),
+        f"{'  deviation of them':22}" + "".join(f"{deviation:>10}" for deviation in deviations),
+    ]
+
+
+def _reading_line(name: str, values: Sequence[float | None]) -> str:
+    return f"{name:22}" + "".join(f"{per_cent(value):>10}" for value in values)
 
 
 def _gain(best_row: ReadingRow, naive: ReadingRow, key: str) -> str:
     ours, theirs = best_row.metrics.get(f"test.{key}"), naive.metrics.get(f"test.{key}")
-    return "none" if ours is None or theirs is None else f"{100 * (ours - theirs):+.1f}"
+    return "none" if ours is None or theirs is None else points(ours - theirs).replace("−", "-")
 
 
 def _short(value: object) -> str:

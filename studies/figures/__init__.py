@@ -15,6 +15,7 @@ from studies.figures.history import HISTORY
 from studies.figures.importances import IMPORTANCES
 from studies.figures.norm_evolution import NORM_EVOLUTION
 from studies.figures.slices import SLICES
+from studies.figures.stage1_weight_decay import STAGE1_WEIGHT_DECAY
 from studies.figures.timeline import TIMELINE
 from studies.figures.weight_decay_radius import WEIGHT_DECAY_RADIUS
 from studies.study_data import StudyData
@@ -32,6 +33,7 @@ FIGURES: dict[str, Figure[Any]] = {
         CLASS_ACCURACY,
         CLASSIFIER_NORMS,
         NORM_EVOLUTION,
+        STAGE1_WEIGHT_DECAY,
         WEIGHT_DECAY_RADIUS,
         CALIBRATION,
         SLICES,

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import plotly.graph_objects as go
 
 from studies.figures import style
 from studies.figures.figure import Absent, Figure, Table
-from studies.records import Metrics, Scalar
-from studies.study_data import ACCURACY, StudyData
+from studies.figures.fronts import Front, branches, front
+from studies.figures.settings import pairs, small_print, values_of, varying_settings
+from studies.headline import rarest_group
+from studies.records import Metrics, ReadingRow, Scalar
+from studies.study_data import ACCURACY, FRESH_SEED, SLOPE, StudyData, seed_of
+from studies.wording import count, listed, number, role_label
 
 MEASURES = {
-    "norm.slope": "the slope of log norm on log count",
+    SLOPE: "the slope of log norm on log count",
     "norm.spearman": "the rank correlation of norm and count",
 }
 
 
 class BalancePoint(NamedTuple):
-    """One classifier; `settings` are the values of the settings that vary in this study."""
+    """One classifier. `settings` has those of `names` that had a part in its result, "" for the others."""
 
     label: str
     role: str
@@ -28,6 +33,7 @@ class BalancePoint(NamedTuple):
     balance: tuple[float | None, ...]  # in the order of MEASURES
     colour: float | None
     settings: tuple[Scalar, ...]
+    words: str  # of all its settings, for those who point at it; "" for trials, which share what does not vary
 
 
 class BalanceInfo(NamedTuple):
@@ -35,40 +41,50 @@ class BalanceInfo(NamedTuple):
 
     group: str  # whose accuracy is the colour: the rarest group that has classes
     names: tuple[str, ...]  # of the settings
+    shared: str  # settings that all trials share, in words
     trials: tuple[BalancePoint, ...]
     marks: tuple[BalancePoint, ...]
-    front: tuple[tuple[int, ...], ...]
+    front: tuple[Front, ...]
+    unmeasured: tuple[str, ...]  # per measure, what cannot be shown by it, in words
 
 
 def accuracy_vs_balance_info(data: StudyData) -> BalanceInfo | Absent:
-    group = _rarest_group(data)
+    group, names = rarest_group(data), varying_settings(data)
     trials = [
-        point
+        _point(f"trial {row.number}", row.role, row.number, row.metrics, row.config, group, names)
         for row in data.searched
-        if (point := _point(f"trial {row.number}", row.role, row.number, row.metrics, row.config, group, data.varying))
     ]
-    if not trials:
+    shown = [point for point in trials if point is not None]
+    if not shown:
         return Absent("No finished trial has a classifier whose weight norms could be compared.")
-    marks = []
+    accuracy = [point.accuracy for point in shown]
+    fronts = tuple(front(accuracy, [point.balance[i] for point in shown]) for i in range(len(MEASURES)))
+    marks = tuple(_marks(data, group, names))
+    left_out = len(data.searched) - len(shown)
+    return BalanceInfo(
+        group, names, small_print(data.searched[0].config, names), tuple(shown), marks, fronts,
+        tuple(_unmeasured(shown, marks, index, left_out) for index in range(len(MEASURES))),
+    )  # fmt: skip
+
+
+def _marks(data: StudyData, group: str, names: Sequence[str]) -> list[BalancePoint]:
+    """Baselines in the order of the space, fresh seeds, and the chosen trial on top."""
+    found = [_reading(role_label(row.role), row, group, names) for row in data.baselines]
     if data.naive is not None:
         row = data.naive
-        marks.append(_point("naive", "naive", row.number, row.metrics, row.config, group, data.varying))
-    marks += [
-        _point(style.role_label(r.role), r.role, r.number, r.metrics, r.config, group, data.varying)
-        for r in data.baselines
-    ]
+        found.append(_point("naive", "naive", row.number, row.metrics, row.config, group, names, spelt=True))
+    found.sort(key=lambda point: data.place(point.role) if point else 0)
     best = data.best
     if best is not None:
-        marks.append(
-            _point(f"best: trial {best.number}", "best", best.number, best.metrics, best.config, group, data.varying)
-        )
-    front = tuple(_front(trials, index) for index in range(len(MEASURES)))
-    return BalanceInfo(group, data.varying, tuple(trials), tuple(m for m in marks if m), front)
+        fresh = data.fresh_seeds(best.config)
+        found += [_reading(f"fresh seed {seed_of(row)}", row, group, names) for row in fresh]
+        label = f"best: trial {best.number}"
+        found.append(_point(label, "best", best.number, best.metrics, best.config, group, names, spelt=True))
+    return [point for point in found if point is not None]
 
 
-def _rarest_group(data: StudyData) -> str:
-    groups = ("few", "medium", "many")
-    return next((g for g in groups if any(row.metrics.get(f"val.{g}") is not None for row in data.complete)), "few")
+def _reading(label: str, row: ReadingRow, group: str, names: Sequence[str]) -> BalancePoint | None:
+    return _point(label, row.role, row.number, row.metrics, row.config, group, names, spelt=True)
 
 
 def _point(
@@ -76,107 +92,133 @@ def _point(
     role: str,
     number: int | None,
     metrics: Metrics,
-    config: Any,
+    config: Mapping[str, Scalar],
     group: str,
     names: Sequence[str],
+    *,
+    spelt: bool = False,
 ) -> BalancePoint | None:
     accuracy = metrics.get(ACCURACY)
     balance = tuple(metrics.get(measure) for measure in MEASURES)
     if accuracy is None or all(value is None for value in balance):
         return None
-    settings = tuple(config.get(name) for name in names)
-    return BalancePoint(label, role, number, accuracy, balance, metrics.get(f"val.{group}"), settings)
+    words = pairs(config, names) + small_print(config, names) if spelt else ""
+    values = values_of(config, names)
+    return BalancePoint(label, role, number, accuracy, balance, metrics.get(f"val.{group}"), values, words)
 
 
-def _front(points: Sequence[BalancePoint], measure: int) -> tuple[int, ...]:
-    """Places of the points that no other beats in accuracy and in nearness to balance, from balanced outwards."""
-    known = [
-        (abs(x), -point.accuracy, i) for i, point in enumerate(points) if (x := point.balance[measure]) is not None
-    ]
-    front: list[int] = []
-    reached = float("-inf")
-    for _, negative, index in sorted(known):
-        if -negative > reached:
-            front.append(index)
-            reached = -negative
-    return tuple(front)
+def _unmeasured(trials: Sequence[BalancePoint], marks: Sequence[BalancePoint], index: int, left_out: int) -> str:
+    """What has no such measure: it must not vanish without a word."""
+    without = left_out + sum(point.balance[index] is None for point in trials)
+    named = [point.label for point in marks if point.balance[index] is None]
+    return listed([*([count(without, "trial")] if without else []), *named])
 
 
 def draw_accuracy_vs_balance(info: BalanceInfo) -> go.Figure:
-    figure = style.figure(height=600)
-    coloured = any(point.colour is not None for point in info.trials)
-    colour = style.rounded([point.colour for point in info.trials], digits=4) if coloured else style.SKY
-    marker = {"color": colour, "size": 8, "opacity": 0.8, "line": {"width": 0.5, "color": "white"}}
-    if coloured:
-        title = {"text": f"{info.group}-shot<br>accuracy"}
-        marker |= {
-            "colorscale": style.SCALE,
-            "colorbar": {"title": title, "tickformat": ".0%", "thickness": 12, "len": 0.8},
-        }
-    figure.add_scatter(
+    drawn = style.figure(height=600)
+    drawn.add_scatter(
         name="trials",
         mode="markers",
-        marker=marker,
-        y=style.rounded([point.accuracy for point in info.trials]),
-        customdata=[_hover_values(point) for point in info.trials],
-        hovertemplate=_hover(info),
+        marker=_trial_markers(info),
+        y=style.packed([point.accuracy for point in info.trials]),
+        **_pointed_at(info),
     )
-    figure.add_scatter(name="Pareto front", mode="lines", line={"color": style.GREY, "dash": "dot"}, hoverinfo="skip")
+    for index in range(len(MEASURES)):
+        drawn.add_scatter(**_front_trace(info, index))
+    seen: set[str] = set()
     for mark in info.marks:
-        figure.add_scatter(
-            name=style.text(mark.label),
+        drawn.add_scatter(
+            name="fresh seeds of best" if mark.role == FRESH_SEED else style.text(mark.label),
+            legendgroup=mark.role,
+            showlegend=mark.role not in seen,
             mode="markers",
-            y=[mark.accuracy],
-            customdata=[_hover_values(mark)],
-            hovertemplate=_hover(info),
-            marker=_mark(mark.role),
+            y=[round(mark.accuracy, 5)],
+            hovertemplate=_mark_hover(mark, info.group),
+            marker=style.mark(mark.role),
         )
-    _switch_measures(figure, info)
-    figure.add_vline(x=0, line={"color": style.GREY, "width": 1})
-    figure.update_yaxes(**style.accuracy_axis("balanced validation accuracy"))
-    return figure
+        seen.add(mark.role)
+    _switch_measures(drawn, info)
+    drawn.add_vline(x=0, line={"color": style.GREY, "width": 1})
+    drawn.update_yaxes(**style.accuracy_axis("balanced validation accuracy"))
+    return drawn
 
 
-def _mark(role: str) -> dict[str, Any]:
-    symbol, size = {"best": ("star", 20), "naive": ("x", 13)}.get(role, ("diamond", 12))
-    return {"symbol": symbol, "size": size, "color": style.role_colour(role), "line": {"width": 1.5, "color": "white"}}
+def _front_trace(info: BalanceInfo, index: int) -> dict[str, Any]:
+    """The front by one measure; buttons show one of them."""
+    accuracy = [point.accuracy for point in info.trials]
+    x, y = branches(info.front[index], accuracy, [point.balance[index] for point in info.trials])
+    return {
+        "name": "front: none beats these in both",
+        "mode": "lines+markers",
+        "x": style.rounded(x),
+        "y": style.rounded(y),
+        "visible": index == 0,
+        "line": {"color": style.BLACK, "width": 1.5, "dash": "dot"},
+        "marker": {"symbol": "circle-open", "size": 13, "color": style.BLACK, "line": {"width": 1.5}},
+        "hoverinfo": "skip",
+    }
 
 
-def _switch_measures(figure: go.Figure, info: BalanceInfo) -> None:
+def _trial_markers(info: BalanceInfo) -> dict[str, Any]:
+    coloured = any(point.colour is not None for point in info.trials)
+    colour = style.packed([point.colour for point in info.trials]) if coloured else style.SKY
+    marker = {"color": colour, "size": 8, "opacity": 0.7, "line": {"width": 0.5, "color": "white"}}
+    if not coloured:
+        return marker
+    title = {"text": f"{info.group}-shot<br>accuracy"}
+    bar = {"title": title, "tickformat": ".0%", "thickness": 12, "len": 0.8}
+    return marker | {"colorscale": style.SCALE, "colorbar": bar}
+
+
+def _switch_measures(drawn: go.Figure, info: BalanceInfo) -> None:
     """Sets the first measure, and buttons that put another in its place."""
+    count = len(MEASURES)
+    drawn.data[0].x = style.packed([point.balance[0] for point in info.trials])
+    for trace, mark in zip(drawn.data[1 + count :], info.marks, strict=True):
+        trace.x = style.rounded([mark.balance[0]])
+    drawn.update_xaxes(title=_axis_title(0))
     buttons = []
     for index, measure in enumerate(MEASURES):
-        front = [info.trials[i] for i in info.front[index]]
-        ordered = sorted(front, key=lambda point: point.balance[index] or 0.0)
-        front_y = style.rounded([point.accuracy for point in ordered])
-        x = [
-            style.rounded([point.balance[index] for point in info.trials]),
-            style.rounded([point.balance[index] for point in ordered]),
-            *([mark.balance[index]] for mark in info.marks),
-        ]
-        title = f"{measure} (0 = balanced)"
-        if index == 0:
-            for trace, xs in zip(figure.data, x, strict=True):
-                trace.x = xs
-            figure.data[1].y = front_y
-            figure.update_xaxes(title=title)
-        y = [figure.data[0].y, front_y, *(trace.y for trace in figure.data[2:])]
-        args = [{"x": x, "y": y}, {"xaxis.title.text": title}]
+        fronts = [list(trace.x) for trace in drawn.data[1 : 1 + count]]
+        xs = [style.spec([p.balance[index] for p in info.trials]), *fronts]
+        xs += [style.rounded([mark.balance[index]]) for mark in info.marks]
+        visible = [True, *(index == other for other in range(count)), *[True] * len(info.marks)]
+        args = [{"x": xs, "visible": visible}, {"xaxis.title.text": _axis_title(index)}]
         buttons.append({"label": measure.removeprefix("norm."), "method": "update", "args": args})
-    figure.update_layout(updatemenus=[style.switch(buttons)], margin={"b": 106})
+    drawn.update_layout(updatemenus=[style.switch(buttons)], margin={"b": 106})
 
 
-def _hover_values(point: BalancePoint) -> list[Scalar]:
-    measured = [style.number(value) for value in (*point.balance, point.colour)]
-    return [style.text(point.label), *measured, *(style.text(style.number(value)) for value in point.settings)]
+def _axis_title(index: int) -> str:
+    return f"{tuple(MEASURES)[index]} (0 = balanced)"
 
 
-def _hover(info: BalanceInfo) -> str:
-    measures = "".join(f"{name} %{{customdata[{1 + i}]}}<br>" for i, name in enumerate(MEASURES))
-    after = 2 + len(MEASURES)
-    settings = "".join(f"<br>{style.text(name)} %{{customdata[{after + i}]}}" for i, name in enumerate(info.names))
-    few = f"{info.group} %{{customdata[{after - 1}]}}"
-    return f"<b>%{{customdata[0]}}</b><br>balanced accuracy %{{y:.1%}}, {few}<br>{measures}{settings}<extra></extra>"
+def _pointed_at(info: BalanceInfo) -> dict[str, Any]:
+    """What a reader sees of a trial: what varies as numbers, packed where all are; what all share as words."""
+    first = info.trials[0].settings
+    shown = [i for i in range(len(info.names)) if any(point.settings[i] != first[i] for point in info.trials)]
+    shared = (i for i in range(len(info.names)) if i not in shown and first[i] != "")
+    same = "".join(f"<br>{style.text(info.names[i])} {style.text(number(first[i]))}" for i in shared)
+    rows = [(p.number, *p.balance, *(p.settings[i] for i in shown)) for p in info.trials]
+    numeric = all(isinstance(value, int | float) for row in rows for value in row)
+    form = ":.3g" if numeric else ""
+    names = (*MEASURES, *(info.names[i] for i in shown))
+    settings = "".join(f"<br>{style.text(n)} %{{customdata[{1 + i}]{form}}}" for i, n in enumerate(names))
+    few = f", {info.group} %{{marker.color:.1%}}" if any(point.colour is not None for point in info.trials) else ""
+    head = f"<b>trial %{{customdata[0]}}</b><br>balanced accuracy %{{y:.1%}}{few}"
+    data = np.asarray(rows, dtype=np.float32) if numeric else [[_brief(value) for value in row] for row in rows]
+    return {"customdata": data, "hovertemplate": f"{head}{settings}{same}{info.shared}<extra></extra>"}
+
+
+def _brief(value: Scalar) -> Scalar:
+    if isinstance(value, float):
+        return float(f"{value:.3g}")
+    return "–" if value == "" else style.text(number(value))
+
+
+def _mark_hover(mark: BalancePoint, group: str) -> str:
+    measures = "".join(f"<br>{name} {number(value)}" for name, value in zip(MEASURES, mark.balance, strict=True))
+    few = "" if mark.colour is None else f", {group} {100 * mark.colour:.1f}%"
+    return f"<b>{style.text(mark.label)}</b><br>balanced accuracy %{{y:.1%}}{few}{measures}{mark.words}<extra></extra>"
 
 
 def accuracy_vs_balance_table(info: BalanceInfo) -> Table:
@@ -188,14 +230,16 @@ def accuracy_vs_balance_table(info: BalanceInfo) -> Table:
 
 def accuracy_vs_balance_caption(info: BalanceInfo) -> str:
     meanings = "; ".join(f"{name} is {meaning}" for name, meaning in MEASURES.items())
-    return (
-        f"Each dot is a finished trial ({len(info.trials)} in all). Right of 0, classes with more images have "
-        "the larger weights; "
-        "left of 0 the order is inverted. The dotted line joins the trials that no other beats in both accuracy and "
-        f"nearness to balance. {meanings}. Point at a dot for all settings in which trials differ; what they "
-        "share stands under "
-        "Configuration."
+    caption = (
+        f"Each dot is a finished trial ({len(info.trials):,} in all). Right of 0, classes with more images have "
+        "the larger weights; left of 0 the order is inverted. Rings joined by a dotted line, one line a side, are the "
+        "trials that no other beats in both accuracy and nearness to balance. Open marks are other methods, so that "
+        f"what lies under them is seen. {meanings}. Point at a mark for its whole configuration."
     )
+    for measure, without in zip(MEASURES, info.unmeasured, strict=True):
+        if without:
+            caption += f" Without {measure}, and so not shown by it: {without}."
+    return caption
 
 
 ACCURACY_VS_BALANCE = Figure(

@@ -11,10 +11,12 @@ import plotly.graph_objects as go
 
 from studies.figures import style
 from studies.figures.figure import Absent, Figure, Table
-from studies.records import ClassRow
+from studies.records import ClassRow, Scalar
 from studies.study_data import StudyData
+from studies.wording import listed
 
 _JOINED = 60  # up to here a line joins the two accuracies of each class
+_SMOOTHED = 20  # classes from which on a mean over similar sizes says more than its classes do
 _WIDTH = 0.25  # of the smoothing kernel, in decades of the count
 _STEPS = 48
 
@@ -29,7 +31,8 @@ class ClassSeries(NamedTuple):
     role: str
     correct: tuple[int, ...]
     total: tuple[int, ...]
-    smooth: tuple[float, ...]
+    smooth: tuple[float, ...]  # empty for few classes
+    seeds: tuple[tuple[float, float] | None, ...] = ()  # lowest and highest recall over fresh seeds
 
 
 class ClassAccuracyInfo(NamedTuple):
@@ -50,13 +53,14 @@ def class_accuracy_info(data: StudyData) -> ClassAccuracyInfo | Absent:
     order = sorted(found[0][2], key=lambda row: (-row.train_count, row.class_index))
     indices = [row.class_index for row in order]
     counts = tuple(row.train_count for row in order)
-    grid = _grid(counts)
+    grid = _grid(counts) if len(counts) >= _SMOOTHED else ()
     series = []
     for label, role, rows in found:
         by_index = {row.class_index: row for row in rows}
         aligned = [by_index[index] for index in indices]
         correct, total = tuple(r.correct for r in aligned), tuple(r.total for r in aligned)
-        series.append(ClassSeries(label, role, correct, total, smoothed(counts, correct, total, grid)))
+        smooth = smoothed(counts, correct, total, grid)
+        series.append(ClassSeries(label, role, correct, total, smooth, _seeds(data, split, role, indices)))
     names = tuple(data.class_name(index) for index in indices)
     return ClassAccuracyInfo(split, data.thresholds, names, counts, grid, tuple(series))
 
@@ -73,6 +77,16 @@ def _classes(data: StudyData) -> tuple[str, list[_Found]]:
         if trial and rows:
             found.append((role if role == "naive" else f"best: trial {trial.number}", role, rows))
     return "validation", found
+
+
+def _seeds(data: StudyData, split: str, role: str, indices: Sequence[int]) -> tuple[tuple[float, float] | None, ...]:
+    """The reach of each class's test recall over the fresh seeds of the chosen configuration."""
+    fresh = data.fresh_seeds(data.best.config) if data.best and role == "best" and split == "test" else ()
+    if len(fresh) < 2:
+        return ()
+    runs = [{row.class_index: row.correct / row.total for row in one.classes if row.total} for one in fresh]
+    found = [[run[index] for run in runs if index in run] for index in indices]
+    return tuple((min(values), max(values)) if values else None for values in found)
 
 
 def _grid(counts: Sequence[int]) -> tuple[float, ...]:
@@ -99,29 +113,52 @@ def draw_class_accuracy(info: ClassAccuracyInfo) -> go.Figure:
     if len(info.series) > 1 and len(info.counts) <= _JOINED:
         figure.add_scatter(**_joints(info))
     for series in info.series:
-        colour = style.BEST if series.role == "best" else style.NAIVE
-        hover = "<b>%{text}</b>, %{x} training images<br>%{customdata[0]} of %{customdata[1]} right: %{y:.1%}"
-        figure.add_scatter(
-            name=style.text(series.label),
-            mode="markers",
-            x=list(info.counts),
-            y=_recalls(series),
-            text=[style.text(name) for name in info.names],
-            customdata=list(zip(series.correct, series.total, strict=True)),
-            marker={"color": colour, "size": 9 if len(info.counts) <= _JOINED else 5, "opacity": 0.75}
-            | ({"symbol": "x-thin", "line": {"width": 2, "color": colour}} if series.role == "naive" else {}),
-            hovertemplate=f"{hover}<extra>{style.text(series.label)}</extra>",
-        )
+        figure.add_scatter(**_marks(info, series))
         if series.smooth:
             figure.add_scatter(
-                mode="lines", x=list(info.grid), y=list(series.smooth), showlegend=False, hoverinfo="skip",
-                line={"color": colour, "width": 2.5, "dash": "dash" if series.role == "naive" else "solid"},
+                mode="lines", x=style.rounded(info.grid, digits=4), y=style.rounded(series.smooth, digits=4),
+                showlegend=False, hoverinfo="skip",
+                line={"color": _colour(series), "width": 2.5, "dash": "dash" if series.role == "naive" else "solid"},
             )  # fmt: skip
     low, high = max(1, min(info.counts)), max(1, *info.counts)
-    figure.update_xaxes(title="training images of the class", **style.log_ticks(low, high, dense=high / low < 1000))
+    ticks = style.log_ticks(low, high, dense=high / low < 1000)
+    reach = [math.log10(low) - 0.06, math.log10(high) + 0.06]
+    figure.update_xaxes(title="training images of the class", range=reach, **ticks)
     figure.update_yaxes(title=f"{info.split} accuracy of the class", tickformat=".0%", range=[-0.03, 1.03])
     _mark_thresholds(figure, info)
     return figure
+
+
+def _marks(info: ClassAccuracyInfo, series: ClassSeries) -> dict[str, object]:
+    """One mark a class; bars through those of best where fresh seeds say how far it may move."""
+    colour, few = _colour(series), len(info.counts) <= _JOINED
+    hover = "<b>%{text}</b>, %{x} training images<br>%{customdata[0]} of %{customdata[1]} right: %{y:.1%}"
+    look = (
+        {"symbol": "x-thin", "line": {"width": 2, "color": colour}}
+        if series.role == "naive"
+        else {"symbol": "circle-open", "line": {"width": 2, "color": colour}}
+    )
+    drawn: dict[str, object] = {
+        "name": style.text(series.label),
+        "mode": "markers",
+        "x": list(info.counts),
+        "y": style.rounded(_recalls(series)),
+        "text": [style.text(name) for name in info.names],
+        "customdata": [list(pair) for pair in zip(series.correct, series.total, strict=True)],
+        "marker": {"color": colour, "size": 10 if few else 5, "opacity": 0.85} | look,
+        "hovertemplate": f"{hover}<extra>{style.text(series.label)}</extra>",
+    }
+    if not (series.seeds and few):
+        return drawn
+    found = list(zip(_recalls(series), series.seeds, strict=True))
+    above = [max(0.0, reach[1] - y) if reach and y is not None else 0 for y, reach in found]
+    below = [max(0.0, y - reach[0]) if reach and y is not None else 0 for y, reach in found]
+    bars = {"type": "data", "symmetric": False, "array": style.rounded(above), "arrayminus": style.rounded(below)}
+    return drawn | {"error_y": bars | {"color": colour, "thickness": 1.2, "width": 5}}
+
+
+def _colour(series: ClassSeries) -> str:
+    return style.BEST if series.role == "best" else style.NAIVE
 
 
 def _joints(info: ClassAccuracyInfo) -> dict[str, object]:
@@ -138,8 +175,8 @@ def _mark_thresholds(figure: go.Figure, info: ClassAccuracyInfo) -> None:
             figure.add_vline(x=threshold, line={"color": style.GREY, "width": 1, "dash": "dot"})
             anchor = "left" if words.endswith("→") else "right"
             figure.add_annotation(
-                x=math.log10(threshold), y=0, yref="paper", yanchor="bottom", text=words, xanchor=anchor,
-                showarrow=False, font={"size": 11, "color": "#666"},
+                x=math.log10(threshold), y=1, yref="paper", yanchor="bottom", text=words, xanchor=anchor,
+                showarrow=False, font={"size": 11, "color": "#444"},
             )  # fmt: skip
 
 
@@ -148,24 +185,30 @@ def _recalls(series: ClassSeries) -> list[float | None]:
 
 
 def class_accuracy_table(info: ClassAccuracyInfo) -> Table:
-    parts = [f"{series.role}: {word}" for series in info.series for word in ("correct", "of", "recall")]
+    parts = []
+    for series in info.series:
+        parts += [f"{series.role}: {word}" for word in ("correct", "of", "recall")]
+        parts += [f"{series.role}: {word} of fresh seeds" for word in ("lowest", "highest")] if series.seeds else []
     rows = []
     for i, (name, count) in enumerate(zip(info.names, info.counts, strict=True)):
-        values = [
-            v
-            for s in info.series
-            for v in (s.correct[i], s.total[i], s.correct[i] / s.total[i] if s.total[i] else None)
-        ]
+        values: list[Scalar] = []
+        for one in info.series:
+            values += [one.correct[i], one.total[i], _recalls(one)[i]]
+            values += (one.seeds[i] or (None, None)) if one.seeds else ()
         rows.append((name, count, *values))
     return Table(("class", "training images", *parts), tuple(rows))
 
 
 def class_accuracy_caption(info: ClassAccuracyInfo) -> str:
-    return (
-        f"One mark per class on {info.split} images, {len(info.counts)} classes. Lines are means over classes of "
-        "similar size "
-        "(Gaussian, a quarter of a decade wide)."
-    )
+    caption = f"One mark per class and classifier on {info.split} images, {len(info.counts)} classes."
+    if any(series.smooth for series in info.series):
+        caption += " Lines are means over classes of similar size (Gaussian, a quarter of a decade wide)."
+    if any(series.seeds for series in info.series) and len(info.counts) <= _JOINED:
+        caption += " Bars reach from the lowest to the highest of the chosen configuration's fresh seeds."
+    missing = [name for i, name in enumerate(info.names) if not any(series.total[i] for series in info.series)]
+    if missing:
+        caption += f" Without a {info.split} image, and so without a mark: {listed(missing[:10])}."
+    return caption
 
 
 CLASS_ACCURACY = Figure(

@@ -10,7 +10,8 @@ import plotly.graph_objects as go
 from studies.figures import style
 from studies.figures.figure import Absent, Figure, Table
 from studies.records import Scalar
-from studies.study_data import StudyData
+from studies.study_data import SLOPE, StudyData
+from studies.wording import number
 
 _NAMED = 25  # up to here classes are named on the axis
 
@@ -49,19 +50,19 @@ def classifier_norms_info(data: StudyData) -> ClassifierNormsInfo | Absent:
 def _classifiers(data: StudyData) -> list[tuple[str, str, Sequence[float], float | None]]:
     found: list[tuple[str, str, Sequence[float], float | None]] = []
     if data.naive is not None:
-        found.append(("naive", "naive", data.naive.norms, data.naive.metrics.get("norm.slope")))
+        found.append(("naive", "naive", data.naive.norms, data.naive.metrics.get(SLOPE)))
     best = data.best
     if best is not None:
         backbone = data.backbone_by_fingerprint.get(best.backbone or "")
         if backbone is not None:
             found.append(("stage 1 of best", "stage1", backbone.norms, _stage1_slope(data, backbone.fingerprint)))
-        found.append((f"best: trial {best.number}", "best", best.norms, best.metrics.get("norm.slope")))
+        found.append((f"best: trial {best.number}", "best", best.norms, best.metrics.get(SLOPE)))
     return found
 
 
 def _stage1_slope(data: StudyData, fingerprint: str) -> float | None:
     of_stage1 = (r for r in data.posthoc if r.backbone == fingerprint and r.config.get("stage2.method") == "none")
-    return next((row.metrics.get("norm.slope") for row in of_stage1), None)
+    return next((row.metrics.get(SLOPE) for row in of_stage1), None)
 
 
 def draw_classifier_norms(info: ClassifierNormsInfo) -> go.Figure:
@@ -77,7 +78,7 @@ def draw_classifier_norms(info: ClassifierNormsInfo) -> go.Figure:
             x=ranks,
             y=style.rounded(_relative(series.norms)),
             customdata=[
-                [style.text(name), count, style.number(norm)]
+                [style.text(name), count, number(norm)]
                 for name, count, norm in zip(info.names, info.counts, series.norms, strict=True)
             ],
             line={"color": colour, "width": 2, "dash": "dash" if series.role == "naive" else "solid"},

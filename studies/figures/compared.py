@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
 
 from studies.figures import style
 from studies.figures.accuracy_vs_balance import MEASURES, accuracy_vs_balance_info
 from studies.figures.figure import Absent, Table
-from studies.figures.groups import GROUPS, GroupBar, groups_info
-from studies.study_data import ACCURACY, StudyData
+from studies.figures.fronts import branches
+from studies.figures.groups import GroupBar, error_bars, groups_info
+from studies.headline import GROUPS
+from studies.study_data import ACCURACY, FRESH_SEED, StudyData
 
 _COLOURS = (style.VERMILION, style.BLUE, style.GREEN, style.PURPLE)
+_PATTERNS = ("", "/", ".", "x")
+_SYMBOLS = ("circle", "diamond-open", "triangle-up", "square-open")
 
 
 class ComparedBar(NamedTuple):
@@ -43,7 +47,7 @@ class ComparedPoint(NamedTuple):
 
 
 def compared_groups_info(studies: Sequence[StudyData]) -> ComparedGroups | Absent:
-    """Best and naive of each study; validation for all where test was not read for one of them."""
+    """Best, its fresh seeds and naive of each study; validation for all where test was not read for one of them."""
     found = [(data, info) for data in studies if not isinstance(info := groups_info(data), Absent)]
     if len(found) < len(studies):
         return Absent("One of the studies has no finished trial yet, so there is nothing to compare.")
@@ -56,7 +60,7 @@ def compared_groups_info(studies: Sequence[StudyData]) -> ComparedGroups | Absen
         ComparedBar(data.study.name, place, bar)
         for place, (data, info) in enumerate(found)
         for bar in info.bars
-        if bar.role in ("best", "naive")
+        if bar.role in ("best", "naive", FRESH_SEED)
     )
     return ComparedGroups(splits.pop(), bars)
 
@@ -66,23 +70,13 @@ def draw_compared_groups(info: ComparedGroups) -> go.Figure:
     shown = [i for i in range(len(GROUPS)) if any(one.bar.accuracy[i] is not None for one in info.bars)]
     figure = style.figure(height=460, barmode="group", bargap=0.18, bargroupgap=0.04)
     for study, place, bar in info.bars:
-        limits = [bar.limits[i] for i in shown]
-        fill = _colour(place) if bar.role == "best" else "white"
         label = style.text(f"{study}: {bar.label.removeprefix('best: ')}")
         figure.add_bar(
             name=label,
             x=[GROUPS[i] for i in shown],
-            y=[bar.accuracy[i] for i in shown],
-            error_y={
-                "type": "data",
-                "symmetric": False,
-                "array": [limit.high - limit.value if limit else 0 for limit in limits],
-                "arrayminus": [limit.value - limit.low if limit else 0 for limit in limits],
-                "color": style.GREY,
-                "thickness": 1.2,
-                "width": 3,
-            },
-            marker={"color": fill, "line": {"color": _colour(place), "width": 2}},
+            y=style.rounded([bar.accuracy[i] for i in shown]),
+            error_y=error_bars(bar, shown),
+            marker=_fill(bar, place),
             hovertemplate=f"{label}<br>%{{x}}: %{{y:.1%}}<extra></extra>",
         )
     figure.update_yaxes(title=f"balanced {info.split} accuracy", tickformat=".0%", rangemode="tozero")
@@ -118,21 +112,24 @@ def draw_compared_balance(points: Sequence[ComparedPoint]) -> go.Figure:
     figure = style.figure(height=560)
     for study, place in dict.fromkeys((point.study, point.place) for point in points):
         own = [point for point in points if point.place == place]
-        front = sorted((point for point in own if point.front), key=lambda point: point.balance)
+        accuracy, balance = [point.accuracy for point in own], [point.balance for point in own]
+        ordered = sorted((i for i, point in enumerate(own) if point.front), key=lambda i: abs(balance[i]))
+        front_x, front_y = branches(tuple(ordered), accuracy, balance)
         figure.add_scatter(
             name=style.text(study),
             mode="markers",
             x=style.rounded([point.balance for point in own]),
             y=style.rounded([point.accuracy for point in own]),
             customdata=[point.number for point in own],
-            marker={"color": _colour(place), "size": 7, "opacity": 0.6, "symbol": ("circle", "diamond")[place % 2]},
+            marker={"color": _colour(place), "size": 7, "opacity": 0.6, "symbol": _SYMBOLS[place % len(_SYMBOLS)]},
             hovertemplate=f"{style.text(study)}: trial %{{customdata}}<br>%{{x:.3f}}, %{{y:.1%}}<extra></extra>",
         )
         figure.add_scatter(
             name=f"{style.text(study)}: front",
-            mode="lines",
-            x=style.rounded([point.balance for point in front]),
-            y=style.rounded([point.accuracy for point in front]),
+            mode="lines+markers",
+            marker={"symbol": "circle-open", "size": 12, "color": _colour(place)},
+            x=style.rounded(front_x),
+            y=style.rounded(front_y),
             line={"color": _colour(place), "dash": "dot"},
             hoverinfo="skip",
         )
@@ -146,6 +143,16 @@ def compared_balance_table(points: Sequence[ComparedPoint]) -> Table:
     ordered = sorted(points, key=lambda point: (point.place, -point.accuracy))
     rows = tuple((p.study, p.number, p.accuracy, p.balance, p.front) for p in ordered)
     return Table(("study", "trial", ACCURACY, next(iter(MEASURES)), "on its front"), rows)
+
+
+def _fill(bar: GroupBar, place: int) -> dict[str, Any]:
+    """A colour and pattern a study; what was not chosen, in outline or dotted."""
+    outline = {"line": {"color": _colour(place), "width": 2}}
+    if bar.role == "naive":
+        return {"color": "white"} | outline
+    return (
+        style.patterned(_colour(place), "." if bar.role == FRESH_SEED else _PATTERNS[place % len(_PATTERNS)]) | outline
+    )
 
 
 def _colour(place: int) -> str:

@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import plotly.graph_objects as go
 
+from studies.applicable import applicable
 from studies.figures import style
 from studies.figures.figure import Absent, Figure, Table
-from studies.intervals import Interval, group_of, group_recalls
+from studies.headline import GROUPS, Fresh, fresh_seeds, group_intervals
+from studies.intervals import Interval, group_of
 from studies.published import published_for
-from studies.records import Metrics
-from studies.study_data import StudyData
+from studies.records import ClassRow, Metrics, Scalar
+from studies.study_data import FRESH_SEED, StudyData
+from studies.wording import listed, number, role_label
 
-GROUPS = ("many", "medium", "few", "all")
 _DRAWN = 5  # published results that find room beside one's own
+_TOLD = ("stage1.lr", "stage1.weight_decay", "stage1.epochs", "stage1.seed", "stage2.method", "stage2.tau", "stage2.lr",
+         "stage2.weight_decay", "stage2.maxnorm_radius")  # fmt: skip
 
 
 class GroupBar(NamedTuple):
-    """One method: an accuracy per group, with 95 % limits where its classes are known."""
+    """One method: an accuracy per group, in the order of GROUPS; 95 % limits from the images of the classes, or a
+    deviation over seeds."""
 
     label: str
     role: str
-    accuracy: tuple[float | None, ...]  # in the order of GROUPS
-    limits: tuple[Interval | None, ...]
+    accuracy: tuple[float | None, ...]
+    limits: tuple[Interval | None, ...] = (None,) * 4
+    deviation: tuple[float | None, ...] = (None,) * 4
+    settings: str = ""  # those that had a part in it, in words
     backbone: str = "this study"
     selection: str = "validation"
     source: str = "this study"
@@ -49,7 +57,7 @@ def groups_info(data: StudyData) -> GroupsInfo | Absent:
     sizes = Counter(group_of(count, data.thresholds) for count in data.study.train_counts)
     published = tuple(
         GroupBar(
-            row.method, row.role, (row.many, row.medium, row.few, row.all), (None,) * 4,
+            row.method, row.role, (row.many, row.medium, row.few, row.all),
             backbone=row.backbone, selection=row.selection, source=row.source,
         )
         for row in published_for(data.configuration)
@@ -59,12 +67,15 @@ def groups_info(data: StudyData) -> GroupsInfo | Absent:
 
 
 def _read_bars(data: StudyData) -> tuple[GroupBar, ...]:
-    rows = [row for role in ("best", "naive") if (row := data.reading(role)) is not None]
+    """Best, its fresh seeds, then baselines in the order of the space."""
+    best, fresh = data.reading("best"), fresh_seeds(data)
     bars = []
-    for row in (*rows[:1], *data.baselines, *rows[1:]):
-        label = f"best: trial {row.number}" if row.role == "best" else style.role_label(row.role)
-        limits = group_recalls(row.classes, data.thresholds)
-        bars.append(GroupBar(label, row.role, _accuracies(row.metrics, "test"), tuple(limits[g] for g in GROUPS)))
+    if best is not None:
+        label = f"best: trial {best.number}"
+        bars.append(_bar(label, "best", "test", best.metrics, best.classes, best.config, data))
+        bars += [_fresh_bar(fresh)] if fresh else []
+    for row in data.all_baselines:
+        bars.append(_bar(role_label(row.role), row.role, "test", row.metrics, row.classes, row.config, data))
     return tuple(bars)
 
 
@@ -74,31 +85,65 @@ def _validation_bars(data: StudyData) -> tuple[GroupBar, ...]:
         if row is not None:
             label = f"best: trial {row.number}" if role == "best" else role
             classes = [c for c in data.classes.get(row.number, ()) if c.split == "val"]
-            limits = group_recalls(classes, data.thresholds)
-            bars.append(GroupBar(label, role, _accuracies(row.metrics, "val"), tuple(limits[g] for g in GROUPS)))
+            bars.append(_bar(label, role, "val", row.metrics, classes, row.config, data))
     return tuple(bars)
 
 
-def _accuracies(metrics: Metrics, split: str) -> tuple[float | None, ...]:
-    return tuple(metrics.get(f"{split}.{key}") for key in ("many", "medium", "few", "balanced_accuracy"))
+def _bar(
+    label: str,
+    role: str,
+    split: str,
+    metrics: Metrics,
+    classes: Iterable[ClassRow],
+    config: Mapping[str, Scalar],
+    data: StudyData,
+) -> GroupBar:
+    known = group_intervals(metrics, split, classes, data.thresholds)
+    found = [known.get(group) for group in GROUPS]
+    return GroupBar(
+        label, role, tuple(one.value if one else None for one in found),
+        tuple(one if one and one.low < one.high else None for one in found),
+        settings=_words(config, data),
+        selection="nothing: untuned" if role == "naive" else "validation",
+    )  # fmt: skip
+
+
+def _fresh_bar(fresh: Fresh) -> GroupBar:
+    spreads = [fresh.of(f"test.{'balanced_accuracy' if group == 'all' else group}") for group in GROUPS]
+    seeds = listed([str(seed) for seed in fresh.seeds])
+    return GroupBar(
+        "fresh seeds of best", FRESH_SEED,
+        tuple(one.mean if one else None for one in spreads),
+        deviation=tuple(one.deviation if one else None for one in spreads),
+        settings=f"mean and standard deviation over seeds {seeds}, else as best",
+    )  # fmt: skip
+
+
+def _words(config: Mapping[str, Scalar], data: StudyData) -> str:
+    shown = [name for name in applicable(config) if name in _TOLD or name in data.space.searched]
+    return ", ".join(f"{name} {number(config[name])}" for name in shown)
 
 
 def draw_groups(info: GroupsInfo) -> go.Figure:
     shown = [index for index in range(4) if any(bar.accuracy[index] is not None for bar in info.bars)]
-    names = [f"{GROUPS[i]}<br>{info.classes[i]} class{'' if info.classes[i] == 1 else 'es'}" for i in shown]
-    height = 460 + 24 * len(info.published[:_DRAWN])  # their names need room on a narrow screen
+    names = [f"{GROUPS[i]}<br>({info.classes[i]})" for i in shown]
+    height = 440 + 24 * len(info.published[:_DRAWN])  # their names need room on a narrow screen
     figure = style.figure(height=height, barmode="group", bargap=0.18, bargroupgap=0.04)
     for bar in info.bars:
         figure.add_bar(
             name=style.text(bar.label),
             x=names,
-            y=[bar.accuracy[i] for i in shown],
-            error_y=_error_bars(bar, shown),
-            marker={"color": style.role_colour(bar.role)},
-            hovertemplate=f"{style.text(bar.label)}<br>%{{x}}: %{{y:.1%}}<extra></extra>",
+            y=style.rounded([bar.accuracy[i] for i in shown]),
+            error_y=error_bars(bar, shown),
+            marker=style.fill(bar.role),
+            customdata=[_whisker(bar, i) for i in shown],
+            hovertemplate=(
+                f"<b>{style.text(bar.label)}</b><br>%{{x}}: %{{y:.1%}}%{{customdata}}"
+                f"{style.folded(bar.settings)}<extra></extra>"
+            ),
         )
     for bar in info.published[:_DRAWN]:
-        colour = style.role_colour(bar.role)
+        colour = style.look(bar.role).colour
         figure.add_bar(
             name=f"published: {style.text(bar.label)}",
             x=names,
@@ -109,24 +154,35 @@ def draw_groups(info: GroupsInfo) -> go.Figure:
                 f"<br>selection: {style.text(bar.selection)}<br>{style.text(bar.source)}<extra></extra>"
             ),
         )
-    figure.update_xaxes(tickangle=0)
+    figure.update_xaxes(tickangle=0, title="group (classes in it)")
     figure.update_yaxes(title=f"balanced {info.split} accuracy", tickformat=".0%", rangemode="tozero")
     return figure
 
 
-def _error_bars(bar: GroupBar, shown: list[int]) -> dict[str, object] | None:
+def error_bars(bar: GroupBar, shown: list[int]) -> dict[str, object] | None:
+    """Whiskers: thin ones for the images' intervals, thick ones for deviations over seeds."""
+    if any(bar.deviation):
+        lengths = style.rounded([bar.deviation[i] or 0.0 for i in shown])
+        return {"type": "data", "array": lengths, "color": style.BLACK, "thickness": 3, "width": 0}
     limits = [bar.limits[i] for i in shown]
     if not any(limits):
         return None
     return {
         "type": "data",
         "symmetric": False,
-        "array": [limit.high - limit.value if limit else 0 for limit in limits],
-        "arrayminus": [limit.value - limit.low if limit else 0 for limit in limits],
-        "color": style.GREY,
+        "array": style.rounded([limit.high - limit.value if limit else 0 for limit in limits]),
+        "arrayminus": style.rounded([limit.value - limit.low if limit else 0 for limit in limits]),
+        "color": "#666",
         "thickness": 1.2,
         "width": 3,
     }
+
+
+def _whisker(bar: GroupBar, index: int) -> str:
+    limit, deviation = bar.limits[index], bar.deviation[index]
+    if deviation is not None:
+        return f" ± {100 * deviation:.1f} over seeds"
+    return f" ({100 * limit.low:.1f} to {100 * limit.high:.1f})" if limit else ""
 
 
 def _hatch(colour: str) -> dict[str, object]:
@@ -134,28 +190,39 @@ def _hatch(colour: str) -> dict[str, object]:
 
 
 def groups_table(info: GroupsInfo) -> Table:
-    columns = ("method", *GROUPS, "all: 95 % low", "all: 95 % high", "backbone", "selected on", "source")
+    ends = [f"{group}: {word}" for group in GROUPS for word in ("95 % low", "95 % high", "deviation over seeds")]
+    columns = ("method", *GROUPS, *ends, "settings", "backbone", "selected on", "source")
     rows = []
     for origin, bar in (*(("", bar) for bar in info.bars), *(("published: ", bar) for bar in info.published)):
-        limit = bar.limits[-1]
-        low, high = (limit.low, limit.high) if limit else (None, None)
-        rows.append((origin + bar.label, *bar.accuracy, low, high, bar.backbone, bar.selection, bar.source))
-    return Table(columns, tuple(rows))
+        spread: list[Scalar] = []
+        for limit, deviation in zip(bar.limits, bar.deviation, strict=True):
+            spread += [limit.low if limit else None, limit.high if limit else None, deviation]
+        rows.append((origin + bar.label, *bar.accuracy, *spread, bar.settings, bar.backbone, bar.selection, bar.source))
+    filled = [i for i, column in enumerate(columns) if column not in ends or any(row[i] is not None for row in rows)]
+    return Table(tuple(columns[i] for i in filled), tuple(tuple(row[i] for i in filled) for row in rows))
 
 
 def groups_caption(info: GroupsInfo) -> str:
     many, few = info.thresholds
     caption = (
         f"Balanced {info.split} accuracy: the mean of the recalls of the classes in a group. Many: more than {many} "
-        f"training images; few: fewer than {few}; medium: between. Whiskers are 95 % intervals from the images "
-        "of each class."
+        f"training images; few: fewer than {few}; medium: between. Thin whiskers are 95 % intervals from the images "
+        "of each class, of that one run."
     )
-    empty = [name for name, count in zip(GROUPS, info.classes, strict=True) if count == 0]
+    if any(bar.role == FRESH_SEED for bar in info.bars):
+        caption += (
+            " The dotted bar is the mean of the same configuration with fresh seeds, its thick whisker one standard "
+            "deviation of theirs to each side: how far another run may be."
+        )
+    naive = next((bar for bar in info.bars if bar.role == "naive"), None)
+    if naive is not None:
+        caption += f" Naive is one training that nothing was tuned for: {naive.settings}."
+    empty = [name for name, size in zip(GROUPS, info.classes, strict=True) if size == 0]
     if empty:
         caption += f" No class of this data is {' or '.join(empty)}: that group is none, not 0 %."
     if info.published:
         caption += (
-            " Hatched bars are published figures: other networks, other training, often selected on test data. "
+            " Hatched white bars are published figures: other networks, other training, often selected on test data. "
             "They stand here for orientation, not as equals; the table names network, selection rule and source"
             + (f" and lists {len(info.published) - _DRAWN} more." if len(info.published) > _DRAWN else ".")
         )

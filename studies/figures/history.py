@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -10,6 +11,9 @@ import plotly.graph_objects as go
 from studies.figures import style
 from studies.figures.figure import Absent, Figure, Table
 from studies.study_data import StudyData
+from studies.wording import per_cent
+
+_STRIP = 0.08  # of the height, for failed trials
 
 
 class HistoryInfo(NamedTuple):
@@ -36,29 +40,36 @@ def history_info(data: StudyData) -> HistoryInfo | Absent:
 def draw_history(info: HistoryInfo) -> go.Figure:
     figure = style.figure(height=400)
     figure.add_scatter(
-        name="trials", mode="markers", x=list(info.numbers), y=style.rounded(info.values),
+        name="trials", mode="markers", x=style.whole(info.numbers), y=style.packed(info.values),
         marker={"color": style.SKY, "size": 7, "opacity": 0.8}, hovertemplate="trial %{x}: %{y:.1%}<extra></extra>",
     )  # fmt: skip
     figure.add_scatter(
-        name="best so far", mode="lines", x=list(info.numbers), y=style.rounded(info.best),
+        name="best so far", mode="lines", x=style.whole(info.numbers), y=style.packed(info.best),
         line={"color": style.BEST, "width": 2.5, "shape": "hv"}, hovertemplate="best so far: %{y:.1%}<extra></extra>",
     )  # fmt: skip
     if info.failed:
-        bottom = min(info.values)
-        figure.add_scatter(
-            name="failed", mode="markers", x=list(info.failed), y=[bottom] * len(info.failed),
-            marker={"symbol": "x-thin", "size": 9, "line": {"width": 2, "color": style.BLACK}},
-            hovertemplate="trial %{x} failed<extra></extra>",
-        )  # fmt: skip
+        _add_failed(figure, info.failed)
     if info.naive is not None:
         figure.add_hline(
             y=info.naive, line={"color": style.NAIVE, "dash": "dash", "width": 1.5},
-            annotation={"text": f"naive {style.per_cent(info.naive)}", "font": {"size": 11}},
+            annotation={"text": f"naive {per_cent(info.naive)}", "font": {"size": 11}},
             annotation_position="bottom right",
         )  # fmt: skip
     figure.update_xaxes(title="trial number")
-    figure.update_yaxes(**style.accuracy_axis(info.objective))
+    share = _STRIP if info.failed else 0.0
+    figure.update_layout(yaxis=style.accuracy_axis(info.objective) | {"domain": [share + 0.04 * bool(share), 1]})
     return figure
+
+
+def _add_failed(figure: go.Figure, numbers: Sequence[int]) -> None:
+    """Failed trials have no value, so they have a strip of their own under the others."""
+    figure.add_scatter(
+        name="failed", mode="markers", x=list(numbers), y=["failed"] * len(numbers), yaxis="y2",
+        marker={"symbol": "x-thin", "size": 8, "line": {"width": 1.5, "color": style.BLACK}},
+        hovertemplate="trial %{x} failed<extra></extra>",
+    )  # fmt: skip
+    strip = {"domain": [0, _STRIP], "type": "category", "anchor": "x", "showgrid": False, "ticks": ""}
+    figure.update_layout(yaxis2=strip, xaxis={"anchor": "y2"})
 
 
 def history_table(info: HistoryInfo) -> Table:
@@ -66,11 +77,11 @@ def history_table(info: HistoryInfo) -> Table:
     return Table(("trial", info.objective, "best so far"), rows)
 
 
-def history_caption(_: HistoryInfo) -> str:
+def history_caption(info: HistoryInfo) -> str:
+    failed = f" {len(info.failed):,} failed trials stand in the strip below: they have no value." if info.failed else ""
     return (
         "All values are on validation data, on which the best was chosen: the highest of many is a little lucky, "
-        "and the test "
-        "result above is the one to quote."
+        f"and the test result above is the one to quote.{failed}"
     )
 
 

@@ -66,20 +66,24 @@ def _quiet() -> Iterator[None]:
 
 
 def draw_importances(info: ImportancesInfo) -> go.Figure:
-    figure = style.figure(height=110 + 38 * len(info.names), legend=False)
-    figure.add_bar(
-        y=[style.text(name) for name in reversed(info.names)],
-        x=list(reversed(info.shares)),
-        orientation="h",
-        marker={"color": [style.BLUE if n.startswith("stage1.") else style.ORANGE for n in reversed(info.names)]},
-        texttemplate="%{x:.0%}",
-        textposition="outside",
-        cliponaxis=False,
-        hovertemplate="%{y}: %{x:.1%}<extra></extra>",
-    )
+    figure = style.figure(height=130 + 38 * len(info.names), barmode="overlay")
+    for stage, look in (("stage1", style.patterned(style.BLUE, "")), ("stage2", style.patterned(style.ORANGE, "/"))):
+        own = [(n, share) for n, share in zip(info.names, info.shares, strict=True) if n.startswith(f"{stage}.")]
+        figure.add_bar(
+            name=stage.replace("stage", "stage "),
+            y=[style.text(name) for name, _ in own],
+            x=[share for _, share in own],
+            orientation="h",
+            marker=look,
+            texttemplate="%{x:.0%}",
+            textposition="outside",
+            cliponaxis=False,
+            hovertemplate="%{y}: %{x:.1%}<extra></extra>",
+        )
     reach = max(0.05, 1.12 * max(info.shares))
     figure.update_xaxes(title=f"{METHOD}, n = {info.trials}", tickformat=".0%", range=[0, reach])
-    figure.update_yaxes(showgrid=False)
+    order = [style.text(name) for name in reversed(info.names)]
+    figure.update_yaxes(showgrid=False, categoryorder="array", categoryarray=order)
     return figure
 
 
@@ -90,11 +94,9 @@ def importances_table(info: ImportancesInfo) -> Table:
 def importances_caption(info: ImportancesInfo) -> str:
     return (
         f"{METHOD} (Watanabe et al., IJCAI 2023): how differently a parameter is distributed among the best tenth of "
-        f"{info.trials} trials and among all. Blue: stage 1, orange: stage 2. The trials share {info.backbones} "
-        "backbones, so "
-        "stage 1 was tried less often than n says; weight decay and radius can replace each other, and then one "
-        "of the two "
-        "looks unimportant. Another method may give other shares."
+        f"{info.trials:,} trials and among all. The trials share "
+        f"{info.backbones} backbones, so stage 1 was tried less often than n says; weight decay and radius can "
+        "replace each other, and then one of the two looks unimportant. Another method may give other shares."
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
 import plotly.graph_objects as go
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
@@ -12,6 +11,7 @@ from studies.figures import style
 from studies.figures.figure import Absent, Figure, Table
 from studies.records import Scalar
 from studies.study_data import StudyData
+from studies.wording import number
 
 
 class Slice(NamedTuple):
@@ -59,9 +59,9 @@ def draw_slices(info: SlicesInfo) -> go.Figure:
     for index, one in enumerate(info.slices):
         row, column = divmod(index, columns)
         axis = "" if index == 0 else str(index + 1)
-        across = [0.0, 1.0] if columns == 1 else [[0.0, 0.48], [0.52, 1.0]][column]
+        across = [0.0, 1.0] if columns == 1 else [[0.0, 0.46], [0.54, 1.0]][column]
         down = [1 - (row + 0.7) / rows, 1 - row / rows]  # three tenths of each row for ticks and title
-        title = {"text": style.text(one.name), "standoff": 4}
+        title = {"text": style.text(one.name), "standoff": 4, "font": {"size": 12}}
         x = {"title": title, "domain": across, "anchor": f"y{axis}"}
         y = style.accuracy_axis() | {"domain": down, "anchor": f"x{axis}", "showticklabels": column == 0}
         matches = {"matches": "y"} if axis else {}
@@ -79,20 +79,25 @@ def _x_scale(one: Slice) -> dict[str, object]:
     if one.low is None:
         return {"type": "category"}
     if one.log and one.low > 0 and one.high is not None:
-        return style.log_ticks(one.low, one.high)
-    return {"type": "linear", "nticks": 6}
+        return style.sparse(style.log_ticks(one.low, one.high))
+    return {"type": "linear", "nticks": 4, "tickfont": {"size": 11}}
 
 
 def _add_slice(figure: go.Figure, one: Slice, axis: str, best: int | None) -> None:
     axes = {"xaxis": f"x{axis}", "yaxis": f"y{axis}", "mode": "markers"}
-    number = one.low is not None
-    values = style.packed(one.values) if number else [style.text(style.number(value)) for value in one.values]
+    numeric = one.low is not None
+    values = style.packed(one.values) if numeric else [style.text(number(value)) for value in one.values]
     stage1 = one.name.startswith("stage1.")
     figure.add_scatter(
         x=values,
         y=style.packed(one.objective),
-        customdata=np.asarray(one.numbers, dtype=np.int32),
-        marker={"color": style.BLUE if stage1 else style.ORANGE, "size": 6, "opacity": 0.55},
+        customdata=style.whole(one.numbers),
+        marker={
+            "color": style.BLUE if stage1 else style.ORANGE,
+            "symbol": "circle" if stage1 else "diamond",
+            "size": 6,
+            "opacity": 0.5,
+        },
         hovertemplate=f"trial %{{customdata}}<br>{style.text(one.name)} %{{x}}: %{{y:.1%}}<extra></extra>",
         **axes,
     )
@@ -121,7 +126,7 @@ def slices_caption(info: SlicesInfo) -> str:
     return (
         f"Every finished trial of the search ({info.objective}), the star is the chosen one. Dotted lines are "
         "the ends of the range: "
-        "good trials that crowd at one call for a wider range. Blue: stage 1, orange: stage 2."
+        "good trials that crowd at one call for a wider range. Blue dots: stage 1; orange diamonds: stage 2."
     )
 
 

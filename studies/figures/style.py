@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Sequence
-from typing import Any
+from textwrap import wrap
+from typing import Any, NamedTuple
 
 import numpy as np
 import plotly.graph_objects as go
@@ -17,39 +19,55 @@ BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY, YELLOW, BLACK, GREY = "#CC79A7", "#56B4E9", "#F0E442", "#1A1A1A", "#8A8A8A"
 LIGHT = "#D9D9D9"
 BEST, NAIVE, STAGE1 = VERMILION, BLACK, BLUE
-_ROLES = {  # one colour a method, in every figure
-    "best": BEST,
-    "naive": NAIVE,
-    "weight_decay": BLUE,
-    "l2_norm": GREEN,
-    "tau_norm": SKY,
-    "logit_adjustment": PURPLE,
-    "logit_adjustment_mul": ORANGE,
-    "ncm": YELLOW,
+
+
+class Look(NamedTuple):
+    """How a method is drawn in every figure: its colour alone must not tell it from others."""
+
+    colour: str
+    symbol: str  # of plotly's markers; open ones let what lies under them be seen
+    pattern: str  # of plotly's bars
+
+
+_LOOKS = {
+    "best": Look(BEST, "star", ""),
+    "fresh_seed": Look(BEST, "star-open", "."),
+    "naive": Look(NAIVE, "x-open", ""),
+    "weight_decay": Look(BLUE, "square-open", "\\"),
+    "l2_norm": Look(GREEN, "triangle-up-open", "-"),
+    "tau_norm": Look(SKY, "diamond-open", "|"),
+    "logit_adjustment": Look(PURPLE, "hexagon-open", "x"),
+    "logit_adjustment_mul": Look(ORANGE, "cross-open", "+"),
+    "ncm": Look(YELLOW, "triangle-down-open", "."),
 }
 SCALE = "Cividis"  # perceptually uniform, made for colour-blind readers
 DIVERGING = "RdBu"  # readable with the common forms of colour blindness; its white is zero
-
-_LABELS = {
-    "naive": "naive",
-    "weight_decay": "weight decay only",
-    "l2_norm": "L2-norm",
-    "tau_norm": "τ-norm",
-    "logit_adjustment": "logit adjustment",
-    "logit_adjustment_mul": "logit adjustment ×",
-    "ncm": "nearest mean",
-}
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 
-def role_label(role: str) -> str:
-    """A role as readers see it."""
-    return _LABELS.get(role, role)
+def look(role: str) -> Look:
+    """How a method is drawn, in whatever figure."""
+    return _LOOKS.get(role, Look(GREY, "circle-open", "/"))
 
 
-def role_colour(role: str) -> str:
-    """The colour of a method, in whatever figure."""
-    return _ROLES.get(role, GREY)
+def mark(role: str) -> dict[str, Any]:
+    """A method's marker among trials."""
+    colour, symbol, _ = look(role)
+    if role == "best":
+        return {"symbol": symbol, "size": 19, "color": colour, "line": {"width": 1.5, "color": "white"}}
+    return {"symbol": symbol, "size": 13, "color": colour, "line": {"width": 2.5, "color": colour}}
+
+
+def fill(role: str) -> dict[str, Any]:
+    """A method's bar."""
+    colour, _, pattern = look(role)
+    return patterned(colour, pattern)
+
+
+def patterned(colour: str, pattern: str) -> dict[str, Any]:
+    """Bars in a colour, with a pattern of plotly's over it or, with "", without."""
+    drawn = {"shape": pattern, "fgcolor": "white", "fillmode": "overlay", "size": 6, "solidity": 0.22}
+    return {"color": colour, "pattern": drawn} if pattern else {"color": colour}
 
 
 def figure(*, height: int = 440, legend: bool = True, **layout: Any) -> go.Figure:
@@ -75,6 +93,7 @@ def figure(*, height: int = 440, legend: bool = True, **layout: Any) -> go.Figur
             "margin": {"l": 56, "r": 20, "t": 40, "b": 50},
             "showlegend": legend,
             "legend": {"orientation": "h", "yref": "container", "y": 1, "yanchor": "top", "x": 0, "xanchor": "left"},
+            "dragmode": False,  # a finger on a figure scrolls the page; the toolbar still zooms
             "hoverlabel": {"align": "left", "bgcolor": "white", "font": {"size": 12, "color": "#222"}},
             **layout,
         }
@@ -86,31 +105,30 @@ def text(value: object) -> str:
     return str(value).replace("&", "&amp;").replace("<", "‹").replace(">", "›")
 
 
-def number(value: Scalar, *, digits: int = 3) -> str:
-    """A value as a reader wants it: `none`, words as they are, numbers to a few significant digits."""
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        return f"{value:.{digits}g}"
-    return str(value)
-
-
-def per_cent(value: float | None, *, digits: int = 1) -> str:
-    """A fraction as per cent; `none` for a group without classes."""
-    return "none" if value is None else f"{100 * value:.{digits}f} %"
-
-
-def points(value: float, *, digits: int = 1) -> str:
-    """A difference of fractions in percentage points, with its sign."""
-    return f"{100 * value:+.{digits}f}".replace("-", "−")
+def folded(words: str, *, width: int = 66) -> str:
+    """Words in small print over as many lines as they need, for those who point at a mark."""
+    if not words:
+        return ""
+    lines = "<br>".join(text(line) for line in wrap(words, width))
+    return f"<br><span style='font-size:10px;color:#666'>{lines}</span>"
 
 
 def switch(buttons: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """A row of buttons under the x axis, at the same distance on any screen."""
     place = {"x": 0, "xanchor": "left", "y": 0, "yanchor": "top", "pad": {"t": 62}}
     return {"type": "buttons", "direction": "right", "buttons": list(buttons), "font": {"size": 12}, **place}
+
+
+def title_panels(figure: go.Figure, titles: tuple[str, str], below: str) -> None:
+    """Two panels side by side: a title over each, and once, below both, what their x axes are."""
+    for axis, words in zip(("", "2"), titles, strict=True):
+        figure.add_annotation(
+            x=0.5, y=1, xref=f"x{axis} domain", yref=f"y{axis} domain", yanchor="bottom", text=f"<b>{words}</b>",
+            showarrow=False,
+        )  # fmt: skip
+    figure.add_annotation(
+        x=0.5, y=0, xref="paper", yref="paper", yanchor="top", yshift=-24, text=below, showarrow=False
+    )
 
 
 def accuracy_axis(title: str = "") -> dict[str, Any]:
@@ -123,6 +141,7 @@ def log_ticks(low: float, high: float, *, dense: bool = False) -> dict[str, Any]
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     steps = (1, 2, 5) if dense or high / low < 70 else (1,)
     values = [step * 10.0**power for power in range(first, last + 1) for step in steps]
+    values = [value for value in values if 0.7 * low <= value <= 1.4 * high] or values
     return {"type": "log", "tickvals": values, "ticktext": [_short(v) for v in values], "tickangle": 0}
 
 
@@ -130,9 +149,35 @@ def _short(value: float) -> str:
     return f"{value:g}" if value >= 1e-3 else f"{value:.0e}".replace("e-0", "e-")
 
 
+def sparse(ticks: dict[str, Any], *, most: int = 3) -> dict[str, Any]:
+    """The same ticks with at most so many labels, for axes that are a hundred pixels long on a phone."""
+    labels = ticks.get("ticktext")
+    if labels is None:  # a linear axis finds ticks of its own
+        return ticks
+    step = max(1, -(-(len(labels) - 1) // (most - 1)))
+    kept = [text if (len(labels) - 1 - i) % step == 0 else "" for i, text in enumerate(labels)]
+    return ticks | {"ticktext": kept, "tickfont": {"size": 11}}
+
+
 def packed(values: Sequence[Scalar]) -> NDArray[np.float32]:
     """Numbers as plotly writes them shortest: half as long as text, exact to seven digits."""
     return np.asarray(values, dtype=np.float32)
+
+
+def packed_grid(rows: Sequence[Sequence[float | None]]) -> NDArray[np.float32]:
+    """The same for rows of numbers; None is a gap."""
+    return np.asarray([[math.nan if value is None else value for value in row] for row in rows], dtype=np.float32)
+
+
+def whole(numbers: Sequence[int]) -> NDArray[np.integer[Any]]:
+    """Whole numbers in as few bytes as hold them."""
+    return np.asarray(numbers, dtype=np.int16 if max(numbers, default=0) < 2**15 else np.int32)
+
+
+def spec(values: Sequence[float | None]) -> dict[str, str]:
+    """The same as `packed`, for the arguments of a button, which plotly.py leaves as they are; None is a gap."""
+    numbers = np.asarray([math.nan if value is None else value for value in values], dtype="<f4")
+    return {"dtype": "f4", "bdata": base64.b64encode(numbers.tobytes()).decode("ascii")}
 
 
 def rounded(values: Sequence[float | None], *, digits: int = 5) -> list[float | None]:

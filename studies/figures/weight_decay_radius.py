@@ -13,9 +13,9 @@ from studies.figures import style
 from studies.figures.figure import Absent, Figure, Table
 from studies.figures.surface import surface
 from studies.records import TrialRow
-from studies.study_data import ACCURACY, StudyData
+from studies.study_data import ACCURACY, SLOPE, StudyData
 
-WEIGHT_DECAY, RADIUS, BALANCE = "stage2.weight_decay", "stage2.maxnorm_radius", "norm.slope"
+WEIGHT_DECAY, RADIUS, BALANCE = "stage2.weight_decay", "stage2.maxnorm_radius", SLOPE
 _BACKBONES = 6  # the best ones get a view of their own
 _CROWDED = 300  # points, from where they are drawn smaller
 
@@ -91,19 +91,12 @@ def draw_weight_decay_radius(info: WeightDecayRadiusInfo) -> go.Figure:
     x_axis = _scale(info.views[0].weight_decay, info.log[0])
     y_axis = _scale(info.views[0].radius, info.log[1])
     figure.update_layout(
-        xaxis=x_axis | {"domain": [0, 0.46]},
-        xaxis2=x_axis | {"domain": [0.54, 1], "matches": "x", "anchor": "y2"},
+        xaxis=style.sparse(x_axis) | {"domain": [0, 0.46]},
+        xaxis2=style.sparse(x_axis) | {"domain": [0.54, 1], "matches": "x", "anchor": "y2"},
         yaxis=y_axis | {"title": RADIUS},
         yaxis2=y_axis | {"matches": "y", "showticklabels": False, "anchor": "x2"},
     )
-    for axis, words in (("", "accuracy"), ("2", f"{BALANCE}")):
-        figure.add_annotation(
-            x=0.5, y=1, xref=f"x{axis} domain", yref=f"y{axis} domain", yanchor="bottom", text=f"<b>{words}</b>",
-            showarrow=False,
-        )  # fmt: skip
-    figure.add_annotation(
-        x=0.5, y=0, xref="paper", yref="paper", yanchor="top", yshift=-24, text=WEIGHT_DECAY, showarrow=False
-    )
+    style.title_panels(figure, ("accuracy", BALANCE), WEIGHT_DECAY)
     figure.update_layout(margin={"t": 84, "b": 110})
     if len(info.views) > 1:
         _switch_views(figure, info, owners)
@@ -112,7 +105,7 @@ def draw_weight_decay_radius(info: WeightDecayRadiusInfo) -> go.Figure:
 
 def _scale(values: Sequence[float], log: bool) -> dict[str, Any]:
     low = min((value for value in values if value > 0), default=0.0)
-    return style.log_ticks(low, max(values)) if log and low > 0 else {"type": "linear"}
+    return style.log_ticks(low, max(values)) if log and low > 0 else {"type": "linear", "nticks": 4}
 
 
 def _view_traces(view: View, log: tuple[bool, bool], *, relative: bool) -> list[dict[str, Any]]:
@@ -145,20 +138,42 @@ def _panel_traces(
         scale = {"colorscale": colours["colorscale"], "zmin": colours["cmin"], "zmax": colours["cmax"]}
         look = {"showscale": False, "line": {"width": 0}, "hoverinfo": "skip", "opacity": 0.55}
         coloured = {"contours": {"coloring": "heatmap", "showlines": False}}
-        traces.append({"type": "contour", **smooth._asdict(), **scale, **look, **coloured, **axes})
+        traces.append(
+            {
+                "type": "contour",
+                **smooth._asdict(),
+                "z": style.packed_grid(smooth.z),
+                **scale,
+                **look,
+                **coloured,
+                **axes,
+            }
+        )
     place = {"orientation": "h", "x": panel.centre, "yref": "container", "y": 0, "yanchor": "bottom", "len": 0.4}
-    bar = {**place, "thickness": 10, "tickformat": panel.tick_format, "nticks": 3, "tickangle": 0}
+    ends = {"tickvals": _three(colours["cmin"], colours["cmax"]), "tickfont": {"size": 11}, "tickangle": 0}
+    bar = {**place, "thickness": 10, "tickformat": panel.tick_format, **ends}
     size = 8 if len(known) <= _CROWDED else 5
     hover = f"trial %{{customdata}}<br>{WEIGHT_DECAY} %{{x:.3g}}<br>{RADIUS} %{{y:.3g}}<br>{panel.words}<extra></extra>"
-    x, y, color = (style.rounded([row[i] for row in known], digits=4) for i in range(3))
+    x, y, color = (style.packed([row[i] for row in known]) for i in range(3))
     marker = {"color": color, "size": size, "line": {"width": 0.7, "color": "#444"}, "colorbar": bar, **colours}
-    points = {"type": "scatter", "mode": "markers", "x": x, "y": y, "customdata": [row[3] for row in known]}
+    points = {
+        "type": "scatter",
+        "mode": "markers",
+        "x": x,
+        "y": y,
+        "customdata": style.whole([row[3] for row in known]),
+    }
     traces.append({**points, "marker": marker, "hovertemplate": hover, **axes})
     if view.best is not None:
         star = {"symbol": "star", "size": 18, "color": style.BEST, "line": {"width": 1.5, "color": "white"}}
         at = {"x": [view.weight_decay[view.best]], "y": [view.radius[view.best]]}
         traces.append({"type": "scatter", "mode": "markers", **at, "marker": star, "hoverinfo": "skip", **axes})
     return traces
+
+
+def _three(low: float, high: float) -> list[float]:
+    """Ends and middle of a colour bar: what a hundred pixels have room for."""
+    return [low + share * (high - low) for share in (0.0, 0.5, 1.0)]
 
 
 def _accuracy_colours(values: Sequence[float], *, relative: bool) -> dict[str, Any]:
@@ -190,7 +205,7 @@ def weight_decay_radius_table(info: WeightDecayRadiusInfo) -> Table:
 
 def weight_decay_radius_caption(info: WeightDecayRadiusInfo) -> str:
     caption = (
-        f"Each dot is one of {len(info.views[0].numbers)} heads, the star the chosen trial. Left: balanced "
+        f"Each dot is one of {len(info.views[0].numbers):,} heads, the star the chosen trial. Left: balanced "
         "validation accuracy, "
         "for all backbones together in points below the best head of the same backbone. Right: what the same "
         "settings do to "

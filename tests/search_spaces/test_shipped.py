@@ -71,3 +71,9 @@ def test_parity_is_the_released_recipe() -> None:
 
 def test_only_parity_looks_at_test_data() -> None:
     assert [name for name in shipped() if load(name).task.protocol != "honest"] == ["parity"]
+
+
+@pytest.mark.parametrize("name", ["wd_maxnorm", "methods", "losses", "cifar10_lt", "cifar100_lt", "own_data"])
+def test_where_it_is_affordable_the_spread_over_seeds_is_measured(name: str) -> None:
+    budget = load(name).budget
+    assert 3 <= budget.fresh_seeds <= 0.4 * budget.backbones  # at most two fifths of the search on top

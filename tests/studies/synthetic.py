@@ -36,18 +36,18 @@ class Generator:
 
     def __init__(
         self, *, seed=0, name="wd_maxnorm", dataset="digits-lt", classes=10, largest=100, factor=50.0,
-        test_per_class=40, class_names=None, data=None,
+        test_per_class=40, class_names=None, data=None, budget="",
     ):  # fmt: skip
         self.rng = np.random.default_rng(seed)
         self.name, self.dataset, self.factor, self.test_per_class = name, dataset, factor, test_per_class
         self.counts = tuple(int(largest * factor ** (-k / (classes - 1))) for k in range(classes))
         self.names = class_names or tuple(str(k) for k in range(classes))
         self.space = loads(
-            SPACE.format(name=name, dataset=dataset, factor=factor, data=f", data: {data}" if data else "")
+            SPACE.format(name=name, dataset=dataset, factor=factor, data=f", data: {data}" if data else "") + budget
         )
 
     def study(
-        self, *, trials=64, backbones=8, failed=2, readings=True, epochs=True, baselines=True, state="done"
+        self, *, trials=64, backbones=8, failed=2, readings=True, epochs=True, baselines=True, state="done", fresh=0
     ) -> StudyData:
         rows: list[TrialRow] = []
         stage1 = self._backbones(backbones)
@@ -69,6 +69,7 @@ class Generator:
             backbones=tuple(all_backbones),
             posthoc=tuple(self._posthoc(b, config) for b, _ in stage1 for config in ROLES.values()),
             readings=tuple(self._readings(best, naive)) if readings and best else (),
+            fresh=tuple(self._fresh(best, seed) for seed in range(1, fresh + 1)) if readings and best else (),
             epochs=tuple(self._epochs(all_backbones, best)) if epochs else (),
             classes={row.number: self._classes("val", 20, row.metrics, row.norms) for row in shown},
         )  # fmt: skip
@@ -197,9 +198,13 @@ class Generator:
         for i, (role, method) in enumerate(ROLES.items()):
             slope = 0.22 - 0.1 * i
             metrics = self._metrics("val", 0.82, 0.45 + 0.08 * i, slope=slope)
-            config = {**best.config, "stage2.method": method}
+            config = {**best.config, "stage2.method": method, "stage2.tau": 0.7 + 0.1 * i}
             rows.append(self._reading(role, config, metrics, self._norms(slope), None, best.backbone))
         return rows
+
+    def _fresh(self, best, seed):
+        config = {**best.config, "stage1.seed": seed, "stage2.seed": seed}
+        return self._reading("fresh_seed", config, best.metrics, best.norms, None, _hash("fresh", seed))
 
     def _reading(self, role, config, metrics, norms, number, backbone):
         classes = self._classes("test", self.test_per_class, metrics, norms)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import json
 import runpy
@@ -9,11 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from studies.comparison import comparison_cautions, headlines_table, settings_table, write_comparison
+from studies.comparison import (
+    comparison_cautions,
+    differences_table,
+    headlines_table,
+    settings_table,
+    write_comparison,
+)
 from studies.figures.compared import compared_balance_info, compared_groups_info
 from studies.figures.figure import Absent
 from studies.headline import headline
 from studies.pareto import pareto_front
+from studies.wording import hours
 
 Generator = runpy.run_path(str(Path(__file__).with_name("synthetic.py")))["Generator"]
 
@@ -38,6 +46,9 @@ def test_bars_are_of_best_and_naive_of_each_study_in_order(pair):
     assert [(one.study, one.bar.role) for one in info.bars] == [
         ("one", "best"), ("one", "naive"), ("two", "best"), ("two", "naive"),
     ]  # fmt: skip
+    fresh = Generator(seed=0, name="one").study(fresh=2)
+    roles = [one.bar.role for one in compared_groups_info([fresh, pair[1]]).bars]
+    assert roles == ["best", "fresh_seed", "naive", "best", "naive"]
 
 
 def test_validation_and_test_are_never_mixed(pair):
@@ -57,11 +68,15 @@ def test_every_trial_is_a_point_and_fronts_are_those_of_the_studies(pair):
 def test_no_trial_beats_one_of_the_front_and_each_other_is_beaten(pair):
     data = pair[0]
     front = pareto_front(data)
-    both = [(row.number, abs(row.metrics["norm.slope"]), row.metrics["val.balanced_accuracy"]) for row in data.searched]
+    both = [
+        (row.number, round(abs(row.metrics["norm.slope"]), 3), round(row.metrics["val.balanced_accuracy"], 9))
+        for row in data.searched
+    ]
     for number, balance, accuracy in both:
         beaten = any(b <= balance and a >= accuracy and (b, a) != (balance, accuracy) for _, b, a in both)
         assert beaten == (number not in {row.number for row in front})
-    assert [abs(row.metrics["norm.slope"]) for row in front] == sorted(abs(r.metrics["norm.slope"]) for r in front)
+    nearness = [round(abs(row.metrics["norm.slope"]), 3) for row in front]
+    assert nearness == sorted(nearness)
     with pytest.raises(KeyError, match=r"norm\.slope"):
         pareto_front(data, measure="norm.slop")
     empty = Generator().study(trials=0, failed=0, backbones=1, readings=False, baselines=False, epochs=False)
@@ -85,7 +100,7 @@ def test_settings_that_differ_are_listed(pair):
 
 def test_the_page_fetches_nothing_and_escapes_names(pair, tmp_path):
     evil = dataclasses.replace(pair[1], study=dataclasses.replace(pair[1].study, name="<two>"))
-    page, as_json = write_comparison([pair[0], evil], tmp_path / "c.html")
+    page, as_json, *_ = write_comparison([pair[0], evil], tmp_path / "c.html")
     html = page.read_text(encoding="utf-8")
     assert "default-src 'none'" in html
     assert "&lt;two&gt;" in html
@@ -93,10 +108,32 @@ def test_the_page_fetches_nothing_and_escapes_names(pair, tmp_path):
     assert all(f'id="figure_{name}"' in html for name in ("compared_groups", "compared_balance"))
     tables = json.loads(as_json.read_text())["tables"]
     assert tables["headlines"]["rows"][0][1:] == [data.best.number for data in pair]
-    assert page.read_bytes() == write_comparison([pair[0], evil], tmp_path / "d.html")[0].read_bytes()
+    assert page.read_bytes() == write_comparison([pair[0], evil], tmp_path / "again" / "c.html")[0].read_bytes()
 
 
 def test_studies_without_results_can_be_compared_too(pair, tmp_path):
     empty = Generator().study(trials=0, failed=0, backbones=1, readings=False, baselines=False, epochs=False)
     html = write_comparison([pair[0], empty], tmp_path / "c.html")[0].read_text(encoding="utf-8")
     assert "nothing to compare" in html
+
+
+def test_the_difference_comes_with_its_interval_and_only_on_the_same_data(pair, tmp_path):
+    one = pair[0]
+    other = dataclasses.replace(one, study=dataclasses.replace(one.study, name="other"))
+    lines = [headline(one), headline(other)]
+    ((study, minus, value, low, high),) = differences_table(lines).rows
+    assert (study, minus, value) == ("other", "wd_maxnorm" if one.study.name == "wd_maxnorm" else "one", 0)
+    assert low < 0 < high
+    assert differences_table([headline(data) for data in pair]).rows[0][2:] == (None, None, None)
+    page, as_json, *tables = write_comparison([one, other], tmp_path / "c.html")
+    html = page.read_text(encoding="utf-8")
+    assert "other reads 0.0 points above one on test" in html
+    assert "it includes zero" in html
+    assert "no other trial of their study beats in both." in html  # captions are whole
+    assert f"<td>{hours(headline(one).trained_hours)}</td>" in html
+    content = json.loads(as_json.read_text())["tables"]
+    assert {path.stem for path in tables} == content.keys()
+    with (tmp_path / "c_tables" / "differences.csv").open(newline="", encoding="utf-8") as file:
+        columns, row = csv.reader(file)
+    assert columns == content["differences"]["columns"]
+    assert [float(value) for value in row[2:]] == content["differences"]["rows"][0][2:]

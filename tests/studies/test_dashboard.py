@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 from pathlib import Path
 
 import optuna
+import optuna_dashboard
 import pytest
 
-from studies.dashboard import SHOWN, note, publish, thinned
+from studies.dashboard import SHOWN, _in_order, note, publish, server, thinned
+from studies.headline import headline
+from studies.wording import mean_and_deviation
 
 Generator = runpy.run_path(str(Path(__file__).with_name("synthetic.py")))["Generator"]
 
@@ -40,10 +44,24 @@ def test_small_numbered_figures_and_a_note(store):
     assert publish(store, data) == list(SHOWN)
     assert all(re.fullmatch(r"[a-z0-9_]+", name) for name in SHOWN)
     parts = {key: value for key, value in saved(store).items() if key.startswith("dashboard:plot_data:")}
-    for number, name in enumerate(SHOWN, start=1):
+    for name, title in SHOWN.items():
         whole = "".join(value for key, value in parts.items() if f":{name}:" in key)
         assert len(whole) < 70_000
-        assert f'"{number}. ' in whole
+        assert title in whole
+        drawn = json.loads(whole)["layout"]
+        assert (drawn["legend"]["y"], drawn["legend"]["yanchor"]) == (0, "bottom")  # far from the title
+        assert not drawn.get("updatemenus")
+
+
+def test_figures_come_in_the_order_of_their_titles(store, tmp_path):
+    publish(store, Generator().study())
+    attributes = saved(store)
+    backwards = dict(reversed(attributes.items()))
+    assert list(_in_order(attributes)) == list(_in_order(backwards)) == list(SHOWN)
+    url = f"sqlite:///{tmp_path / 'studies.db'}"
+    optuna.create_study(storage=url)
+    with server(url, port=0, artifacts=tmp_path):
+        assert optuna_dashboard._app.get_plotly_graph_objects is _in_order
 
 
 def test_publishing_again_replaces(store):
@@ -73,3 +91,7 @@ def test_the_note_is_the_headline():
     text = note(data)
     assert f"Trial **{data.best.number}**" in text
     assert "| naive |" in text
+    assert "fresh seeds" not in text
+    line = headline(Generator().study(fresh=3))
+    over = mean_and_deviation(*line.fresh.of("test.balanced_accuracy"))
+    assert f"| the same, fresh seeds 1, 2 and 3 | {over} over seeds | |" in note(Generator().study(fresh=3))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
 import math
 import runpy
 import socket
@@ -19,7 +18,6 @@ from studies.exported import BLOCKS
 from trainers.config import FLAT_NAMES, TrialConfig
 
 Generator = runpy.run_path(str(Path(__file__).with_name("synthetic.py")))["Generator"]
-CREATED = dt.datetime(2026, 3, 2, tzinfo=dt.UTC)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +28,7 @@ def data():
 @pytest.fixture
 def exported(data, tmp_path):
     path = tmp_path / "best.yaml"
-    path.write_text(dump_config(export_config(data, created=CREATED)), encoding="utf-8")
+    path.write_text(dump_config(export_config(data)), encoding="utf-8")
     return path
 
 
@@ -38,7 +36,7 @@ def test_round_trip_is_exact(data, exported):
     found = load_config(exported)
     assert dict(found.config) == dict(data.best.config)
     assert TrialConfig.from_flat(found.config).to_flat() == data.best.config
-    assert found.provenance == export_config(data, created=CREATED)["provenance"]
+    assert found.provenance == export_config(data)["provenance"]
     assert found.expect["val.balanced_accuracy"].value == data.best.metrics["val.balanced_accuracy"]
     assert found.expect["test.few"].value == data.reading("best").metrics["test.few"]
 
@@ -47,7 +45,7 @@ def test_the_text_is_plain_yaml_for_others_too(data, exported):
     plain = YAML(typ="safe", pure=True).load(exported.read_text())
     assert plain["stage2"]["weight_decay"] == data.best.config["stage2.weight_decay"]
     assert plain["kind"] == "tuner/config"
-    assert plain == export_config(data, created=CREATED)
+    assert plain == export_config(data)
 
 
 @settings(max_examples=50, deadline=None)
@@ -73,7 +71,7 @@ def test_tolerances_come_from_the_images(data):
 
 
 def test_with_fresh_seeds_the_value_is_their_mean_and_their_deviation_widens_the_tolerance(data):
-    alone = export_config(data, created=CREATED)
+    alone = export_config(data)
     reading = data.reading("best")
     name, values = "test.balanced_accuracy", (0.70, 0.74, 0.78)
     fresh = tuple(
@@ -84,9 +82,9 @@ def test_with_fresh_seeds_the_value_is_their_mean_and_their_deviation_widens_the
         for seed, value in enumerate(values, start=1)
     )  # fmt: skip
     assert alone["provenance"]["expect"]["from"] == "study run"
-    one = export_config(dataclasses.replace(data, fresh=fresh[:1]), created=CREATED)
+    one = export_config(dataclasses.replace(data, fresh=fresh[:1]))
     assert one["expect"] == alone["expect"]  # one seed has no deviation
-    several = export_config(dataclasses.replace(data, fresh=fresh), created=CREATED)
+    several = export_config(dataclasses.replace(data, fresh=fresh))
     assert several["provenance"]["expect"]["seeds"] == [1, 2, 3]
     assert several["provenance"]["expect"]["deviation"][name] == pytest.approx(0.04)
     assert several["expect"][name]["value"] == pytest.approx(0.74)
@@ -94,7 +92,7 @@ def test_with_fresh_seeds_the_value_is_their_mean_and_their_deviation_widens_the
     wanted = max(2 * 0.04 + half, abs(own - 0.74) + 0.01)
     assert several["expect"][name]["tolerance"] == pytest.approx(wanted, abs=1e-4)
     other = tuple(dataclasses.replace(row, config={**row.config, "stage1.lr": 9.0}) for row in fresh)
-    assert export_config(dataclasses.replace(data, fresh=other), created=CREATED) == alone
+    assert export_config(dataclasses.replace(data, fresh=other)) == alone
 
 
 def test_an_empty_group_and_an_unread_test_are_left_out():
@@ -116,6 +114,37 @@ def test_what_cannot_be_exported_is_told(data, number, words):
         export_config(data, number=number)
     with pytest.raises(ExportError, match="no finished trial"):
         export_config(dataclasses.replace(data, trials=()))
+
+
+def test_the_same_data_gives_the_same_file(data):
+    assert export_config(data) == export_config(data)
+    assert export_config(data)["provenance"]["created"] == "2026-03-01T10:00:00Z"  # of the last reading
+
+
+@pytest.mark.parametrize("role", ["naive", "weight_decay", "l2_norm", "tau_norm", "logit_adjustment"])
+def test_a_baseline_can_be_exported_with_its_own_settings_and_figures(data, tmp_path, role):
+    path = tmp_path / f"{role}.yaml"
+    path.write_text(dump_config(export_config(data, baseline=role), file=path.name), encoding="utf-8")
+    found, reading = load_config(path), data.reading(role)
+    assert dict(found.config) == dict(reading.config)
+    assert found.expect["test.balanced_accuracy"].value == reading.metrics["test.balanced_accuracy"]
+    assert found.expect["test.balanced_accuracy"].tolerance > 0
+    assert found.provenance["baseline"] == role
+    assert found.provenance["trial"] == reading.number
+    assert found.provenance["temperature"] == (data.naive.temperature if role == "naive" else reading.temperature)
+    chosen_from = found.provenance["selected_by"]["among"]
+    assert chosen_from == (1 if role == "naive" else 8)  # the method on each of the backbones
+    # classes of validation are kept of trials alone, and without them there is no sampling error to tolerate
+    assert (found.expect["val.balanced_accuracy"].tolerance is None) == (role != "naive")
+
+
+def test_a_baseline_that_was_not_read_is_told_with_those_that_were(data):
+    with pytest.raises(ExportError, match="no reading of a baseline 'ncm'; it has naive, weight_decay, l2_norm"):
+        export_config(data, baseline="ncm")
+    with pytest.raises(ExportError, match="are read when the search ends"):
+        export_config(dataclasses.replace(data, readings=()), baseline="tau_norm")
+    with pytest.raises(ExportError, match="no reading of a baseline 'best'"):
+        export_config(data, baseline="best")
 
 
 def test_nothing_says_who_or_where(data, exported):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -38,6 +38,7 @@ def test_impossible_radius_is_an_error(value: float, unit: str, text: str) -> No
         maxnorm_radius(_weight(), value, unit)
 
 
+@settings(deadline=None)  # the first call of torch takes its time
 @given(st.integers(0, 1000), st.floats(1e-3, 10))
 def test_projection_is_idempotent_and_never_grows_a_norm(seed: int, radius: float) -> None:
     weight = _weight(seed=seed)
@@ -94,11 +95,35 @@ def test_norm_balance_is_free_of_scale_and_signed() -> None:
 
 
 def test_what_is_not_defined_is_none() -> None:
-    equal_norms = norm_balance(torch.eye(4), [40, 30, 20, 10])
-    assert equal_norms == {"cv": 0, "max_min": 1, "gini": 0, "pearson": None, "spearman": None, "slope": 0}
     equal_counts = norm_balance(_weight(4), [7] * 4)
     assert [equal_counts[name] for name in ("pearson", "spearman", "slope")] == [None] * 3
     assert set(norm_balance(torch.zeros(4, 3), [4, 3, 2, 1]).values()) == {None}
+
+
+def test_norms_that_differ_by_rounding_are_ties() -> None:
+    counts = [400, 100, 20, 4]
+    for noise in (0.0, 1e-7):  # what MaxNorm leaves of float32
+        rows = torch.diag(1 + noise * torch.tensor([2.0, -1.0, 1.0, -2.0]))
+        found = norm_balance(rows, counts)
+        assert [found["pearson"], found["spearman"]] == [0, 0]
+        assert found["slope"] == pytest.approx(0, abs=1e-6)
+    clear = norm_balance(torch.diag(1 + 1e-3 * torch.tensor([2.0, -1.0, 1.0, -2.0])), counts)
+    assert clear["spearman"] == pytest.approx(0.8)  # ranks 4, 2, 3, 1 against 4, 3, 2, 1
+
+
+def test_ranks_are_those_of_the_groups_that_tie() -> None:
+    counts = [400, 100, 20, 4]
+    noisy = norm_balance(torch.diag(torch.tensor([1.0, 1.0 + 2e-7, 1.0 - 1e-7, 0.5])), counts)
+    exact = norm_balance(torch.diag(torch.tensor([1.0, 1.0, 1.0, 0.5])), counts)
+    assert noisy["spearman"] == pytest.approx(exact["spearman"])
+    assert exact["spearman"] == pytest.approx(np.corrcoef([3, 3, 3, 1], [4, 3, 2, 1])[0, 1])
+
+
+def test_a_crowd_of_near_norms_is_no_chain_of_ties() -> None:
+    count = 5000  # neighbours are nearer than a tie is wide, the ends are 2 % apart
+    counts = torch.arange(count, 0, -1).double()
+    weight = torch.linspace(1.02, 1.0, count, dtype=torch.float64).unsqueeze(1)
+    assert norm_balance(weight, counts)["spearman"] == pytest.approx(1, abs=1e-6)
 
 
 def test_linear_head_applies_weight_and_bias() -> None:

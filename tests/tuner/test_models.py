@@ -95,6 +95,14 @@ def test_the_table_names_class_and_probability(model: Path, images: Path) -> Non
     assert ran.stdout.count("%") == 2
 
 
+def test_json_has_all_classes_or_as_many_as_are_asked_for(model: Path, images: Path) -> None:
+    whole = json.loads(tuner("predict", model, images / "grey.png", "--json").stdout)
+    few = json.loads(tuner("predict", model, images / "grey.png", "--json", "--top", "2").stdout)
+    assert len(whole["probabilities"]) == 10
+    assert list(few["probabilities"].items()) == list(whole["probabilities"].items())[:2]
+    assert few["class"] == whole["class"]
+
+
 def test_a_folder_without_images_says_so(model: Path, tmp_path: Path) -> None:
     ran = tuner("predict", model, tmp_path)
     assert "no image in this folder" in str(ran.exception)

@@ -15,7 +15,7 @@ from studies.store import Store
 from tuner.planner import Planner, Task
 from tuner.progress import HEARTBEAT, LiveTable, PlainLines, Told
 from tuner.running import Running
-from tuner.standing import thinned
+from tuner.standing import READING, detail, thinned
 
 EPOCH = {"stage": 1, "epoch": 4, "epochs": 40, "images_per_second": 1234.5}
 
@@ -61,6 +61,39 @@ def test_a_log_gets_a_line_for_each_trial_and_reading(planner: Planner, pretend:
     assert lines[4].endswith("done=5/5")
     assert [line.split()[1] for line in lines if line.startswith("reading=fresh_seed")] == ["seed=1", "seed=2"]
     assert not running.rows
+
+
+def test_what_takes_the_time_after_the_last_job_is_said(
+    planner: Planner, pretend: Callable[..., dict[str, Any]]
+) -> None:
+    stream, screen = io.StringIO(), io.StringIO()
+    running = Running(planner)
+    shown = [PlainLines(planner, running, stream=stream)]
+    live = LiveTable(planner, running, name="shown", console=Console(file=screen, force_terminal=True, width=80))
+    told = Told(running, *shown, live)
+    jobs = []
+    while (task := planner.next_task()) is not None:
+        told.started("a", task)
+        jobs.append(running.rows[0])
+        result = pretend(task)
+        planner.complete(task, result)
+        told.ended("a", task, result, None)
+    names = [row.what for row in jobs]
+    assert names[:2] == ["naive baseline", "backbone 0"]
+    assert [name for name in names if name.startswith("fresh")] == ["fresh seed 1", "fresh seed 2"]
+    assert all(detail(row).startswith("reading test") for row in jobs if row.what.startswith(READING))
+    assert any(row.what.startswith(READING) for row in jobs)
+    for one in (*shown, live):
+        one.close()
+    assert stream.getvalue().splitlines()[-1] == "writing=report"
+    assert screen.getvalue().rstrip().splitlines()[-1].count("writing the report") == 1
+
+
+def test_a_search_that_was_stopped_announces_no_report(planner: Planner) -> None:
+    stream = io.StringIO()
+    planner.closed = True
+    PlainLines(planner, Running(planner), stream=stream).close()
+    assert stream.getvalue() == ""
 
 
 def test_a_log_hears_of_long_jobs_once_a_minute(planner: Planner) -> None:

@@ -14,13 +14,15 @@ from typer.testing import CliRunner
 from search_spaces.canonical import dump
 from studies.exported import Expectation, ExportError, load_config
 from studies.provenance import library_versions
+from studies.spread import Spread
 from trainers.config import TrialConfig
 from trainers.job import load_task_once
 from trainers.model_file import load_model
 from trainers.predict import evaluate, task_of
 from tuner.cli import app
 from tuner.errors import NotThereError, TunerError, UsageError
-from tuner.expectations import Spread, comparison, differences, origin, within
+from tuner.expectations import comparison, differences, origin, within
+from tuner.threads import exported_threads
 from tuner.training import TrainedExport, compare, train_export
 from tuner.training_request import Asked, changes, configuration, parse_seeds
 
@@ -75,6 +77,35 @@ def test_a_promise_is_met_by_the_same_seed(promised: Path, folder: Path) -> None
     assert (few[2], few[4]) == ("1.0", "+0.0")  # tolerance and difference, in points
     assert few[1] == few[3]
     assert any(line.startswith("norm.slope") and "9.000" in line for line in lines)
+
+
+def test_an_export_is_trained_with_the_threads_of_the_study(once: TrainedExport, folder: Path) -> None:
+    expect = {"val.balanced_accuracy": {"value": once.metrics["val.balanced_accuracy"].mean, "tolerance": 0.01}}
+    path = write_export(folder / "threads.yaml", expect=expect, hardware={"device": "cpu (1 threads)"})
+    seen = []
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        watched = {"watch": lambda seed, progress: seen.append(torch.get_num_threads())}
+        trained = train_export(path, output=folder / "threads", asked=Asked(), **watched)
+        assert torch.get_num_threads() == 2  # as before
+    finally:
+        torch.set_num_threads(before)
+    assert set(seen) == {1}
+    assert "trained with 1 thread, as in the study: more or fewer move the last digits" in compare(trained)
+    assert once.threads == ""  # nothing was on record
+    assert not any("thread" in line for line in compare(once))
+
+
+@pytest.mark.parametrize(
+    ("hardware", "number"),
+    [
+        ({"device": "cpu (4 threads)"}, 4), ({"device": "NVIDIA H100 80GB HBM3"}, None), ({}, None), (None, None),
+        ({"device": "cpu (0 threads)"}, None), ("cpu (4 threads)", None),
+    ],
+)  # fmt: skip
+def test_threads_are_read_where_they_are_on_record(hardware: Any, number: int | None) -> None:
+    assert exported_threads({"hardware": hardware} if hardware is not None else {}) == number
 
 
 def test_check_exits_1_outside_the_tolerance(promised: Path, folder: Path) -> None:

@@ -47,7 +47,7 @@ def status(
     elif not found:
         typer.echo("no studies yet; start one with: tuner launch --space wd_maxnorm.yaml")
     else:
-        Console().print(picture(found))
+        wide_console().print(picture(found))
 
 
 @app.command()

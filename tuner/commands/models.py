@@ -58,7 +58,9 @@ def evaluate(
 def predict(
     model: ModelArgument,
     images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.", show_default=False)],
-    top: Annotated[int, typer.Option("--top", min=1, help="Classes a row of the table.")] = 3,
+    top: Annotated[
+        Optional[int], typer.Option("--top", min=1, help="Likeliest classes shown [default: 3; all with --json].")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document a line and image.")] = False,
 ) -> None:
     """Name the class of images, with calibrated probabilities."""
@@ -76,9 +78,9 @@ def predict(
             continue
         found.append(outcome)
         if as_json:
-            typer.echo(json.dumps(views.prediction(outcome, loaded.card.class_names), ensure_ascii=False))
+            typer.echo(json.dumps(views.prediction(outcome, loaded.card.class_names, top=top), ensure_ascii=False))
     if found and not as_json:
-        Console().print(views.predictions_table(found, loaded.card.class_names, top=top))
+        Console().print(views.predictions_table(found, loaded.card.class_names, top=top or 3))
     if len(found) < len(paths):
         raise TunerError(f"{len(paths) - len(found)} of {len(paths)} files could not be read; they are named above")
 

@@ -69,6 +69,9 @@ def export(
         Optional[Path], typer.Option("--output", "-o", help="Where to [default: beside the study].")
     ] = None,
     trial: Annotated[Optional[int], typer.Option("--trial", help="A trial's number [default: the best].")] = None,
+    baseline: Annotated[
+        Optional[str], typer.Option("--baseline", help="A baseline that was read on test, e.g. tau_norm.")
+    ] = None,
     pareto: Annotated[
         Optional[Path], typer.Option("--pareto", help="Folder for all trials that none beats in accuracy and balance.")
     ] = None,
@@ -81,11 +84,18 @@ def export(
     from studies.study_data import load_study_data, with_classes
     from tuner.errors import NotThereError, UsageError
 
-    if pareto and (output or trial is not None):
-        raise UsageError("--pareto DIR writes a file for each trial of the front; leave out --output and --trial")
+    if pareto and (output or trial is not None or baseline is not None):
+        raise UsageError(
+            "--pareto DIR writes a file for each trial of the front; leave out --output, --trial and --baseline"
+        )
+    if trial is not None and baseline is not None:
+        raise UsageError("--trial and --baseline name two configurations; give one of them")
     with open_store(study, home, storage) as store:
         data = load_study_data(store)
-        targets = {trial: output or Home.choose(home).best(study)}
+        default = Home.choose(home).best(study)
+        if baseline is not None:
+            default = default.with_name(f"{baseline}.yaml")
+        targets = {trial: output or default}
         if pareto:
             targets = {row.number: pareto / f"trial-{row.number:04}.yaml" for row in pareto_front(data)}
         data = with_classes(data, store, data.trial_by_number.keys() & targets.keys())
@@ -93,7 +103,8 @@ def export(
         raise NotThereError(f"study {study} has no finished trial with a norm balance yet; see: tuner status")
     for number, target in targets.items():
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(dump_config(export_config(data, number=number), file=target.name))
+        content = dump_config(export_config(data, number=number, baseline=baseline), file=target.name)
+        target.write_text(content, encoding="utf-8")
         typer.echo(target)
 
 

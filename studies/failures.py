@@ -1,0 +1,46 @@
+"""Failed trials by the job they were of: one lost backbone is one failure, whatever the number of its heads."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from typing import NamedTuple
+
+from studies.records import TrialRow
+from studies.study_data import SEARCH_ROLES, StudyData
+
+_NUMBER = re.compile(r"\d[\d.]*(?:e[-+]?\d+)?")
+UNKNOWN = "no reason was recorded"
+
+
+class Failure(NamedTuple):
+    """Trials of one job that failed alike; `reason` is that of the first."""
+
+    job: int
+    role: str
+    backbone: int
+    numbers: tuple[int, ...]
+    reason: str
+    whole: bool  # no trial of the job came to anything
+
+
+def failures(data: StudyData) -> tuple[Failure, ...]:
+    """In the order of their first trials. Reasons that differ in numbers only are one."""
+    groups: dict[tuple[int, str], list[TrialRow]] = defaultdict(list)
+    of_job: dict[int, int] = defaultdict(int)
+    for row in sorted(data.trials, key=lambda row: row.number):
+        of_job[row.job] += 1
+        if row.state == "FAIL":
+            groups[row.job, _NUMBER.sub("#", row.reason or UNKNOWN)].append(row)
+    return tuple(
+        Failure(
+            job, rows[0].role, rows[0].backbone_index, tuple(row.number for row in rows), rows[0].reason or UNKNOWN,
+            len(rows) == of_job[job],
+        )
+        for (job, _), rows in groups.items()
+    )  # fmt: skip
+
+
+def lost_backbones(data: StudyData) -> tuple[int, ...]:
+    """Backbones of the search of which a whole job failed: the rest of their heads is never asked for."""
+    return tuple(sorted({one.backbone for one in failures(data) if one.whole and one.role in SEARCH_ROLES}))

@@ -1,0 +1,40 @@
+"""Settings as figures show them when pointed at: what varies line by line, what all share in small print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from studies.applicable import applicable, applies
+from studies.figures import style
+from studies.records import Scalar
+from studies.study_data import StudyData
+from studies.wording import number
+
+_UNTOLD = ("task.data", "task.download")  # where the data lay says nothing about a result
+
+
+def varying_settings(data: StudyData) -> tuple[str, ...]:
+    """Names of settings in which what is shown differs: trials, and the baselines that were read on test."""
+    rows = [*(row.config for row in data.complete), *(row.config for row in data.baselines)]
+    names = rows[0] if rows else ()
+    return tuple(name for name in names if len({row.get(name) for row in rows if applies(name, row)}) > 1)
+
+
+def values_of(config: Mapping[str, Scalar], names: Sequence[str]) -> tuple[Scalar, ...]:
+    """The values of these settings; an empty text for one that had no part in this result, where None is a value."""
+    return tuple(config.get(name) if applies(name, config) else "" for name in names)
+
+
+def pairs(config: Mapping[str, Scalar], names: Iterable[str]) -> str:
+    """The settings among `names` that had a part in this result, a line each."""
+    return "".join(f"<br>{style.text(n)} {style.text(number(config[n]))}" for n in names if applies(n, config))
+
+
+def small_print(config: Mapping[str, Scalar], names: Sequence[str]) -> str:
+    """All other settings that had a part in this result, in a few lines of small print."""
+    rest = [
+        f"{name.replace('task.', '')} {number(value, digits=6)}"
+        for name, value in applicable(config).items()
+        if name not in names and name not in _UNTOLD
+    ]
+    return style.folded(", ".join(rest))

@@ -1,0 +1,40 @@
+"""Threads of torch: their number moves the last digits of a training on a CPU, so an export is trained with its own."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+_CPU = re.compile(r"cpu \((\d+) threads\)")  # as the trainer names its device
+
+
+def exported_threads(provenance: Mapping[str, Any]) -> int | None:
+    """How many an export was trained with; None where that is not on record, or it was a GPU."""
+    hardware = provenance.get("hardware")
+    device = hardware.get("device") if isinstance(hardware, Mapping) else None
+    found = _CPU.fullmatch(str(device))
+    return int(found[1]) if found and int(found[1]) > 0 else None
+
+
+@contextlib.contextmanager
+def threads(number: int | None) -> Iterator[None]:
+    """Within, torch computes with so many; afterwards with as many as before. None changes nothing."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(number or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def told(number: int | None, *, gpu: bool) -> str:
+    """What was done about them, in words; "" when there was nothing to do."""
+    if number is None or gpu:
+        return ""
+    return (
+        f"trained with {number} thread{'' if number == 1 else 's'}, as in the study: more or fewer move the last digits"
+    )
