@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from studies.figures.accuracy_vs_balance import ACCURACY_VS_BALANCE
 from studies.figures.calibration import CALIBRATION
 from studies.figures.class_accuracy import CLASS_ACCURACY
+from studies.figures.class_norms import CLASS_NORMS
 from studies.figures.classifier_norms import CLASSIFIER_NORMS
 from studies.figures.figure import Absent, Figure, Table
 from studies.figures.groups import GROUPS_FIGURE
@@ -33,6 +34,7 @@ FIGURES: dict[str, Figure[Any]] = {
         CLASS_ACCURACY,
         CLASSIFIER_NORMS,
         NORM_EVOLUTION,
+        CLASS_NORMS,
         STAGE1_WEIGHT_DECAY,
         WEIGHT_DECAY_RADIUS,
         CALIBRATION,

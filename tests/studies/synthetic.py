@@ -220,7 +220,8 @@ class Generator:
             for epoch in range(1, 41):
                 slope = final * (1 - math.exp(-epoch / 9)) + float(self.rng.normal(0, 0.004))
                 metrics = {"loss": 2 / epoch, "norm.slope": slope, "norm.cv": abs(slope) * 0.9}
-                yield EpochRow(stage=1, epoch=epoch, metrics=metrics, backbone=row.fingerprint)
+                norms = self._norms(slope) if epoch % 2 == 0 else ()
+                yield EpochRow(stage=1, epoch=epoch, metrics=metrics, backbone=row.fingerprint, norms=norms)
         if best is not None:
             for epoch in range(1, 11):
                 slope = 0.1 + (best.metrics["norm.slope"] - 0.1) * (1 - math.exp(-epoch / 2))

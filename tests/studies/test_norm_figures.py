@@ -6,9 +6,11 @@ import dataclasses
 import runpy
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from studies.figures import Absent, draw_figure
+from studies.figures.class_norms import class_norms_info, draw_class_norms
 from studies.figures.classifier_norms import classifier_norms_info
 from studies.figures.norm_evolution import norm_evolution_info
 from studies.figures.stage1_weight_decay import stage1_weight_decay_info
@@ -88,3 +90,26 @@ def test_backbones_stand_by_the_weight_decay_they_were_trained_with(data):
     same = {**own.config, "stage1.weight_decay": 0.005}
     alike = dataclasses.replace(data, backbones=tuple(dataclasses.replace(b, config=same) for b in data.backbones))
     assert isinstance(stage1_weight_decay_info(alike), Absent)
+
+
+def test_norms_of_every_class_are_sorted_by_size_and_free_of_scale(data):
+    info = class_norms_info(data)
+    assert [panel.label for panel in info.panels] == ["naive (no weight decay)", "stage 1 of best"]
+    assert list(info.counts) == sorted(info.counts, reverse=True)
+    for panel in info.panels:
+        assert list(panel.epochs) == sorted(panel.epochs)
+        assert len(panel.norms) == len(panel.epochs) <= 21
+    last = max(row.epoch for row in data.epochs if row.norms and row.backbone == data.best.backbone)
+    row = next(r for r in data.epochs if r.backbone == data.best.backbone and r.epoch == last)
+    assert sorted(info.panels[1].norms[-1]) == sorted(row.norms)
+    figure = draw_class_norms(info)
+    scaled = info._replace(
+        panels=tuple(p._replace(norms=tuple(tuple(1e-3 * n for n in row) for row in p.norms)) for p in info.panels)
+    )
+    assert np.allclose(figure.data[0].z, draw_class_norms(scaled).data[0].z, atol=1e-5)
+    assert np.allclose(np.exp2(figure.data[1].z).mean(axis=0), 1, atol=1e-5)
+
+
+def test_a_study_without_norms_per_epoch_says_so(data):
+    earlier = dataclasses.replace(data, epochs=tuple(dataclasses.replace(row, norms=()) for row in data.epochs))
+    assert "earlier release" in class_norms_info(earlier).reason
