@@ -51,7 +51,9 @@ class Clock:
 
     def started(self, key: str, task: Task) -> None: ...
     def progressed(self, key: str, progress: dict[str, Any]) -> None: ...
-    def ended(self, key: str, task: Task, result: dict[str, Any] | None, reason: str | None) -> None:
+    def ended(
+        self, key: str, task: Task, result: dict[str, Any] | None, reason: str | None, *, again: bool = False
+    ) -> None:
         """A result is in the study database."""
         if task.job is not None:
             self.results.append(time.perf_counter())

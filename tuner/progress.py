@@ -38,10 +38,12 @@ class Told:
         for watcher in self._watchers:
             watcher.progressed(key, progress)
 
-    def ended(self, key: str, task: Task, result: dict[str, Any] | None, reason: str | None) -> None:
-        """A job less."""
+    def ended(
+        self, key: str, task: Task, result: dict[str, Any] | None, reason: str | None, *, again: bool = False
+    ) -> None:
+        """A job less; `again`: it came to nothing, and will be tried again."""
         for watcher in self._watchers:
-            watcher.ended(key, task, result, reason)
+            watcher.ended(key, task, result, reason, again=again)
 
 
 class PlainLines:
@@ -79,16 +81,17 @@ class PlainLines:
             }
         )
 
-    def ended(self, key: str, task: Task, result: Mapping[str, Any] | None, reason: str | None) -> None:
+    def ended(
+        self, key: str, task: Task, result: Mapping[str, Any] | None, reason: str | None, *, again: bool = False
+    ) -> None:
         """A line for each trial of the job, or for each reading."""
-        if task.job is None:
-            for reading, head in zip(task.readings, (result or {"heads": []})["heads"], strict=False):
-                seed = {"seed": reading.config["stage1.seed"]} if reading.role == FRESH_SEED else {}
-                self._line({"reading": reading.role, **seed, **_figures(head.get("metrics", {}), "test")})
-        elif result is None:
-            state = "FAIL" if reason else "INTERRUPTED"
-            for number in task.job.numbers:
-                self._line({"trial": number, "state": state, "reason": reason or "stopped; tuner resume goes on"})
+        if result is None:
+            state = "RETRY" if again else "FAIL" if reason else "INTERRUPTED"
+            for name in _names(task):
+                self._line({**name, "state": state, "reason": reason or "stopped; tuner resume goes on"})
+        elif task.job is None:
+            for name, head in zip(_names(task), result["heads"], strict=True):
+                self._line({**name, **_figures(head.get("metrics", {}), "test")})
         else:
             for number, head in zip(task.job.numbers, result["heads"], strict=True):
                 self._trial(number, head, task, cached=bool(result["backbone"]["cached"]))
@@ -139,10 +142,13 @@ class LiveTable:
     def progressed(self, key: str, progress: Mapping[str, Any]) -> None:
         """Nothing: it is drawn twice a second."""
 
-    def ended(self, key: str, task: Task, result: Mapping[str, Any] | None, reason: str | None) -> None:
+    def ended(
+        self, key: str, task: Task, result: Mapping[str, Any] | None, reason: str | None, *, again: bool = False
+    ) -> None:
         """A failure leaves its reason above the table."""
         if reason:
-            self._live.console.print(f"[red]failed[/red] {escape(reason)}", highlight=False)
+            what = "[yellow]tried again[/yellow]" if again else "[red]failed[/red]"
+            self._live.console.print(f"{what} {escape(reason)}", highlight=False)
         if self.planner.leader:
             self._course = (*self._course, self.planner.leader.value)
 
@@ -171,6 +177,16 @@ class LiveTable:
 def _report_comes(planner: Planner) -> bool:
     """The search ended by itself, and not by a stop or by failures."""
     return planner.finished and not planner.closed and not planner.hopeless
+
+
+def _names(task: Task) -> list[dict[str, object]]:
+    """How a log calls what a task is of: trials, or readings, of which only fresh seeds have a number."""
+    if task.job is not None:
+        return [{"trial": number} for number in task.job.numbers]
+    return [
+        {"reading": one.role} | ({"seed": one.config["stage1.seed"]} if one.role == FRESH_SEED else {})
+        for one in task.readings
+    ]
 
 
 def _figures(metrics: Mapping[str, float | None], split: str) -> dict[str, float | None]:

@@ -67,7 +67,9 @@ class Running:
         if self._clock() - self._written >= WRITE_EVERY:
             self._write()
 
-    def ended(self, key: str, task: Task, result: Mapping[str, Any] | None, reason: str | None) -> None:
+    def ended(
+        self, key: str, task: Task, result: Mapping[str, Any] | None, reason: str | None, *, again: bool = False
+    ) -> None:
         """A job less; the next one that starts makes it known."""
         job = self._jobs.pop(key)
         if result is not None:

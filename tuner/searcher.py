@@ -34,7 +34,9 @@ class Watcher(Protocol):
 
     def started(self, key: str, task: Task) -> None: ...
     def progressed(self, key: str, progress: dict[str, Any]) -> None: ...
-    def ended(self, key: str, task: Task, result: dict[str, Any] | None, reason: str | None) -> None: ...
+    def ended(
+        self, key: str, task: Task, result: dict[str, Any] | None, reason: str | None, *, again: bool = False
+    ) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -132,8 +134,8 @@ class Desk:
 
     def lose(self, key: str, task: Task, reason: str, *, transient: bool) -> None:
         """A task came to nothing."""
-        self.planner.fail(task, reason, transient=transient)
-        self.watcher.ended(key, task, None, reason)
+        again = self.planner.fail(task, reason, transient=transient)
+        self.watcher.ended(key, task, None, reason, again=again)
 
 
 class PlannerSearcher(Searcher):

@@ -44,7 +44,7 @@ def desk(tmp_path: Path) -> Any:
         space_sha256=space.sha256,
         objective=space.objective,
     ) as store:
-        silent = SimpleNamespace(started=lambda *_: None, progressed=lambda *_: None, ended=lambda *_: None)
+        silent = SimpleNamespace(started=lambda *_: None, progressed=lambda *_: None, ended=lambda *_, **__: None)
         yield Desk(Planner(space, store), silent, WorkerSettings(1, str(tmp_path)), lambda: False)
 
 

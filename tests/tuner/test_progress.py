@@ -120,6 +120,9 @@ def test_a_lost_job_says_why_in_both(planner: Planner) -> None:
     told.ended("a", task, None, "stage 1: the loss is [nan]")
     live.close()
     assert stream.getvalue() == 'trial=0 state=FAIL reason="stage 1: the loss is [nan]"\n'
+    told.started("b", second := asked(planner))
+    told.ended("b", second, None, "the worker process died", again=True)
+    assert 'state=RETRY reason="the worker process died"' in stream.getvalue()
     assert "stage 1: the loss is [nan]" in screen.getvalue()
 
 
