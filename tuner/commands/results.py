@@ -178,15 +178,13 @@ def dashboard(
 
 
 def _refresh(name: str, home: Path | None, storage: str | None) -> None:
-    """Brings a study's page up to date, but for one that is being run: its driver does that, and alone."""
-    from studies.errors import StudyLockedError
-    from studies.lock import study_lock
+    """Brings a study's page up to date, but for one that is being run: its driver does that. Keeps no driver out."""
+    from studies.lock import holder
     from studies.study_data import load_study_data
     from tuner.publishing import show_results
 
+    if holder(storage_url(home, storage), name) is not None:
+        typer.echo(f"{name} is being run; its driver brings the page up to date about once a minute", err=True)
+        return
     with open_store(name, home, storage) as store:
-        try:
-            with study_lock(storage_url(home, storage), name):
-                show_results(store, load_study_data(store), Home.choose(home))
-        except StudyLockedError:
-            typer.echo(f"{name} is being run; its driver brings the page up to date about once a minute", err=True)
+        show_results(store, load_study_data(store), Home.choose(home))

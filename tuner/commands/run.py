@@ -83,16 +83,13 @@ def stop(
     storage: StorageOption = None,
 ) -> None:
     """Ask a running study to stop after its current epochs; it stays resumable."""
-    from studies.errors import StudyLockedError
-    from studies.lock import refuse_if_locked
+    from studies.lock import holder
 
     with open_store(study, home, storage) as store:
         state = store.study().state
         if state != "running":
             raise TunerError(f"study {study} is not running, but {state}")
-        try:
-            refuse_if_locked(storage_url(home, storage), study)
-        except StudyLockedError:
+        if holder(storage_url(home, storage), study) is not None:
             store.request_stop(now=now)
             typer.echo(f"asked {study} to stop; continue with: tuner resume {study}")
             return
