@@ -61,7 +61,7 @@ def older(revision: str, *, running: Sequence[str]) -> str:
         )
     return (
         f"{found}; looking changes nothing, so migrate it first, with no driver at work on it: by the next `tuner "
-        "launch` or `tuner resume`, or by `python -m studies.migrations URL`. Older releases cannot open it afterwards"
+        "launch` or `tuner resume`, or by `tuner migrate`. Older releases cannot open it afterwards"
     )
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from tuner.commands import cache, look, models, results, run, spaces
+from tuner.commands import cache, database, look, models, results, run, spaces
 from tuner.errors import StoppedError
 
 app = typer.Typer(
@@ -17,7 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # locals may hold database passwords
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (run, look, results, models, spaces, cache):
+for part in (run, look, results, models, spaces, cache, database):
     app.add_typer(part.app)
 
 

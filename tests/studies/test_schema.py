@@ -198,17 +198,9 @@ class TestOlder:
         version, url = written
         before = _rows(url)
         assert study_names(url) == ["tail", "other"]
-        with pytest.raises(OlderSchemaError, match=rf"revision 000{version}.*python -m studies\.migrations"):
+        with pytest.raises(OlderSchemaError, match=rf"revision 000{version}.*`tuner migrate`"):
             Store.open(url, "tail")
         assert _rows(url) == before
-
-    def test_the_command_that_the_message_names_migrates(self, written: tuple[str, str]) -> None:
-        version, url = written
-        command = [sys.executable, "-m", "studies.migrations", url]
-        ran = subprocess.run(command, capture_output=True, text=True, check=True)
-        assert ran.stdout == f"revision 000{version} -> {schema.head()}\n"
-        with Store.open(url, "tail") as store:
-            assert len(store.trials()) == 6
 
 
 class TestNewer:

@@ -1,0 +1,27 @@
+"""The command about the study database."""
+
+from __future__ import annotations
+
+import typer
+
+from tuner.commands.options import HomeOption, StorageOption, storage_url
+from tuner.errors import NotThereError
+
+app = typer.Typer()
+
+
+@app.command()
+def migrate(home: HomeOption = None, storage: StorageOption = None) -> None:
+    """Bring the tables of an older release to this one's; older releases cannot open them afterwards."""
+    from studies import schema
+    from studies.database import Database
+    from studies.engines import look
+    from studies.urls import masked
+
+    url = storage_url(home, storage)
+    before = look(url, schema.revision_of)
+    if before is None:
+        raise NotThereError(f"{masked(url)}: there is no study database; tuner launch makes one")
+    Database(url).close()
+    due = before != schema.head()
+    typer.echo(f"revision {before} -> {schema.head()}" if due else f"revision {before}: nothing is due")
