@@ -30,10 +30,8 @@ class Strike:
 
 
 ALL = (
-    Strike("any", DRIVER),
-    Strike("any", RAYLET),
-    Strike("any", GCS),
-    Strike("at work", WORKER),
+    *(Strike("any", victim) for victim in (DRIVER, RAYLET, GCS)),  # also while Ray starts
+    *(Strike("at work", victim) for victim in (WORKER, RAYLET, GCS)),  # while a worker is
     *(Strike(file, victim) for file in FILES for victim in (WORKER, DRIVER)),
     Strike("commit", DRIVER),  # of anything, the view of the progress included
     Strike("results", DRIVER),  # in a transaction that writes results
@@ -134,8 +132,10 @@ def _looking(
             yield lambda: _target(driver)
         case "any", server:
             yield lambda: _target(launch.ray(server))
-        case "at work", _:
+        case "at work", "worker":
             yield lambda: _target(chance.choice(launch.workers() or [None]))
+        case "at work", server:
+            yield lambda: _target(launch.ray(server)) if launch.workers() else None
         case "commit", _:
             with storage.commits(launch.place) as come:
                 yield lambda: _target(driver) if come() else None
