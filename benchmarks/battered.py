@@ -39,6 +39,7 @@ class Count:
     kills: int = 0
     studies: int = 0
     at_stake: int = 0  # results that had been seen when a kill struck, summed over kills
+    fresh: int = 0  # kills before which a result had come since the one before: every other one waits for that
     lost: int = 0  # results (completed trials, readings) that were seen and were gone, or another, later on
     duplicated: int = 0  # trials, jobs or readings that are there twice
     left_running: int = 0
@@ -52,6 +53,7 @@ class Count:
     scratch_left: int = 0  # folders in the temporary folder after the last launch
     unfinished_files: int = 0  # in the cache after the last launch, but for those that it left itself
     hung: int = 0  # launches in which nothing happened any more
+    unended: int = 0  # studies that many launches more than kills did not end
     unexpected_ends: list[str] = field(default_factory=list)  # neither done, nor killed, nor Ray's death
     reasons: list[str] = field(default_factory=list)  # of trials that failed
     struck: dict[str, dict[str, int]] = field(default_factory=dict)  # moment: victim: kills
@@ -70,6 +72,7 @@ class Battered:
         self.chance, self.reference = chance, reference
         self._witness = Witness(place.url, NAME)
         self._launches = 0
+        self._survived = 0  # results that had been seen when the last kill struck
         self._writers: set[int] = set()  # workers that were killed in this launch
         self._ray: str | None = None  # what of Ray was killed in this launch
 
@@ -79,6 +82,8 @@ class Battered:
             launch = self._launch()
             struck = 0
             while launch is not None and struck < kills:
+                if struck % 2:
+                    self._hold_fire(launch)
                 struck += self._strike(deck, launch)
                 launch = self._following(launch, at_most=kills + MORE_LAUNCHES)
             while launch is not None:
@@ -97,19 +102,25 @@ class Battered:
         """The launch that goes on: this one, or the next one after its death; None when the study is done."""
         if launch.running and not self._is_stalled(launch):
             return launch
+        if self._done(launch):
+            return None
+        if self._launches > at_most:
+            self.count.unended += 1
+            return None
+        return self._launch()
+
+    def _done(self, launch: Launch) -> bool:
+        """Whether a launch has ended its study; notes how it ended, which one that hangs is made to."""
         if launch.running:
             self.count.hung += 1
             self._note_ray("hung")
             launch.kill()
-        elif launch.driver.returncode in (0, -SIGKILL):
+            return False
+        if launch.driver.returncode in (0, -SIGKILL):
             self._note_ray("went on")
-            if launch.driver.returncode == 0:
-                return None
         else:
             self._ended_by_itself(launch)
-        if self._launches > at_most:
-            raise RuntimeError(f"{self._launches} launches did not end the study:\n{launch.log.read_text()}")
-        return self._launch()
+        return launch.driver.returncode == 0
 
     def _ended_by_itself(self, launch: Launch) -> None:
         code, said = launch.driver.returncode, launch.log.read_text()
@@ -130,6 +141,11 @@ class Battered:
 
     # -- strikes ------------------------------------------------------------------------------------------------
 
+    def _hold_fire(self, launch: Launch) -> None:
+        """Until there is a result that the last kill has not survived yet."""
+        running = lambda: launch.running and not self._is_stalled(launch)  # noqa: E731
+        self._witness.wait(lambda sight: len(sight.results) > self._survived, running=running)
+
     def _strike(self, deck: Deck, launch: Launch) -> bool:
         """One strike; False when its moment did not come while this launch ran."""
         wanted = deck.draw()
@@ -146,6 +162,8 @@ class Battered:
         before = self._witness.last  # of a look that had ended before the kill, or showed more than there was then
         self.count.kills += 1
         self.count.at_stake += len(before.results)
+        self.count.fresh += len(before.results) > self._survived
+        self._survived = len(before.results)
         _add(self.count.struck, hit.strike.moment, hit.strike.victim)
         match hit.strike.victim:
             case "driver":
@@ -185,8 +203,9 @@ class Battered:
         for process in left:
             process.kill()
         count.orphans += len(left)
-        self._launch().finish()
-        count.changed_by_relaunch += self._witness.look() != sight
+        again = self._launch()
+        self._await_end(again)
+        count.changed_by_relaunch += not self._done(again) or self._witness.look() != sight
         count.lost += len(self._witness.lost)
         count.scratch_left += len(list(self.place.scratch.glob("tuner-*")))
         left_by = [path.name.rpartition(".")[2] for path in (self.place.home / "cache").glob("*/.*")]
@@ -202,7 +221,8 @@ class Battered:
 def differences(ending: Ending, reference: Ending) -> list[str]:
     """Where a study differs from the other: trials, readings of test data, and weights that both caches still have."""
     found = [f"trial {n}" for n in _unlike(ending.sight.trials, reference.sight.trials)]
-    found += [f"reading {key}" for key in _unlike(dict(ending.sight.readings), dict(reference.sight.readings))]
+    unread = _unlike(dict(ending.sight.readings), dict(reference.sight.readings))
+    found += [f"reading {role}" for role in sorted({str(_role(key)) for key in unread})]
     both = ending.weights.keys() & reference.weights.keys()
     found += [f"weights {name}" for name in sorted(both) if ending.weights[name] != reference.weights[name]]
     return found if both else [*found, "no backbone of the other is in the cache"]

@@ -35,7 +35,7 @@ STORAGES = ("sqlite", "postgresql")
 QUICK = {"kills": len(FEW), "storage": ["sqlite"], "parallel": [1], "more": False}
 ADDED = (
     "kills", "studies", "lost", "duplicated", "left_running", "failed", "changed_by_relaunch", "orphans",
-    "scratch_left", "unfinished_files", "hung",
+    "scratch_left", "unfinished_files", "hung", "unended",
 )  # fmt: skip
 
 
@@ -145,9 +145,9 @@ def broken_counts(part: dict[str, Any]) -> list[str]:
     """The same of one `Count`."""
     broken = [f"{name} is {part[name]}" for name in ADDED[2:] if part[name]]
     broken += [f"a launch ended with {words}" for words in part["unexpected_ends"]]
-    broken += [] if part["kills"] else ["nothing was killed"]
+    broken += [] if part["fresh"] else ["no kill struck when there was a result to lose"]
     broken += [] if part["budget_exact"] else ["the budget was missed"]
-    broken += [f"not as without kills: {words}" for words in part["differences"]]
+    broken += [f"not as without kills: {', '.join(part['differences'])}"] if part["differences"] else []
     return broken
 
 
