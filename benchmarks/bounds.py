@@ -35,7 +35,7 @@ def retries_exhausted() -> dict[str, Any]:
             while launch.running and kills <= MAX_RETRIES + 1:  # one more than may be needed
                 kills += killed_worker(launch)
             if launch.running:
-                launch.kill()
+                launch.end()
             sight = witness.look()
     code, attempts = launch.driver.returncode, [job.attempts for job in sight.jobs]
     kept = code == 1 and kills == MAX_RETRIES + 1 and attempts == [kills] and sight.count("FAIL") == len(sight.trials)
@@ -60,7 +60,7 @@ def second_launch(storage: Storage) -> dict[str, Any]:
                 took, said = time.monotonic() - began, second.log.read_text()
                 going_on = first.running
         finally:
-            first.kill()
+            first.end()
     refused = code == 1 and going_on and f"already being run by pid={first.driver.pid}" in said
     return {"seconds": round(took, 2), "within_5_s": took <= WITHIN, "refused": refused, "code": code, "said": said}
 

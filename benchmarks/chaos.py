@@ -15,6 +15,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -122,8 +123,18 @@ def summary(counts: Sequence[Count], *, seed: int) -> dict[str, Any]:
         "budget_exact": all(count.budget_exact for count in counts),
         "same_as_unkilled": all(compared) if compared else None,
         "seed": seed,
+        "struck": _added([count.struck for count in counts]),
         "parts": [asdict(count) for count in counts],
     }
+
+
+def _added(counts: Sequence[dict[str, dict[str, int]]]) -> dict[str, dict[str, int]]:
+    """Kills by moment and victim, of all parts together."""
+    total: dict[str, Counter[str]] = {}
+    for one in counts:
+        for moment, victims in one.items():
+            total.setdefault(moment, Counter()).update(victims)
+    return {moment: dict(victims) for moment, victims in total.items()}
 
 
 def broken_promises(report: dict[str, Any]) -> list[str]:

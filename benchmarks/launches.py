@@ -17,7 +17,7 @@ from typing import Protocol
 
 from benchmarks.marked_driver import MARK
 from benchmarks.postgres_server import PostgresServer, postgres_programs
-from benchmarks.processes import Process, at_work, descendants, ray_server, read, survivors
+from benchmarks.processes import Process, at_work, descendants, ray_server, read, started_with, survivors
 
 ROOT = Path(__file__).parents[1]
 KILLS_PER_STUDY = 10  # then it is let through to its end
@@ -162,6 +162,14 @@ class Launch:
         """SIGKILL to the driver."""
         self.driver.kill()
         self.driver.wait()
+
+    def end(self) -> None:
+        """SIGKILL to the driver and all that it started, so that the folder can go."""
+        self.kill()
+        left = started_with("TMPDIR", str(self.place.scratch))
+        for process in left:
+            process.kill()
+        survivors(left, seconds=30)
 
     def finish(self) -> None:
         """Waits for its end. Raises RuntimeError when it did not end well."""

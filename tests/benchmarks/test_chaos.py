@@ -193,6 +193,18 @@ def test_a_promise_of_any_part_is_the_reports() -> None:
         assert len(chaos.broken_promises({**report, **other})) == 1, other
 
 
+def test_a_storage_is_its_parts_together() -> None:
+    one = Count(parallel=1, kills=2, lost=1, same_as_unkilled=False, struck={"any": {"driver": 2}})
+    two = Count(
+        parallel=2, kills=3, budget_exact=False, struck={"any": {"driver": 1, "raylet": 1}, "commit": {"driver": 1}}
+    )
+    found = chaos.summary([one, two], seed=7)
+    assert (found["kills"], found["lost"], found["seed"]) == (5, 1, 7)
+    assert (found["budget_exact"], found["same_as_unkilled"]) == (False, False)
+    assert found["struck"] == {"any": {"driver": 3, "raylet": 1}, "commit": {"driver": 1}}
+    assert chaos.summary([two], seed=7)["same_as_unkilled"] is None, "it is not promised there"
+
+
 def test_a_storage_that_cannot_be_tried_is_no_success(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
