@@ -3,54 +3,91 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
+from benchmarks.marked_driver import MARK
 from benchmarks.postgres_server import PostgresServer, postgres_programs
-from benchmarks.processes import Process, descendants
+from benchmarks.processes import Process, at_work, descendants, ray_server, read, started_with, survivors
 
-SPACE = """
+ROOT = Path(__file__).parents[1]
+KILLS_PER_STUDY = 10  # then it is let through to its end
+NAME = "chaos"
+SPACE = f"""
 version: 1
-name: chaos
-task: {dataset: digits-lt, imbalance_factor: 50, model: cnn-small}
+name: {NAME}
+task: {{dataset: digits-lt, imbalance_factor: 50, model: cnn-small}}
 stage1:
   epochs: 8
-  lr: {low: 2e-2, high: 1e-1, log: true}
-  weight_decay: {low: 1e-3, high: 5e-2, log: true}
+  lr: {{low: 2e-2, high: 1e-1, log: true}}
+  weight_decay: {{low: 1e-3, high: 5e-2, log: true}}
 stage2:
   epochs: 4
-  weight_decay: {low: 1e-3, high: 1e-1, log: true}
-  maxnorm_radius: {low: 0.1, high: 2.0, log: true}
-budget: {backbones: 4, heads_per_backbone: 4, rounds: 2, max_retries: 1000}
+  weight_decay: {{low: 1e-3, high: 1e-1, log: true}}
+  maxnorm_radius: {{low: 0.1, high: 2.0, log: true}}
+budget: {{backbones: 4, heads_per_backbone: 4, rounds: 2, max_retries: {KILLS_PER_STUDY}, max_failed: 0}}
 baselines: [naive, weight_decay, tau_norm]
-"""
+"""  # no job can be killed more often than it may be tried again: nothing may fail
 
-Trials = dict[int, tuple[Any, ...]]
+
+@dataclass(frozen=True)
+class Place:
+    """Where a study lies: a folder of its own, with a short name for Ray's sockets, and a database."""
+
+    folder: Path
+    url: str
+
+    @property
+    def home(self) -> Path:
+        """The launch's `--home`."""
+        return self.folder / "runs"
+
+    @property
+    def scratch(self) -> Path:
+        """The launch's temporary folder, by which its processes are known, too."""
+        return self.folder / "t"
+
+    @property
+    def mark(self) -> Path:
+        """There while results are written; see `benchmarks.marked_driver`."""
+        return self.folder / "writing-results"
+
+    def weights(self) -> dict[str, str]:
+        """SHA-256 of the weights of each backbone that is still in the cache, by fingerprint."""
+        found = {}
+        for record in (self.home / "cache").glob("*/backbone.json"):
+            file = record.with_name(json.loads(record.read_bytes())["file"])
+            found[record.parent.name] = hashlib.sha256(file.read_bytes()).hexdigest()
+        return found
 
 
 class Storage(Protocol):
     """A kind of study database: makes empty ones, and sees commits."""
 
-    def new(self, home: Path) -> str: ...
-    def commits(self, url: str, home: Path) -> contextlib.AbstractContextManager[Callable[[], bool]]: ...
+    def new(self, folder: Path) -> Place: ...
+    def commits(self, place: Place) -> contextlib.AbstractContextManager[Callable[[], bool]]: ...
 
 
 class Sqlite:
     """A file in the study's home; a commit begins when its log changes."""
 
-    def new(self, home: Path) -> str:
-        """The URL of a database that is not there yet."""
-        return f"sqlite:///{home / 'studies.db'}"
+    def new(self, folder: Path) -> Place:
+        """A place whose database is not there yet."""
+        return Place(folder, f"sqlite:///{folder / 'runs' / 'studies.db'}")
 
     @contextlib.contextmanager
-    def commits(self, url: str, home: Path) -> Iterator[Callable[[], bool]]:
+    def commits(self, place: Place) -> Iterator[Callable[[], bool]]:
         """Whether something is being written."""
-        log = home / "studies.db-wal"
+        log = place.home / "studies.db-wal"
 
         def state() -> tuple[int, int]:
             with contextlib.suppress(FileNotFoundError):
@@ -68,32 +105,38 @@ class Postgres:
     def __init__(self, server: PostgresServer) -> None:
         self.server = server
 
-    def new(self, home: Path) -> str:
-        """The URL of an empty database."""
-        return self.server.new_database()
+    def new(self, folder: Path) -> Place:
+        """A place with an empty database."""
+        return Place(folder, self.server.new_database())
 
     @contextlib.contextmanager
-    def commits(self, url: str, home: Path) -> Iterator[Callable[[], bool]]:
+    def commits(self, place: Place) -> Iterator[Callable[[], bool]]:
         """Whether something is being written."""
-        name = url.rpartition("/db_")[2].partition("?")[0]
+        name = place.url.rpartition("/db_")[2].partition("?")[0]
         question = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND backend_xid IS NOT NULL"  # has written
         with self.server.connect() as connection:
             yield lambda: bool(connection.execute(question, (f"db_{name}",)).fetchone()[0])  # type: ignore[index]
 
 
 class Launch:
-    """One `tuner launch`, in a temporary folder and home of its own."""
+    """One `tuner launch`. Its output stays in the place's folder, a file a launch."""
 
-    def __init__(self, folder: Path, home: Path, url: str, *, parallel: int, name: str = "chaos") -> None:
+    def __init__(self, place: Place, *, parallel: int = 1, space: str = SPACE) -> None:
+        place.scratch.mkdir(exist_ok=True)
+        place.mark.unlink(missing_ok=True)  # of a driver that was killed
+        (place.folder / "chaos.yaml").write_text(space)
+        self.place, self.began = place, time.monotonic()
+        self.log = place.folder / f"log-{len(list(place.folder.glob('log-*')))}"
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "TUNER_"))}
-        own = {"OMP_NUM_THREADS": "1", "TMPDIR": str(folder / "t"), "TUNER_CHECKPOINT_SECONDS": "0"}
-        (folder / "t").mkdir(exist_ok=True)
-        (folder / "chaos.yaml").write_text(SPACE)
-        self.log = folder / "log"
+        own = {
+            "OMP_NUM_THREADS": "1", "TMPDIR": str(place.scratch), "TUNER_CHECKPOINT_SECONDS": "0",
+            MARK: str(place.mark), "PYTHONPATH": str(ROOT),
+        }  # fmt: skip
         with self.log.open("w") as log:
             self.driver = subprocess.Popen(
-                [sys.executable, "-m", "tuner", "launch", "--space", str(folder / "chaos.yaml"), "--name", name,
-                 "--home", str(home), "--storage", url, "--parallel", str(parallel)],
+                [sys.executable, "-m", "benchmarks.marked_driver", "launch", "--space",
+                 str(place.folder / "chaos.yaml"), "--home", str(place.home), "--storage", place.url,
+                 "--parallel", str(parallel)],
                 env={**kept, **own}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
 
@@ -102,16 +145,31 @@ class Launch:
         """Whether the driver has not ended."""
         return self.driver.poll() is None
 
-    def workers(self) -> list[Process]:
-        """The processes that run jobs now."""
-        return [process for process in descendants(self.driver.pid) if process.title.startswith("ray::JobTrainable")]
+    @property
+    def process(self) -> Process | None:
+        """The driver's process; None once it has ended."""
+        return read(self.driver.pid)
 
-    def kill(self) -> list[Process]:
-        """SIGKILL to the driver; returns the processes that it had."""
-        family = descendants(self.driver.pid)
+    def workers(self) -> list[Process]:
+        """The processes that work on jobs now."""
+        return at_work(descendants(self.driver.pid))
+
+    def ray(self, program: str) -> Process | None:
+        """The `raylet` or `gcs_server` of this launch's own Ray; None while it is not up."""
+        return ray_server(descendants(self.driver.pid), program, of=self.driver.pid)
+
+    def kill(self) -> None:
+        """SIGKILL to the driver."""
         self.driver.kill()
         self.driver.wait()
-        return family
+
+    def end(self) -> None:
+        """SIGKILL to the driver and all that it started, so that the folder can go."""
+        self.kill()
+        left = started_with("TMPDIR", str(self.place.scratch))
+        for process in left:
+            process.kill()
+        survivors(left, seconds=30)
 
     def finish(self) -> None:
         """Waits for its end. Raises RuntimeError when it did not end well."""
@@ -119,27 +177,17 @@ class Launch:
             raise RuntimeError(f"a launch ended with exit code {self.driver.returncode}:\n{self.log.read_text()}")
 
 
-def trials(url: str, name: str = "chaos") -> Trials:
-    """The study's trials by number: state, role, parameters, value, and all measures; none when it is not there."""
-    from studies.errors import StudyNotFoundError
-    from studies.store import Store
-
-    try:
-        with Store.open(url, name) as store:
-            rows = store.trials()
-    except StudyNotFoundError:
-        return {}
-    return {row.number: (row.state, row.role, dict(row.params), row.value, dict(row.metrics)) for row in rows}
+def ended(process: Process, *, seconds: float = 30.0) -> bool:
+    """Whether a process that was killed is gone after so long."""
+    return not survivors([process], seconds=seconds)
 
 
 @contextlib.contextmanager
-def server() -> Iterator[PostgresServer | None]:
-    """A running PostgreSQL; None, with a word, when the machine has no programs for it."""
+def server() -> Iterator[PostgresServer]:
+    """A running PostgreSQL. Raises RuntimeError when the machine has no programs for it."""
     programs = postgres_programs()
     if programs is None:
-        print("no PostgreSQL on this machine: neither on PATH nor in /usr/lib/postgresql; only SQLite is tried")
-        yield None
-        return
+        raise RuntimeError("no PostgreSQL on this machine, neither on PATH nor in /usr/lib/postgresql")
     with tempfile.TemporaryDirectory(prefix="chaos-pg-", dir="/tmp") as folder:
         made = PostgresServer(programs, Path(folder))
         made.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
+import re
 import signal
 import time
 from collections.abc import Iterable, Iterator
@@ -29,9 +30,23 @@ class Process:
 
     def kill(self) -> None:
         """SIGKILL, unless it has ended."""
+        self._send(signal.SIGKILL)
+
+    def freeze(self, *, seconds: float = 1.0) -> None:
+        """SIGSTOP, and waits until it stands still: a system call that is under way is finished first."""
+        self._send(signal.SIGSTOP)
+        deadline = time.monotonic() + seconds
+        while _state(self.pid) not in (None, "T", "Z", "X") and time.monotonic() < deadline:
+            time.sleep(0.0002)
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        self._send(signal.SIGCONT)
+
+    def _send(self, number: signal.Signals) -> None:
         if self.alive:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
+                os.kill(self.pid, number)
 
 
 def read(pid: int) -> Process | None:
@@ -44,6 +59,12 @@ def read(pid: int) -> Process | None:
     return None if fields[0] in "ZX" else Process(pid, int(fields[1]), int(fields[19]), title)
 
 
+def _state(pid: int) -> str | None:
+    with contextlib.suppress(OSError):
+        return Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[0]
+    return None
+
+
 def descendants(pid: int) -> list[Process]:
     """Children, grandchildren and so on; not the process itself."""
     everyone = [process for process in _all() if process.pid != pid]
@@ -52,6 +73,52 @@ def descendants(pid: int) -> list[Process]:
         found += new
         family |= {process.pid for process in new}
     return found
+
+
+def ray_workers(processes: Iterable[Process]) -> list[Process]:
+    """Those that hold a trainable of Tune's; neither Ray's idle workers nor its agents.
+
+    Titled `ray::JobTrainable` between two calls and `ray::ResourceTrainable.train` in one: Tune wraps the class.
+    """
+    return [process for process in processes if re.match(r"ray::\w*Trainable\b", process.title)]
+
+
+def at_work(processes: Iterable[Process]) -> list[Process]:
+    """Those of the workers that are in a call now: starting, training, or taking the next job."""
+    return [process for process in ray_workers(processes) if "." in process.title]
+
+
+def ray_server(processes: Iterable[Process], program: str, *, of: int) -> Process | None:
+    """Ray's `raylet` or `gcs_server` that the process numbered `of` started itself; None when it has none."""
+    own = (process for process in processes if process.parent == of)
+    return next((process for process in own if Path(process.title.partition(" ")[0]).name == program), None)
+
+
+def belongs(pid: int, ancestor: int) -> bool:
+    """Whether a process is a child, grandchild and so on of another."""
+    process = read(pid)
+    while process is not None and process.parent not in (ancestor, 0):
+        process = read(process.parent)
+    return process is not None and process.parent == ancestor
+
+
+def started_with(name: str, value: str) -> list[Process]:
+    """The processes that were given this variable, whoever their parent is by now."""
+    return [process for process in _all() if value in environment(process.pid, name)]
+
+
+def environment(pid: int, name: str) -> list[str]:
+    """The values of a variable that a process was started with; none when it is not there or may not be looked at."""
+    try:
+        entries = Path("/proc", str(pid), "environ").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return []
+    return [entry.partition("=")[2] for entry in entries if entry.startswith(f"{name}=")]
+
+
+def holders(path: Path) -> list[Process]:
+    """The processes that have this file open."""
+    return [process for process in _all() if any(Path(target) == path for target in _open_files(process.pid))]
 
 
 def survivors(processes: Iterable[Process], *, seconds: float) -> list[Process]:
@@ -77,12 +144,14 @@ def _all() -> Iterator[Process]:
 
 
 def _sockets(pid: int) -> Iterator[str]:
+    return (target[8:-1] for target in _open_files(pid) if target.startswith("socket:["))
+
+
+def _open_files(pid: int) -> Iterator[str]:
     with contextlib.suppress(OSError):  # it has just ended
         for link in Path("/proc", str(pid), "fd").iterdir():
             with contextlib.suppress(OSError):
-                target = str(link.readlink())
-                if target.startswith("socket:["):
-                    yield target[8:-1]
+                yield str(link.readlink())
 
 
 def _address(text: str) -> str:

@@ -1,8 +1,10 @@
 """Whatever comes in, only a Space or a SpaceError comes out."""
 
 import random
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from importlib import resources
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -128,3 +130,26 @@ def test_any_override(text: str) -> None:
 def test_ten_thousand_spaces_after_accidents() -> None:
     for seed in range(10_000):
         survives(mutated(seed))
+
+
+@pytest.mark.parametrize(
+    "seeds", [range(0, 10_000, 200), pytest.param(range(0, 10_000, 5), marks=pytest.mark.slow)], ids=["some", "many"]
+)
+def test_the_command_refuses_a_fuzzed_space_with_a_documented_code_and_the_database_still_opens(
+    seeds: range, kept_home: Path, command: Callable[..., tuple[int, str]], studies_in: Callable[[Path], list[str]]
+) -> None:
+    codes = Counter[int]()
+    for seed in seeds:
+        file = kept_home.parent / "space.yaml"
+        file.write_bytes(mutated(seed))
+        checked, _ = command("check", str(file))
+        codes[checked] += 1
+        assert checked in (0, 1, 2), seed  # 1: a space that can be, on data that are not there
+        if isinstance(outcome(file.read_bytes(), overrides=(), name=None), SpaceError):
+            assert checked == 2, seed
+        if checked:  # the others would be trained
+            launched, _ = command("launch", "--space", str(file), "--home", str(kept_home))
+            assert launched == checked, seed
+    assert codes[2] > len(seeds) / 2, "the accidents are too mild"
+    assert codes[0] + codes[1] > len(seeds) / 50, "the accidents are too hard"
+    assert studies_in(kept_home) == ["kept"]

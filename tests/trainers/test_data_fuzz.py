@@ -7,9 +7,8 @@ on every machine.
 from __future__ import annotations
 
 import io
-import json
 import random
-import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,12 +19,10 @@ import pytest
 import torch
 from PIL import Image
 
-from studies.store import Store
 from trainers.config import Stage1Config, Stage2Config, TaskConfig
 from trainers.data.task import load_task
 from trainers.errors import ConfigError, DataError, TrainerError
 from trainers.job import Job, run_job
-from tuner import cli
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # of damaged TIFF tags
 CASES, EACH_TIME = 500, 60
@@ -252,34 +249,29 @@ def test_damaged_data_loads_and_trains_or_says_what_to_mend(seeds: range, tmp_pa
         assert 10 < len(str(error)) < 2_000
 
 
-def test_a_launch_on_damaged_data_ends_with_a_documented_code_and_the_database_still_opens(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    "seeds", [range(EACH_TIME), pytest.param(range(EACH_TIME, CASES), marks=pytest.mark.slow)], ids=["some", "rest"]
+)
+def test_the_command_on_damaged_data_ends_with_a_documented_code_and_the_database_still_opens(
+    seeds: range,
+    tmp_path: Path,
+    kept_home: Path,
+    command: Callable[..., tuple[int, str]],
+    studies_in: Callable[[Path], list[str]],
 ) -> None:
-    home = tmp_path / "runs"
-    url = f"sqlite:///{home / 'studies.db'}"
-    Store.create_or_open(url, name="kept", space_yaml="", space_sha256="0", objective="val.balanced_accuracy").close()
-    tried = 0
-    for seed in range(EACH_TIME):
+    codes = Counter[int]()
+    for seed in seeds:
         folder = tmp_path / str(seed)
         folder.mkdir()
         config = damaged(folder, seed)
-        if survives(config, train=False) is None:
-            continue  # it would be trained
-        tried += 1
         size = f"task.image_size={'null' if config.image_size is None else config.image_size}"
-        arguments = ["launch", "--space", "own_data.yaml", "--dataset", config.dataset, "--data", str(folder)]
-        code, _ = command(monkeypatch, capsys, *arguments, "--set", size, "--home", str(home))
-        assert code in (1, 2), seed
-    assert tried > 10
-    code, out = command(monkeypatch, capsys, "status", "--json", "--home", str(home))
-    assert (code, [study["study"] for study in json.loads(out)]) == (0, ["kept"])
-
-
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
-    """The `tuner` command in this process; what it does not expect comes out as the exception that it is."""
-    monkeypatch.setattr(sys, "argv", ["tuner", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    captured = capsys.readouterr()
-    assert "Traceback" not in captured.err
-    return int(ended.value.code or 0), captured.out
+        asked = ["--dataset", config.dataset, "--data", str(folder), "--set", size]
+        checked, _ = command("check", "own_data.yaml", *asked)
+        codes[checked] += 1
+        assert checked in (0, 1, 2), seed
+        if checked:  # the others would be trained
+            launched, _ = command("launch", "--space", "own_data.yaml", *asked, "--home", str(kept_home))
+            assert launched == checked, seed
+    assert codes[1] + codes[2] > len(seeds) / 4, "the accidents are too mild"
+    assert codes[0] > len(seeds) / 20, "the accidents are too hard"
+    assert studies_in(kept_home) == ["kept"]

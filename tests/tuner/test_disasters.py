@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import runpy
 import shutil
 import signal
 import stat
@@ -15,14 +14,26 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import NoReturn
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-processes = runpy.run_path(str(ROOT / "benchmarks" / "processes.py"))
-postgres_server = runpy.run_path(str(ROOT / "benchmarks" / "postgres_server.py"))
+from benchmarks.postgres_server import PostgresServer, postgres_programs
+from benchmarks.processes import (
+    Process,
+    at_work,
+    descendants,
+    environment,
+    holders,
+    listening,
+    ray_server,
+    ray_workers,
+    read,
+    survivors,
+)
+
 PASSWORD = "not-asked-for"  # in the URL of the tests' PostgreSQL
+NO_POSTGRES = "PostgreSQL's initdb and postgres are neither on PATH nor in /usr/lib/postgresql"
 
 SPACE = """
 version: 1
@@ -62,13 +73,13 @@ class Place:
             cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
 
-    def training(self, driver: subprocess.Popen[bytes], *, without: int = 0) -> Any:
+    def training(self, driver: subprocess.Popen[bytes], *, without: int = 0) -> Process:
         """Waits until a worker (not the one numbered `without`) has written a checkpoint; returns its process."""
         since = time.time()
         while driver.poll() is None:
             saved = any(path.stat().st_mtime > since for path in self.home.glob("cache/*/checkpoint.json"))
-            workers = [p for p in processes["descendants"](driver.pid) if p.title.startswith("ray::JobTrainable")]
-            if saved and workers and workers[0].pid != without:
+            workers = [worker for worker in ray_workers(descendants(driver.pid)) if worker.pid != without]
+            if saved and workers:
                 return workers[0]
             time.sleep(0.1)
         raise AssertionError(f"the launch ended with {driver.returncode}:\n{self.log.read_text()}")
@@ -85,15 +96,24 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(made)
 
 
+def cannot_run(reason: str) -> NoReturn:
+    """Skips the test; in CI, where everything is installed, a test that cannot run has failed."""
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
 @pytest.fixture(scope="module")
-def server() -> Iterator[Any]:
-    """A PostgreSQL server; None where the machine has no programs for it."""
-    programs = postgres_server["postgres_programs"]()
+def server() -> Iterator[PostgresServer | None]:
+    """A PostgreSQL server; None where the machine has no programs for it, which is a failure in CI."""
+    programs = postgres_programs()
     if programs is None:
+        if os.environ.get("CI"):
+            cannot_run(NO_POSTGRES)
         yield None
         return
     with tempfile.TemporaryDirectory(prefix="d-", dir="/tmp") as folder:
-        made = postgres_server["PostgresServer"](programs, Path(folder))
+        made = PostgresServer(programs, Path(folder))
         made.start()
         try:
             yield made
@@ -102,9 +122,9 @@ def server() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def storage(server: Any) -> str | None:
+def storage(server: PostgresServer | None) -> str | None:
     """A PostgreSQL database behind a URL with a password; None, which is the home's SQLite, without a server."""
-    return None if server is None else str(server.new_database())
+    return None if server is None else server.new_database()
 
 
 Launched = tuple[Place, subprocess.Popen[bytes]]
@@ -127,20 +147,19 @@ def endless(storage: str | None) -> Iterator[Launched]:
 
 def test_everything_listens_on_the_loopback_alone(endless: Launched) -> None:
     _, driver = endless
-    family = [processes["read"](driver.pid), *processes["descendants"](driver.pid)]
-    addresses = processes["listening"](family)
+    addresses = listening(_family(driver))
     assert addresses, "Ray's own servers must have been found"
     assert {address.rpartition(":")[0] for address in addresses} <= {"127.0.0.1", "::1"}, addresses
 
 
 def test_neither_token_nor_password_is_shown_or_written(endless: Launched) -> None:
     place, driver = endless
-    family = processes["descendants"](driver.pid)
-    tokens = {match for process in family for match in _environment(process.pid, "RAY_AUTH_TOKEN")}
+    family = descendants(driver.pid)
+    tokens = {match for process in family for match in environment(process.pid, "RAY_AUTH_TOKEN")}
     assert len(tokens) == 1
     secrets = [tokens.pop().encode(), PASSWORD.encode()]
     assert len(secrets[0]) == 64
-    for process in (processes["read"](driver.pid), *family):
+    for process in _family(driver):
         assert not any(secret.decode() in process.title for secret in secrets), process.title
     read = 0
     for path in [place.log, *place.home.rglob("*"), *place.scratch.rglob("*")]:
@@ -150,12 +169,24 @@ def test_neither_token_nor_password_is_shown_or_written(endless: Launched) -> No
     assert read > 10
 
 
-def _environment(pid: int, name: str) -> list[str]:
-    try:
-        entries = Path("/proc", str(pid), "environ").read_bytes().decode(errors="replace").split("\0")
-    except OSError:
-        return []
-    return [entry.partition("=")[2] for entry in entries if entry.startswith(f"{name}=")]
+def _family(driver: subprocess.Popen[bytes]) -> list[Process]:
+    own = read(driver.pid)
+    assert own is not None
+    return [own, *descendants(driver.pid)]
+
+
+def test_the_worker_that_trains_is_found_among_the_drivers_processes(endless: Launched) -> None:
+    place, driver = endless
+    (lease,) = place.home.glob("cache/*/lease")
+    training = {process.pid for process in holders(lease)}  # whoever trains the backbone, whatever it is called
+    assert len(training) == 1
+    assert {worker.pid for worker in ray_workers(descendants(driver.pid))} == training
+    while not (found := at_work(descendants(driver.pid))):  # between two of its calls it is not
+        time.sleep(0.01)
+    assert {worker.pid for worker in found} == training
+    servers = [ray_server(descendants(driver.pid), program, of=driver.pid) for program in ("raylet", "gcs_server")]
+    assert None not in servers
+    assert not set(servers) & set(found)
 
 
 def test_the_scratch_folder_is_the_users_alone(endless: Launched) -> None:
@@ -173,11 +204,11 @@ def test_a_second_driver_is_told_who_has_the_study(endless: Launched) -> None:
 
 def test_a_killed_driver_takes_its_processes_along_and_the_next_one_cleans_up_and_goes_on(endless: Launched) -> None:
     place, driver = endless
-    family = processes["descendants"](driver.pid)
+    family = descendants(driver.pid)
     driver.kill()
     driver.wait()
     agents = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")  # they try for a minute to tell the dead driver
-    assert processes["survivors"]([process for process in family if process.title not in agents], seconds=60) == []
+    assert survivors([process for process in family if process.title not in agents], seconds=60) == []
     (left,) = place.scratch.glob("tuner-*")
     following = place.start("resume", "endless")
     try:
@@ -191,11 +222,11 @@ def test_a_killed_driver_takes_its_processes_along_and_the_next_one_cleans_up_an
 
 
 def _stop_now(place: Place, driver: subprocess.Popen[bytes]) -> None:
-    family = processes["descendants"](driver.pid)
+    family = descendants(driver.pid)
     assert place.run("stop", "endless", "--now").returncode == 0
     assert driver.wait(timeout=60) == 130
     assert "tuner resume endless" in place.log.read_text()
-    assert processes["survivors"](family, seconds=60) == []
+    assert survivors(family, seconds=60) == []
     assert list(place.scratch.glob("tuner-*")) == []
     assert json.loads(place.run("status", "endless", "--json").stdout)["state"] == "stopped"
     assert place.states() == ["RUNNING"]
@@ -237,10 +268,10 @@ def test_two_studies_on_one_database_at_once_both_complete(folder: Path, storage
 @pytest.mark.slow
 @pytest.mark.postgres
 def test_a_server_that_stays_away_ends_the_launch_and_the_study_goes_on_when_it_is_back(
-    folder: Path, server: Any
+    folder: Path, server: PostgresServer | None
 ) -> None:
     if server is None:
-        pytest.skip("PostgreSQL's initdb and postgres are neither on PATH nor in /usr/lib/postgresql")
+        cannot_run(NO_POSTGRES)
     place = Place(folder, server.new_database())
     driver = place.start("launch", "--space", "endless.yaml")
     place.training(driver)
@@ -268,10 +299,10 @@ def test_a_server_that_stays_away_ends_the_launch_and_the_study_goes_on_when_it_
 def small_disk(folder: Path) -> Iterator[Callable[[str], None]]:
     """A file system of a few MB at `folder`, and how to change its size."""
     if os.geteuid() != 0 or shutil.which("mount") is None:
-        pytest.skip("mounting a small tmpfs needs root")
+        cannot_run("mounting a small tmpfs needs root")
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", folder], check=False)
     if mounted.returncode:
-        pytest.skip("this system does not allow a tmpfs to be mounted")
+        cannot_run("this system does not allow a tmpfs to be mounted")
     yield lambda size: subprocess.run(["mount", "-o", f"remount,size={size}", folder], check=True) and None
     subprocess.run(["umount", "--lazy", folder], check=True)
 
