@@ -21,7 +21,7 @@ from tuner.paths import Home
 from tuner.planner import Planner
 from tuner.preflight import Preflight, dry_build
 from tuner.publishing import Publisher, publish_results
-from tuner.ray_session import lost_process, ray_session, sweep_scratch
+from tuner.ray_session import ray_session, sweep_scratch
 from tuner.stopping import STOP_NOTICE, StopRequests
 
 
@@ -85,6 +85,8 @@ def run_study(space: Space, *, home: Home, storage: str, resources: Resources, c
     Raises UsageError or TunerError before anything is written when space or data cannot work, StudyLockedError when
     another driver has the study, StoppedError after a stop request, TunerError when too many jobs failed.
     """
+    from trainers.cache import Cache
+
     home.study(space.name)  # refuses a name that cannot be, before anything is loaded
     refuse_if_locked(storage, space.name)  # at once; the data may take a minute to load
     slots = cut_slots(resources, cpus=available_cpus(), gpus=gpu_count())
@@ -95,6 +97,7 @@ def run_study(space: Space, *, home: Home, storage: str, resources: Resources, c
     with study_lock(storage, space.name) as lock, _open(storage, space) as store:
         _refuse_other_data(store, checked)
         sweep_scratch()  # of killed drivers, also where nothing is left to run
+        Cache(home.cache.absolute()).sweep()
         planner = Planner(space, store)
         planner.time_is_up = Hours(store, space.budget.hours).over
         if planner.has_work():
@@ -155,7 +158,6 @@ def _search(
 
             stops.take_over()
             cache = Cache(home.cache.absolute())
-            cache.sweep()
             if resources.cache_bytes is not None:
                 cache.trim(resources.cache_bytes)
             settings = WorkerSettings(
@@ -170,7 +172,6 @@ def _search(
                 Told(running, screen),
                 settings,
                 _until(stops, planner, Publisher(planner.store, home), hours),
-                engine_lost=lost_process,
             )
             fit(desk, workers=slots.workers, cpus=slots.cpus_each, gpus=slots.gpus_each, scratch=scratch)
     except (KeyboardInterrupt, UnreachableError) as error:

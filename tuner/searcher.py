@@ -22,6 +22,7 @@ from ray.tune.search import Searcher
 
 from tuner.errors import UnreachableError
 from tuner.planner import DEATH, Planner, Task
+from tuner.ray_session import EngineLostError, engine_watched, lost_process
 from tuner.worker import CHECKPOINT_SECONDS, JobTrainable
 
 logger = logging.getLogger(__name__)
@@ -58,7 +59,6 @@ class Desk:
     watcher: Watcher
     settings: WorkerSettings
     stop_requested: Callable[[], bool]
-    engine_lost: Callable[[], str | None] = lambda: None
     held: dict[str, Task] = field(default_factory=dict)
     error: Exception | None = None  # the first; `fit` raises it
 
@@ -199,13 +199,11 @@ class DeathWatch(Callback):
 
 def _error_line(report: str) -> str:
     """The last line like `ModuleNotFoundError: ...`, else the last line, at most 300 characters."""
+    if "The actor never ran" in report:
+        return "it was ended before it took the job"
     lines = [line.strip() for line in report.splitlines() if line.strip()]
     named = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
     return (named or lines or ["no reason given"])[-1][:300]
-
-
-class _EngineLost(BaseException):
-    """Ray itself died: nothing will ever come back. Out of Tune's loop, which would take an Exception for a trial's."""
 
 
 class SoftStop(Stopper):
@@ -223,9 +221,9 @@ class SoftStop(Stopper):
         """Never: each job ends by itself. But Tune asks all the time, so that wishes are heard in a long epoch, too."""
         if time.monotonic() - self._looked > _LOOK_EVERY:
             self._looked = time.monotonic()
-            lost = self.desk.engine_lost()
+            lost = lost_process()
             if lost is not None:
-                raise _EngineLost(lost)
+                raise EngineLostError(lost)
             self.desk.should_stop()
         return False
 
@@ -241,8 +239,8 @@ def fit(
 ) -> None:
     """Runs Tune until the planner is finished. Tune's own files go to `scratch` and mean nothing afterwards.
 
-    Raises what the study database or a full disk raised meanwhile, and UnreachableError when Ray died; everything under
-    way stays adoptable.
+    Raises what the study database or a full disk raised meanwhile, and UnreachableError when Ray died before the end;
+    everything under way stays adoptable.
     """
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"cpu": cpus, "gpu": gpus}),
@@ -264,11 +262,16 @@ def fit(
         ),
     )
     try:
-        tuner.fit()
-    except _EngineLost as lost:
-        raise UnreachableError(
-            f"Ray's {lost} died (killed, or out of memory); nothing that was finished is lost: go on from the last "
-            f"checkpoints with: tuner resume {desk.planner.space.name}"
-        ) from None
+        with engine_watched():
+            tuner.fit()
+    except (EngineLostError, SystemError) as error:
+        lost = error if isinstance(error, EngineLostError) else error.__cause__
+        if not isinstance(lost, EngineLostError):
+            raise
+        if not desk.finished:
+            raise UnreachableError(
+                f"Ray's {lost} died (killed, or out of memory); nothing that was finished is lost: go on from the last "
+                f"checkpoints with: tuner resume {desk.planner.space.name}"
+            ) from None
     if desk.error is not None:
         raise desk.error
