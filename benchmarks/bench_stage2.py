@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def _rounds(noise: Noise, model: Network, start: LinearHead, bank: FeatureBank) -> Timed:
-    counts = noise.task.counts
+    counts = list(noise.task.counts)
     train = PilImages(noise.train.images, noise.train.labels, augment=True)
     val = PilImages(noise.val.images, noise.val.labels, augment=False)
     looped = build_model("resnet20", 10)
