@@ -2,8 +2,8 @@
 
 Long-tailed CIFAR shape: 10 classes, 1,500 down to 15 images, 2,000 for validation, ResNet-20, 10 epochs, one torch
 thread. The images are noise: time does not depend on what is in them. One epoch of the loop is measured a round and
-counted ten times; rounds take turns, so that a change of the machine's speed meets all. Features are the ten views of the
-mode `default`, as the shipped spaces have them, unless a figure says otherwise.
+counted ten times; rounds take turns, so that a change of the machine's speed meets all. Features are the ten views of
+the mode `default`, as the shipped spaces have them, unless a figure says otherwise.
 """
 
 from __future__ import annotations
@@ -84,7 +84,8 @@ def _rounds(noise: Noise, model: Network, start: LinearHead, bank: FeatureBank) 
     timed = Timed([], [], [], [])
     train_heads(bank, start, _configs(2), counts)
     for number in range(ROUNDS):
-        timed.loop.append(EPOCHS * seconds(lambda: stage2_epoch(looped, train, val, counts, lr=0.01, weight_decay=0.01)))
+        epoch = seconds(lambda: stage2_epoch(looped, train, val, counts, lr=0.01, weight_decay=0.01))
+        timed.loop.append(EPOCHS * epoch)
         one_by_one = seconds(lambda: [train_head(bank, start, config, counts) for config in _configs(ONE_BY_ONE)])
         timed.cached.append(one_by_one / ONE_BY_ONE)
         timed.batched.append(seconds(lambda: train_heads(bank, start, _configs(HEADS), counts)) / HEADS)

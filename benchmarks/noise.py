@@ -25,8 +25,8 @@ class Noise:
     def draw(cls, counts: Sequence[int], *, val: int, test: int, seed: int = 0, size: int = 32) -> Noise:
         """`counts` training images a class, and `val` and `test` of each."""
         generator = torch.Generator().manual_seed(seed)
-        splits = (noise_split(part, generator, size=size) for part in (counts, *([n] * len(counts) for n in (val, test))))
-        return cls(*splits)
+        by_class = (counts, [val] * len(counts), [test] * len(counts))
+        return cls(*(noise_split(part, generator, size=size) for part in by_class))
 
     @property
     def task(self) -> Task:
