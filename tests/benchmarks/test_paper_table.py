@@ -5,7 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,14 @@ ROOT = Path(__file__).parents[2]
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 PUBLISHED = long_tail_counts(100, 500, 100)
 HONEST = Backbone.of("honest", toy_scale().task, Stage1Config(epochs=3, lr=0.01))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def on_the_processor() -> Iterator[None]:
+    """Where the same training gives the same weights; tests of a GPU are in test_on_gpu.py."""
+    with pytest.MonkeyPatch.context() as context:
+        context.setattr(torch.cuda, "is_available", lambda: False)
+        yield
 
 
 def _run(folder: Path, *arguments: str) -> int:
