@@ -52,7 +52,7 @@ def main() -> None:
     """Prints one line a figure."""
     torch.set_num_threads(1)
     noise = Noise.draw(long_tail_counts(10, 1500, 100), val=200, test=1)
-    model = build_model("resnet20", 10)
+    model = _backbone(noise)
     start = stage1.stage1_head(model, Stage1Config())
     bank = _extract(model, noise, "default")
     timed = _rounds(noise, model, start, bank)
@@ -69,6 +69,14 @@ def main() -> None:
     _batched_equality(bank, start, noise.task.counts)
     for mode in ("default", "replay"):
         _cached_equality(mode)
+
+
+def _backbone(noise: Noise) -> Network:
+    """After an epoch of stage 1: a fresh network's features are so large that heads on them only magnify rounding."""
+    config = Stage1Config(epochs=1, precision="bf16")
+    state = stage1.start(noise.task, config, model="resnet20", pretrained=False, device=CPU)
+    _exhaust(stage1.train(state, noise.task, config, device=CPU))
+    return state.model
 
 
 def _rounds(noise: Noise, model: Network, start: LinearHead, bank: FeatureBank) -> Timed:
@@ -117,12 +125,12 @@ def _record_ratios(timed: Timed) -> None:
 def _through_a_job(noise: Noise) -> None:
     """As the service's worker has it: backbone and features from the cache, heads trained, all their measures taken."""
     task = TaskConfig(dataset="cifar10-lt", model="resnet20")
-    trained_once = Stage1Config(epochs=1, precision="bf16")
+    once = Stage1Config(epochs=1, precision="bf16")
     with tempfile.TemporaryDirectory() as folder:
         cache = Cache(Path(folder))
 
         def job(heads: int) -> None:
-            asked = Job(task=task, stage1=trained_once, heads=tuple(_configs(heads)))
+            asked = Job(task=task, stage1=once, heads=tuple(_configs(heads)))
             _exhaust(run_job(asked, cache=cache, device=CPU, task=noise.task))
 
         job(1)
