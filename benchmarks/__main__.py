@@ -20,7 +20,7 @@ from typing import Any
 from benchmarks.record import FOLDER
 
 TRAINERS = ("torch", "torchvision", "numpy", "safetensors", "pyarrow", "sklearn", "PIL")
-SEARCH = ("optuna", "numpy", "scipy", "threadpoolctl")
+SEARCH = ("optuna", "numpy", "scipy", "threadpoolctl", "torch", "greenlet")  # the last two for its Gaussian process
 SERVICE = (*TRAINERS, *SEARCH, "ray", "sqlalchemy", "pandas", "plotly", "pydantic", "ruamel.yaml", "typer", "rich")
 NEEDS = {  # what a benchmark imports, or the programs that it starts
     "bench_cache": SERVICE,
