@@ -11,9 +11,10 @@ from statistics import median
 
 import torch
 
-from benchmarks.noise import NoiseTask, noise_split, seconds
+from benchmarks.noise import Noise
 from benchmarks.record import record
 from benchmarks.straightforward import stage1_step
+from benchmarks.timing import in_turn
 from trainers import stage1
 from trainers.config import Stage1Config
 from trainers.models import build_model
@@ -29,14 +30,12 @@ def main() -> None:
     torch.set_num_threads(1)
     amx = torch.cpu._is_amx_tile_supported()
     for name, target in TARGETS.items():
-        slow, fast = _straightforward(name), _fast(name)
-        slow(), fast()
-        pairs = [(seconds(slow), seconds(fast)) for _ in range(ROUNDS)]
-        ratio = median(a / b for a, b in pairs)
+        pairs = in_turn(_straightforward(name), _fast(name), rounds=ROUNDS)
+        met = pairs.ratio >= target if amx or name not in NEEDS_AMX else None
         record(
-            name=f"stage1_step_{name}", figure=ratio, unit="x", baseline="float32, NCHW, for-loop SGD, item() per step",
-            target=target, met=ratio >= target if amx or name not in NEEDS_AMX else None, n=ROUNDS, amx=amx,
-            images_per_second=STEPS * 64 / median(b for _, b in pairs),
+            name=f"stage1_step_{name}", figure=pairs.ratio, unit="x", target=target, met=met, n=pairs.n,
+            baseline="float32, NCHW, for-loop SGD, item() per step", best=pairs.best, amx=amx,
+            images_per_second=STEPS * 64 / median(pairs.fast),
         )  # fmt: skip
 
 
@@ -51,9 +50,7 @@ def _straightforward(name: str) -> Callable[[], object]:
 
 def _fast(name: str) -> Callable[[], object]:
     """An epoch of four steps; among so many epochs these are not validated."""
-    generator = torch.Generator().manual_seed(0)
-    split = noise_split([STEPS * 64 // 10 + (i < STEPS * 64 % 10) for i in range(10)], generator)
-    task = NoiseTask(split, split)
+    task = Noise.draw([STEPS * 64 // 10 + (k < STEPS * 64 % 10) for k in range(10)], val=1, test=1).task
     config = Stage1Config(epochs=10_000, batch_size=64, lr=0.1, weight_decay=5e-4, precision="bf16")
     state = stage1.start(task, config, model=name, pretrained=False, device=CPU)
     epochs = stage1.train(state, task, config, device=CPU)

@@ -19,12 +19,14 @@ from trainers.weight_balance import LinearHead
 MOST = 15 * 2**20  # bytes a file
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Pack:
     """All that stage 2 needs of one backbone."""
 
     name: str
     params: Mapping[str, float]  # stage1.lr, stage1.weight_decay
+    seed: int
+    setting: Mapping[str, Any]  # what backbones of one search have in common: images, epochs, loss ...
     seconds: float  # that stage 1 took
     counts: tuple[int, ...]
     start: LinearHead
@@ -35,7 +37,10 @@ def write_pack(folder: Path, pack: Pack) -> list[Path]:
     """Writes `<name>.<number>.safetensors`, features as bfloat16; returns the files."""
     tensors = {"start.weight": pack.start.weight, "start.bias": pack.start.bias, **pack.bank.to_tensors()}
     small = {key: _halved(tensor) if "features" in key or key == "train" else tensor for key, tensor in tensors.items()}
-    about = {"params": dict(pack.params), "seconds": pack.seconds, "counts": pack.counts}
+    about = {
+        "params": dict(pack.params), "seed": pack.seed, "setting": dict(pack.setting), "seconds": pack.seconds,
+        "counts": pack.counts,
+    }  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for number, part in enumerate(_parts(small)):
@@ -69,7 +74,10 @@ def _read(name: str, paths: list[Path]) -> Pack:
     tensors["train"] = tensors["train"].reshape(views, -1, tensors["train"].shape[1])
     start = LinearHead(tensors.pop("start.weight"), tensors.pop("start.bias"))
     bank = FeatureBank.from_tensors(tensors)
-    return Pack(name, about["params"], about["seconds"], tuple(about["counts"]), start, bank)
+    return Pack(
+        name=name, params=about["params"], seed=about["seed"], setting=about["setting"], seconds=about["seconds"],
+        counts=tuple(about["counts"]), start=start, bank=bank,
+    )  # fmt: skip
 
 
 def _parts(tensors: Mapping[str, Tensor]) -> Iterator[dict[str, Tensor]]:

@@ -1,8 +1,10 @@
 """The service's search, and what it is compared with, on backbones that benchmarks.paper_table has brought back.
 
 Stage 1 is looked up, not trained: a proposal stands for the nearest backbone that was trained and not yet used. Heads
-are trained here, on the features that were brought back. Every way gets as many heads a backbone; each choice
-is made on validation, and test is read for the choice after each backbone, which chooses nothing.
+are trained here, on the features that were brought back: two views of the training images, validation and test. Every
+way gets as many heads a backbone; each choice is made on validation, and test is read for the choice after each
+backbone, which chooses nothing. Learning curves play no part: the search stops no stage 1 early (its default), and
+what it learns of a backbone are its heads' values. Backbones of other settings are searched apart.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import argparse
 import itertools
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -21,6 +23,7 @@ import torch
 from optuna.distributions import BaseDistribution, FloatDistribution
 
 from benchmarks.paper_pack import Pack, read_packs
+from benchmarks.paper_summary import setting_text
 from benchmarks.record import hardware, versions
 from trainers.config import Stage2Config
 from trainers.features import LabelledFeatures
@@ -30,6 +33,7 @@ from trainers.stage2_recipe import balanced_accuracies
 from tuner.sampling import Level, Observation, propose_backbone, propose_heads
 
 Params = dict[str, float]
+Course = list[dict[str, float]]  # after each backbone: validation, test, minutes of stage 1
 STAGE2: dict[str, BaseDistribution] = {
     "stage2.lr": FloatDistribution(1e-3, 0.3, log=True),
     "stage2.weight_decay": FloatDistribution(1e-4, 1.0, log=True),
@@ -44,7 +48,7 @@ class Replay:
         self.packs, self.heads, self.seed = packs, heads, seed
         self.left = list(range(len(packs)))
         self.rows: list[Observation] = []
-        self.course: list[dict[str, float]] = []  # after each backbone: validation, test, minutes of stage 1
+        self.course: Course = []
         decays = [pack.params["stage1.weight_decay"] for pack in packs]
         self.least = min((decay for decay in decays if decay > 0), default=1.0)
         self._best, self._test, self._seconds = -math.inf, math.nan, 0.0
@@ -79,8 +83,8 @@ def two_levels(run: Replay) -> None:
     outer, inner = Level(_ranges(run.packs)), Level(STAGE2)
     while run.left:
         index = len(run.course)
-        wanted = propose_backbone(run.rows, space=outer, sampler="gp", seed=run.seed, index=index, pending=())
-        pack = run.take(_nearest(run, {name: float(wanted[name]) for name in outer.distributions}))  # type: ignore[arg-type]
+        wanted = propose_backbone(run.rows, space=outer, sampler="gp", seed=run.seed, index=index) or {}
+        pack = run.take(_nearest(run, {name: float(value or 0.0) for name, value in wanted.items()}))
         for turn in range(2):
             heads = propose_heads(
                 run.rows, space=inner, sampler="tpe", seed=run.seed, backbone=index, round=turn,
@@ -143,40 +147,58 @@ def _accuracy(head: Any, split: LabelledFeatures) -> float:
     return balanced_accuracies(head.weight.unsqueeze(0), head.bias.unsqueeze(0), split)[0]
 
 
+def searched(packs: Sequence[Pack], *, heads: int, seeds: int) -> dict[str, list[Course]]:
+    """The courses of each way: `seeds` of the search on the backbones of each seed of training."""
+    by_seed: dict[int, list[Pack]] = {}
+    for pack in packs:
+        by_seed.setdefault(pack.seed, []).append(pack)
+    found: dict[str, list[Course]] = {way: [] for way in WAYS}
+    for same_seed in by_seed.values():
+        for way, search in WAYS.items():
+            for seed in range(seeds):
+                run = Replay(same_seed, heads=heads, seed=seed)
+                search(run)
+                found[way].append(run.course)
+    return found
+
+
+def table(found: Mapping[str, Sequence[Course]]) -> Iterator[str]:
+    """A line a way and number of backbones; fewer courses go so far where a seed has fewer backbones, so each has n."""
+    for way, courses in found.items():
+        yield f"{way}:"
+        for index in range(max(map(len, courses), default=0)):
+            steps = [course[index] for course in courses if len(course) > index]
+            tests = [100 * step["test"] for step in steps]
+            spread = f" ± {stdev(tests):.1f}" if len(tests) > 1 else ""
+            yield (
+                f"  after {index + 1} backbones ({fmean(s['minutes'] for s in steps):.1f} min of stage 1): validation "
+                f"{fmean(s['validation'] for s in steps):.1%}, test {fmean(tests):.1f}{spread}, n={len(steps)}"
+            )
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Prints the course of each way, mean and deviation over seeds of the search, and writes it as JSON."""
+    """Prints the course of each way, mean and deviation over seeds of search and training, and writes it as JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.paper_replay", description=__doc__.partition("\n")[0])
     parser.add_argument("packs", type=Path, help="the folder `packs` that paper_table left")
     parser.add_argument("--heads", type=int, default=36, help="a backbone; a square, for the grid")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=3, help="of the search, for each seed of training")
     parser.add_argument("--out", type=Path, help="a JSON file")
     asked = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    by_seed: dict[str, list[Pack]] = {}
+    by_setting: dict[str, list[Pack]] = {}
     for pack in read_packs(asked.packs):
-        by_seed.setdefault(pack.name.rpartition("-seed")[2], []).append(pack)
-    if not by_seed:
+        by_setting.setdefault(setting_text(pack.setting), []).append(pack)
+    if not by_setting:
         parser.error(f"no packs in {asked.packs}; benchmarks.paper_table leaves them under the protocol honest")
-    found = {way: [] for way in WAYS}  # type: dict[str, list[list[dict[str, float]]]]
-    for packs in by_seed.values():
-        for way, search in WAYS.items():
-            for seed in range(asked.seeds):
-                run = Replay(packs, heads=asked.heads, seed=seed)
-                search(run)
-                found[way].append(run.course)
-    for way, courses in found.items():
-        print(f"{way}, {asked.heads} heads a backbone, n={len(courses)}:")
-        for index, steps in enumerate(zip(*courses, strict=False), start=1):
-            tests = [100 * step["test"] for step in steps]
-            spread = f" ± {stdev(tests):.1f}" if len(tests) > 1 else ""
-            print(
-                f"  after {index} backbones ({fmean(s['minutes'] for s in steps):.1f} min of stage 1): validation "
-                f"{fmean(s['validation'] for s in steps):.1%}, test {fmean(tests):.1f}{spread}"
-            )
+    courses = {}
+    for setting, packs in by_setting.items():
+        trained = sorted({pack.seed for pack in packs})
+        print(f"{setting}; {len(packs)} backbones, seeds {trained}, {asked.heads} heads each:")
+        courses[setting] = searched(packs, heads=asked.heads, seeds=asked.seeds)
+        print("\n".join(table(courses[setting])))
     if asked.out:
-        asked.out.write_text(
-            json.dumps({"courses": found, "heads": asked.heads, "hardware": hardware(), "versions": versions()}) + "\n"
-        )
+        about = {"heads": asked.heads, "hardware": hardware(), "versions": versions()}
+        asked.out.write_text(json.dumps({"courses": courses, **about}) + "\n")
     return 0
 
 

@@ -7,14 +7,15 @@ import torch
 
 from benchmarks import paper_replay
 from benchmarks.paper_pack import Pack, write_pack
-from benchmarks.paper_replay import WAYS, Replay
+from benchmarks.paper_replay import WAYS, Replay, searched, table
+from benchmarks.paper_summary import PLAIN
 from trainers.features import FeatureBank, LabelledFeatures
 from trainers.weight_balance import LinearHead
 
 CLASSES, WIDTH = 3, 8
 
 
-def _pack(lr: float, weight_decay: float, *, spread: float, seed: int = 0) -> Pack:
+def _pack(lr: float, weight_decay: float, *, spread: float, seed: int = 0, epochs: int = 80) -> Pack:
     """Features that are the easier to tell apart, the smaller `spread` is."""
     generator = torch.Generator().manual_seed(int(1000 * lr) + seed)
     means = torch.randn(CLASSES, WIDTH, generator=generator)
@@ -30,7 +31,11 @@ def _pack(lr: float, weight_decay: float, *, spread: float, seed: int = 0) -> Pa
     )  # fmt: skip
     start = LinearHead(torch.randn(CLASSES, WIDTH, generator=generator), torch.zeros(CLASSES))
     params = {"stage1.lr": lr, "stage1.weight_decay": weight_decay}
-    return Pack(f"honest-lr{lr:g}-wd{weight_decay:g}-seed{seed}", params, 60.0, (40, 15, 5), start, bank)
+    return Pack(
+        name=f"honest-lr{lr:g}-wd{weight_decay:g}-e{epochs}-seed{seed}", params=params, seed=seed,
+        setting={**PLAIN, "epochs": epochs, "images": 60, "data": "0123abcd"}, seconds=60.0, counts=(40, 15, 5),
+        start=start, bank=bank,
+    )  # fmt: skip
 
 
 PACKS = [_pack(lr, decay, spread=1.5 if decay else 3.0) for lr in (0.01, 0.1) for decay in (0.0, 1e-3, 1e-2)]
@@ -61,7 +66,26 @@ def test_the_command_reads_packs_and_writes_courses(tmp_path: Path, capsys: pyte
         paper_replay.main([str(tmp_path / "packs"), "--heads", "4", "--seeds", "1", "--out", str(tmp_path / "o")]) == 0
     )
     said = capsys.readouterr().out
-    assert all(f"{way}, 4 heads a backbone, n=1" in said for way in WAYS)
-    assert "after 4 backbones (4.0 min of stage 1)" in said
+    assert "80 epochs, 60 images (0123abcd); 4 backbones, seeds [0], 4 heads each:" in said
+    assert all(f"{way}:\n" in said for way in WAYS)
+    assert said.count("after 4 backbones (4.0 min of stage 1)") == len(WAYS)
     with pytest.raises(SystemExit):
         paper_replay.main([str(tmp_path / "nowhere")])
+
+
+def test_a_seed_with_fewer_backbones_does_not_shorten_the_others() -> None:
+    packs = [*PACKS[:4], _pack(0.01, 1e-3, spread=1.5, seed=1)]
+    found = searched(packs, heads=4, seeds=2)
+    assert sorted(map(len, found["random"])) == [1, 1, 4, 4]
+    lines = [line for line in table({"random": found["random"]}) if "after" in line]
+    assert [line.rpartition("n=")[2] for line in lines] == ["4", "2", "2", "2"]
+
+
+def test_backbones_of_other_settings_are_searched_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for pack in (*PACKS[:2], _pack(0.01, 1e-3, spread=1.5, epochs=320)):
+        write_pack(tmp_path, pack)
+    assert paper_replay.main([str(tmp_path), "--heads", "4", "--seeds", "1"]) == 0
+    said = capsys.readouterr().out
+    assert "80 epochs, 60 images (0123abcd); 2 backbones" in said
+    assert "320 epochs, 60 images (0123abcd); 1 backbones" in said
+    assert said.count("after 2 backbones") == len(WAYS)
