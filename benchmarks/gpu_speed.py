@@ -90,7 +90,7 @@ def run(setting: Setting) -> None:
         rate = _several(setting, noise.task, trials)
         one = one or rate
         record(
-            name=f"gpu_trials_at_once_{trials}", figure=rate, unit="images/s of all together", target=0, met=None,
+            name=f"gpu_trials_at_once_{trials}", figure=rate, unit="images/s of all together", target=None, met=None,
             baseline="one at a time", n=ROUNDS, ratio=rate / one,
         )  # fmt: skip
     bank = _extraction(setting, noise.task, model)

@@ -14,12 +14,13 @@ LIBRARIES = ("torch", "torchvision", "optuna", "ray", "sqlalchemy", "numpy", "sc
 
 
 def record(
-    name: str, *, figure: float, unit: str, baseline: str, target: float, met: bool | None, n: int, **extra: Any
+    name: str, *, figure: float, unit: str, baseline: str, target: float | None, met: bool | None, n: int, **extra: Any
 ) -> Path:
     """Prints the figure and writes `runs/bench/<name>.json`; returns where.
 
     `baseline` says in words what was compared with, `n` how many repetitions the figure rests on; `met` is None where
-    the target is for another kind of machine. `extra` goes into the file as it is and must be plain values.
+    the target is for another kind of machine, or where there is none. `extra` goes into the file as it is and must be
+    plain values.
     """
     entry = {
         "name": name, "figure": figure, "unit": unit, "baseline": baseline, "target": target, "met": met, "n": n,
@@ -29,7 +30,8 @@ def record(
     path = FOLDER / f"{name}.json"
     path.write_text(json.dumps(entry, indent=2, allow_nan=False) + "\n")
     verdict = {True: "met", False: "NOT met", None: "for other hardware"}[met]
-    print(f"{name}: {figure:.4g} {unit} (target {target:g}, {verdict}; n={n}; against {baseline})")
+    aim = "no target" if target is None else f"target {target:g}, {verdict}"
+    print(f"{name}: {figure:.4g} {unit} ({aim}; n={n}; against {baseline})")
     return path
 
 

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from trainers.config import Stage2Config
-from trainers.features import EXTRACTION_BATCH, ImageTask, epoch_order
+from trainers.features import ImageTask, epoch_order, extraction_batch
 from trainers.losses import make_loss
 from trainers.models import Network
 from trainers.stage2_recipe import learning_rate, stage2_loss, stage2_radius
@@ -92,7 +92,7 @@ def stage2_every_epoch(
     criterion = stage2_loss(config, counts)
     generator = torch.Generator().manual_seed(seed)
     device = torch.device("cpu")
-    loaded = config.batch_size if training_mode else EXTRACTION_BATCH  # what the augmentation draws go by
+    loaded = config.batch_size if training_mode else extraction_batch(device)  # what the augmentation draws go by
     network.train(training_mode)
     for epoch in range(config.epochs):
         optimizer.param_groups[0]["lr"] = learning_rate(config, epoch)

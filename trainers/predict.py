@@ -17,7 +17,7 @@ from trainers.data.images import IMAGE_SUFFIXES, FileImages
 from trainers.data.splits import MemorySplit, Split, StreamedSplit, normalizer
 from trainers.data.task import Task
 from trainers.errors import DataError
-from trainers.features import EXTRACTION_BATCH
+from trainers.features import extraction_batch
 from trainers.metrics import evaluate_logits
 from trainers.model_file import LoadedModel, ModelCard
 from trainers.results import ClassCounts, Metrics
@@ -123,7 +123,7 @@ def evaluate(model: LoadedModel, task: Task, *, device: torch.device) -> tuple[M
     labels = _renumbered(task, card)
     model.network.to(device)
     split = _as_trained(task.test, card)
-    batches = split.batches(None, batch_size=EXTRACTION_BATCH, device=device, generator=None)
+    batches = split.batches(None, batch_size=extraction_batch(device), device=device, generator=None)
     logits = torch.cat([model.logits(images) for images, _ in batches])  # (N, C)
     thresholds = _task_config(card)
     return evaluate_logits(

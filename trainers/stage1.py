@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from trainers.config import Stage1Config
 from trainers.data.task import Task
 from trainers.errors import DivergedError
+from trainers.features import extraction_batch
 from trainers.losses import Counts, Loss, make_loss
 from trainers.metrics import evaluate_logits
 from trainers.models import Network, build_model, simplex_etf
@@ -225,7 +226,7 @@ def _validate(state: Stage1State, task: Task, config: Stage1Config, device: torc
     """Accuracy on validation. Raises DivergedError: a last step can spoil the weights behind a finite loss."""
     state.model.eval()
     found = []
-    for images, _ in task.val.batches(None, batch_size=512, device=device, generator=None):
+    for images, _ in task.val.batches(None, batch_size=extraction_batch(device), device=device, generator=None):
         with autocast(config.precision, device):
             found.append(classify(state.model, state.model.features(images), config).float())
     logits = torch.cat(found)

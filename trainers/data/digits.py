@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.datasets import load_digits
 
 from trainers.config import TaskConfig
 from trainers.data.images import ArrayImages
@@ -28,6 +27,8 @@ def read_digits(task: TaskConfig) -> Source:
             f"task.data: digits-lt comes with the package and reads no data, but got {task.data}; say what it holds "
             "with --dataset, such as image-folder"
         )
+    from sklearn.datasets import load_digits  # noqa: PLC0415  (a GPU box that has other data needs none of it)
+
     digits = load_digits()
     scanned = np.rint(digits.images * (255 / 16)).astype(np.uint8)[:, None]  # (N, 1, 8, 8), from 0..16
     labels = digits.target.astype(np.int64)
