@@ -95,7 +95,8 @@ def _secrets(url: URL) -> Iterable[str]:
 
 def _spelling(character: str) -> str:
     """A pattern of the character as itself, in per cents (also doubled, as configuration files do), or escaped."""
-    forms = [re.escape(character), "".join(f"%%?(?i:{byte:02x})" for byte in character.encode("utf-8", "replace"))]
+    forms = ["".join(f"%%?(?i:{byte:02x})" for byte in character.encode("utf-8", "replace"))]
+    forms.append(re.escape(character))  # after the per cents, one of which is a "%" itself
     if character == " ":
         forms.append(r"\+")
     if not character.isascii():
