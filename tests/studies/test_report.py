@@ -276,7 +276,6 @@ def test_a_study_from_the_database_has_a_report(file_url, new_store, record, ans
 
 
 def test_images_need_a_browser_and_say_so(data, tmp_path, monkeypatch, caplog):
-    pytest.importorskip("kaleido", reason="kaleido is not installed")
     monkeypatch.setenv("BROWSER_PATH", str(tmp_path / "no browser"))
     figure = FIGURES["history"]
     with caplog.at_level(logging.WARNING):
