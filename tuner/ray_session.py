@@ -8,18 +8,16 @@ import logging
 import os
 import secrets
 import shutil
-import signal
 import stat
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tuner.engine import start_watched
 from tuner.errors import UnreachableError, UsageError
 
 _PREFIX, _OWNER, _SIGN = "tuner-", "owner", "tuner's scratch folder, of process"
-_VITAL = ("raylet", "gcs_server")
-_LOOK_EVERY, _GRACE = 2.0, 8.0  # seconds
 _LONGEST = 39  # bytes of the scratch folder's path: a socket's may have 107, and Ray adds up to 68
 _YOUNG = 1.0  # seconds
 
@@ -54,60 +52,23 @@ def ray_session(*, cpus: int, gpus: int) -> Iterator[Path]:
         last.callback(sweep_scratch)  # of drivers whose last processes were still writing a while ago
         last.callback(ray.shutdown)
         try:
-            ray.init(
-                address="local",  # never a cluster of somebody else that happens to run here
-                num_cpus=cpus,
-                num_gpus=gpus,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                object_store_memory=100 * 2**20,
-                _node_ip_address="127.0.0.1",
-                _temp_dir=str(scratch / "ray"),
-            )
+            with start_watched():
+                ray.init(
+                    address="local",  # never a cluster of somebody else that happens to run here
+                    num_cpus=cpus,
+                    num_gpus=gpus,
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    object_store_memory=100 * 2**20,
+                    _node_ip_address="127.0.0.1",
+                    _temp_dir=str(scratch / "ray"),
+                )
         except Exception as error:  # whatever Ray raises when one of its processes does not come up
             raise UnreachableError(f"Ray did not start ({_first_line(error)}); give the same command again") from error
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         logging.getLogger("ray").setLevel(logging.CRITICAL)
         yield scratch / "tune"
-
-
-class EngineLostError(BaseException):
-    """Ray itself died: nothing will ever come back. No Exception, which Tune would take for a trial's."""
-
-
-@contextlib.contextmanager
-def engine_watched() -> Iterator[None]:
-    """Raises EngineLostError in this, the main thread, when one of Ray's servers has been dead for some seconds.
-
-    Ray does not tell: a driver whose raylet is gone waits for ever, and one whose GCS is gone is ended after a minute.
-    Between two events it is better noticed by `lost_process`: in the middle of a call of Ray's, its C++ side makes a
-    SystemError of whatever is raised, with this error as its cause.
-    """
-    seen: list[str] = []
-
-    def look(*_: object) -> None:
-        lost = lost_process()
-        seen.extend([] if lost is None else [lost])
-        if lost is not None and len(seen) * _LOOK_EVERY > _GRACE:
-            raise EngineLostError(lost)
-
-    before = signal.signal(signal.SIGALRM, look)
-    signal.setitimer(signal.ITIMER_REAL, _LOOK_EVERY, _LOOK_EVERY)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
-def lost_process() -> str | None:
-    """What of Ray has died although nobody ended it; None while all of it lives."""
-    from ray._private import worker
-
-    node = worker._global_node
-    dead: list[str] = [] if node is None else [kind for kind, _ in node.dead_processes()]
-    return next((kind for kind in dead if kind in _VITAL), None)
 
 
 @contextlib.contextmanager

@@ -20,9 +20,9 @@ from ray import tune
 from ray.tune import Callback, Stopper
 from ray.tune.search import Searcher
 
+from tuner.engine import EngineLostError, engine_watched, lost_process
 from tuner.errors import UnreachableError
 from tuner.planner import DEATH, Planner, Task
-from tuner.ray_session import EngineLostError, engine_watched, lost_process
 from tuner.worker import CHECKPOINT_SECONDS, JobTrainable
 
 logger = logging.getLogger(__name__)

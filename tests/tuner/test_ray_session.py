@@ -88,7 +88,3 @@ def test_a_temporary_folder_too_deep_for_sockets_is_said_and_left_clean(
     with pytest.raises(UsageError, match="TMPDIR=/tmp"), ray_session.scratch_folder():
         pass
     assert not list(temporary.iterdir())
-
-
-def test_without_ray_nothing_of_it_is_lost() -> None:
-    assert ray_session.lost_process() is None

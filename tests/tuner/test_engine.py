@@ -1,0 +1,57 @@
+"""Ray's own servers die, by a kill, while Ray starts; tests of later deaths are in test_stopping.py."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks.processes import descendants, ray_server
+from tuner import engine
+
+START = """
+from tuner.ray_session import ray_session
+with ray_session(cpus=1, gpus=0):
+    print("it started")
+"""
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    made = Path(tempfile.mkdtemp(prefix="e-", dir="/tmp"))  # short, for Ray's sockets
+    yield made
+    shutil.rmtree(made)
+
+
+@pytest.mark.parametrize("later", [0.4, 1.2])
+def test_a_ray_that_dies_while_it_starts_ends_the_driver_in_words(folder: Path, later: float) -> None:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "TUNER_"))}
+    driver = subprocess.Popen(
+        [sys.executable, "-c", START], env={**environment, "TMPDIR": str(folder)}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        while (victim := ray_server(descendants(driver.pid), "gcs_server", of=driver.pid)) is None:
+            assert driver.poll() is None, driver.communicate()
+            time.sleep(0.01)
+        time.sleep(later)
+        victim.kill()
+        out, err = driver.communicate(timeout=120)
+    finally:
+        driver.kill()
+        driver.wait()
+    assert driver.returncode == 4, out + err
+    assert "Ray's gcs_server died while Ray started" in err
+    assert "give the same command again" in err
+    assert not out
+
+
+def test_without_ray_nothing_of_it_is_lost() -> None:
+    assert engine.lost_process() is None

@@ -1,0 +1,97 @@
+"""Ray's own servers, and what becomes of a driver whose Ray has died: Ray itself does not tell."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+
+import psutil
+
+from tuner.errors import UnreachableError
+
+_VITAL = ("raylet", "gcs_server")
+_LOOK_EVERY, _GRACE = 2.0, 8.0  # seconds
+
+
+class EngineLostError(BaseException):
+    """Ray itself died: nothing will ever come back. No Exception, which Tune would take for a trial's."""
+
+
+@contextlib.contextmanager
+def engine_watched() -> Iterator[None]:
+    """Raises EngineLostError in this, the main thread, when one of Ray's servers has been dead for some seconds.
+
+    Ray does not tell: a driver whose raylet is gone waits for ever, and one whose GCS is gone is ended after a minute.
+    Between two events it is better noticed by `lost_process`: in the middle of a call of Ray's, its C++ side makes a
+    SystemError of whatever is raised, with this error as its cause.
+    """
+    seen: list[str] = []
+
+    def look(*_: object) -> None:
+        lost = lost_process()
+        seen.extend([] if lost is None else [lost])
+        if lost is not None and len(seen) * _LOOK_EVERY > _GRACE:
+            raise EngineLostError(lost)
+
+    before = signal.signal(signal.SIGALRM, look)
+    signal.setitimer(signal.ITIMER_REAL, _LOOK_EVERY, _LOOK_EVERY)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextlib.contextmanager
+def start_watched() -> Iterator[None]:
+    """Ends this process with exit code 4 when one of Ray's servers has been dead for some seconds while Ray starts.
+
+    Then Ray waits in a call in which no signal is heard, and ends the process with exit code 1 after a minute; only
+    another thread can be faster. Nothing is lost by it: no trial is under way before Ray is there, and what Ray has
+    started ends with this process, as after a kill.
+    """
+    started = threading.Event()
+
+    def look() -> None:
+        seen = dict[str, bool]()
+        looks = 0
+        while not started.wait(_LOOK_EVERY):
+            seen = dict.fromkeys(seen, False) | _own_servers()
+            dead = next((server for server, alive in seen.items() if not alive), None)
+            looks = 0 if dead is None else looks + 1
+            if looks * _LOOK_EVERY > _GRACE:
+                words = f"Ray's {dead} died while Ray started (killed, or out of memory); give the same command again"
+                sys.stderr.write(f"error: {words}\n")
+                sys.stderr.flush()
+                os._exit(UnreachableError.exit_code)
+
+    thread = threading.Thread(target=look, name="start of Ray", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        started.set()
+        thread.join()
+
+
+def lost_process() -> str | None:
+    """What of Ray has died although nobody ended it; None while all of it lives."""
+    from ray._private import worker
+
+    node = worker._global_node
+    dead: list[str] = [] if node is None else [kind for kind, _ in node.dead_processes()]
+    return next((kind for kind in dead if kind in _VITAL), None)
+
+
+def _own_servers() -> dict[str, bool]:
+    """Ray's servers among the children of this process, and whether each runs; who was waited for is gone from here."""
+    found = dict[str, bool]()
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if child.name() in _VITAL:
+                found[child.name()] = child.status() != psutil.STATUS_ZOMBIE
+    return found
