@@ -198,12 +198,17 @@ class DeathWatch(Callback):
 
 
 def _error_line(report: str) -> str:
-    """The last line like `ModuleNotFoundError: ...`, else the last line, at most 300 characters."""
+    """The last line like `ModuleNotFoundError: ...`, else the last line, at most 300 characters.
+
+    Of Ray's words on a dead worker only what it saw is kept, not what it guesses in general.
+    """
     if "The actor never ran" in report:
         return "it was ended before it took the job"
     lines = [line.strip() for line in report.splitlines() if line.strip()]
     named = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
-    return (named or lines or ["no reason given"])[-1][:300]
+    line = (named or lines or ["no reason given"])[-1]
+    seen = line.removeprefix("The actor is dead because its worker process has died. ")
+    return seen.partition(" Some common causes include")[0][:300]
 
 
 class SoftStop(Stopper):
