@@ -168,10 +168,18 @@ class LiveTable:
             failed=tally.failed,
             best=(leader.value, leader.number) if leader else None,
             few=leader.few if leader else None,
-            left="done" if self.planner.finished else duration(self.running.seconds_left()),
+            left=self._left(),
             course=self._course,
         )
         return Group(standings([standing]), bars(self.running.rows))
+
+    def _left(self) -> str:
+        """The time left, or how it ended; in the words of `tuner status`."""
+        if self.planner.hopeless:
+            return "failed"
+        if self.planner.closed:
+            return "stopping" if self.running.rows else "stopped"
+        return "done" if self.planner.finished else duration(self.running.seconds_left())
 
 
 def _report_comes(planner: Planner) -> bool:

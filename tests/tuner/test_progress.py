@@ -96,6 +96,21 @@ def test_a_search_that_was_stopped_announces_no_report(planner: Planner) -> None
     assert stream.getvalue() == ""
 
 
+def test_a_terminal_says_that_it_stops_and_has_stopped(planner: Planner) -> None:
+    screen = io.StringIO()
+    running, task = Running(planner), asked(planner)
+    live = LiveTable(planner, running, name="shown", console=Console(file=screen, force_terminal=True, width=80))
+    told = Told(running, live)
+    told.started("a", task)
+    planner.closed = True
+    live._live.refresh()
+    assert "stopping" in screen.getvalue()
+    told.ended("a", task, None, "stopped", again=True)
+    live.close()
+    last = screen.getvalue().rpartition("stopping")[2]
+    assert "stopped" in last
+
+
 def test_a_log_hears_of_long_jobs_once_a_minute(planner: Planner) -> None:
     stream, clock = io.StringIO(), Clock()
     running = Running(planner, clock=clock)
