@@ -143,7 +143,8 @@ def never_asked_sentence(data: StudyData, line: Headline) -> str:
         f"backbone{'s' if len(lost) > 1 else ''} {listed([str(index) for index in lost])} came to nothing, and what "
         "was left of their heads was not tried"
         if lost
-        else "the search ended before, by budget.hours or because too many jobs failed"
+        else "the space had no more different points, or the search ended before: by budget.hours, or because too "
+        "many jobs failed"
     )
     return f"{line.never_asked:,} of the {data.space.trials:,} trials of the budget were never asked for: {why}."
 

@@ -99,11 +99,6 @@ def _names(rows: Iterable[Mapping[str, Scalar]]) -> list[str]:
     return list(dict.fromkeys(key for row in rows for key in row))
 
 
-def _stage2(config: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """Settings of stage 2 that had a part in a result."""
-    return {name: value for name, value in applicable(config).items() if name.startswith("stage2.")}
-
-
 def _class(row: ClassRow, names: Sequence[str]) -> dict[str, Any]:
     fixed = ("split", "class_index", "train_count", "correct", "total", "weight_norm")
     name = names[row.class_index] if row.class_index < len(names) else None

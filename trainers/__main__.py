@@ -26,15 +26,14 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         config = TrialConfig.from_flat(dict(_setting(text) for text in options.settings))
-    except (TrainerError, ValueError) as error:
+        device = torch.device(options.device)
+    except (TrainerError, ValueError, RuntimeError) as error:  # the last of a device that does not exist
         print(f"error: {error}", file=sys.stderr)
         return 2
     job = Job(task=config.task, stage1=config.stage1, heads=(config.stage2,), read_test=options.test)
     _emit({"event": "start", "device": options.device, "torch": torch.__version__, "config": config.to_flat()})
     try:
-        events = run_job(
-            job, cache=Cache(options.cache) if options.cache else None, device=torch.device(options.device)
-        )
+        events = run_job(job, cache=Cache(options.cache) if options.cache else None, device=device)
         while True:
             try:
                 _emit({"event": "epoch", **dataclasses.asdict(next(events))})

@@ -55,9 +55,3 @@ def crop_flip(images: Tensor, drawn: CropFlip, *, padding: int, flip: bool = Tru
     rows = padded.as_strided((padded.numel() // channels - width + 1, width * channels), (channels, 1))
     cropped = rows.index_select(0, starts.flatten())
     return cropped.view(count, height, width, channels).permute(0, 3, 1, 2)
-
-
-def random_crop_flip(images: Tensor, *, padding: int, flip: bool, generator: torch.Generator) -> Tensor:
-    """One fresh crop (and mirror image, with `flip`) of each image. uint8 (B, C, H, W) to the same."""
-    drawn = CropFlip.draw(len(images), padding=padding, flip=flip, generator=generator)
-    return crop_flip(images, drawn.to(images.device), padding=padding, flip=flip)

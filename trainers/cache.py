@@ -72,6 +72,8 @@ class Cache:
             tensors, manifest = load_tensors(data), record["manifest"]
         except FileNotFoundError:
             return None
+        except (OSError, MemoryError):  # it may pass, and says nothing of the file
+            raise
         except Exception as error:  # a damaged file can fail in any way; it is only a cache, so it is made again
             self.reject(fingerprint, name, error)
             return None

@@ -15,6 +15,7 @@ from typing import Literal, Protocol, cast
 import torch
 from torch import Tensor, nn
 
+from trainers.draws import own_draws
 from trainers.errors import ConfigError
 from trainers.precision import Precision, autocast
 
@@ -137,7 +138,8 @@ def extract_bank(
     `search` is two views, `default` one a stage-2 epoch, both with BatchNorm's running statistics. `replay` is the
     released loop: the network in training mode on stage 2's own batches of `batch_size`, its statistics moving on from
     epoch to epoch, and each split seen after every epoch. Features of the splits named in `mirrored` are the mean over
-    image and mirror image: heads are linear, so their logits are the mean of both, too.
+    image and mirror image: heads are linear, so their logits are the mean of both, too. Raises ConfigError when a
+    split's batches do not visit each image once, and DataError for an image that cannot be decoded.
     """
     network = copy.deepcopy(model)  # replay moves its running statistics
     seen = {name: (cast(Split, getattr(task, name)), name in mirrored) for name in splits}
@@ -149,7 +151,8 @@ def extract_bank(
         order = epoch_order(len(task.train), seed, epoch)
         network.train(mode == "replay")
         size = batch_size if mode == "replay" else extraction_batch(device)
-        view = extractor.extract(task.train, order, size, generator)
+        with own_draws(seed, epoch, device):
+            view = extractor.extract(task.train, order, size, generator)
         if epoch == 0:
             train = view.new_empty(count, *view.shape)
         train[epoch] = view
@@ -228,7 +231,7 @@ class _Extractor:
         """Features (N, D), placed by image whatever the order; `mirror` turns images left to right."""
         order = torch.arange(len(split)) if order is None else order
         network = cast(FeatureNetwork, self.network)
-        features, start = torch.empty(0), 0
+        features, start, rows = torch.empty(0), 0, order.to(self.device)
         batches = split.batches(order, batch_size=batch_size, device=self.device, generator=generator)
         with autocast(self.precision, self.device):
             for images, labels in batches:
@@ -236,7 +239,7 @@ class _Extractor:
                 batch = network.features(looked_at.contiguous(memory_format=torch.channels_last))  # (B, D)
                 if start == 0:
                     features = batch.new_empty(len(split), batch.shape[1])
-                features[order[start : start + len(labels)].to(self.device)] = batch
+                features[rows[start : start + len(labels)]] = batch
                 start += len(labels)
         if start != len(split):
             raise ConfigError(f"the split gave {start} of its {len(split)} images; its batches must visit each once")

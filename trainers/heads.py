@@ -50,6 +50,7 @@ def train_heads(
     HeadFailure. `chunk` heads are computed together; None fits the processor's cache. Raises DataError for a class
     without training images.
     """
+    start = start.to(bank.train.device)
     results: dict[int, TrainedHead | HeadFailure] = {}
     groups: dict[Hashable, list[int]] = {}
     for i, config in enumerate(configs):
@@ -62,7 +63,7 @@ def train_heads(
     for members in groups.values():
         for first in range(0, len(members), size):
             part = members[first : first + size]
-            trained = _Chunk(bank, start.to(bank.train.device), [configs[i] for i in part], counts).train()
+            trained = _Chunk(bank, start, [configs[i] for i in part], counts).train()
             results |= dict(zip(part, trained, strict=True))
     return [results[i] for i in range(len(configs))]
 

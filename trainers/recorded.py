@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from trainers.draws import same_draws
+
 logger = logging.getLogger(__name__)
 
 Step = Callable[[Tensor, Tensor], None]  # images (B, C, H, W), labels (B,)
@@ -49,9 +51,10 @@ class RecordedStep:
         kept = self._snapshot()
         batch = images.clone(), labels.clone()
         try:
-            graph = self._capture(*batch, kept)
+            with same_draws(images.device):
+                graph = self._capture(*batch, kept)
             apart = self._apart(graph, *batch, kept)
-            if apart > _AGREEMENT:
+            if not apart <= _AGREEMENT:  # nor where it is no number
                 raise RuntimeError(f"it moves the weights otherwise than the step itself, by {apart:.2g} of the step")
         except RuntimeError as error:
             self._refused = True
@@ -78,10 +81,12 @@ class RecordedStep:
     def _apart(self, graph: torch.cuda.CUDAGraph, images: Tensor, labels: Tensor, kept: Snapshot) -> float:
         """How far the recording ends from the step itself, from one start: distance over the step's, of the worst."""
         self._put_back(kept)
-        self._step(images, labels)
+        with same_draws(images.device):
+            self._step(images, labels)
         wanted = self._snapshot()
         self._put_back(kept)
-        graph.replay()
+        with same_draws(images.device):
+            graph.replay()
         found = self._snapshot()
         return max(_distance(found[kind], wanted[kind]) / (_distance(kept[kind], wanted[kind]) or 1.0) for kind in kept)
 

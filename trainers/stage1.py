@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from trainers.config import Stage1Config
 from trainers.data.task import Task
+from trainers.draws import own_draws
 from trainers.errors import DivergedError
 from trainers.features import extraction_batch
 from trainers.losses import Counts, Loss, make_loss
@@ -84,10 +85,10 @@ def train(
         order = torch.randperm(len(task.train), generator=state.generator)
         loss_sum.zero_()
         model.train()
-        for images, labels in task.train.batches(
-            order, batch_size=config.batch_size, device=device, generator=state.generator
-        ):
-            step(images, labels)
+        batches = task.train.batches(order, batch_size=config.batch_size, device=device, generator=state.generator)
+        with own_draws(config.seed, epoch, device):
+            for images, labels in batches:
+                step(images, labels)
         weight = model.classifier.weight.detach().float().cpu()  # (C, D)
         balance = norm_balance(weight, task.counts)
         metrics: Metrics = {"loss": loss_sum.item() / len(task.train), "lr": lr}

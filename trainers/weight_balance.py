@@ -87,7 +87,7 @@ def norm_balance(weight: Tensor, counts: Counts) -> dict[str, float | None]:
     is the balanced one, whose norms have no relation to class size, and it belongs at 0 on that axis. None where there
     is nothing to measure: norms of 0, and for the last three counts that are all equal.
     """
-    norms = row_norms(weight.detach().double().cpu())  # (C,)
+    norms = row_norms(weight.detach().double()).cpu()  # (C,)
     n = torch.as_tensor(counts, dtype=torch.float64).cpu()
     mean, low = norms.mean().item(), norms.min().item()
     return {

@@ -13,8 +13,13 @@ from studies.records import Scalar
 from trainers.config import TrialConfig
 
 NAIVE: dict[str, Scalar] = {
+    "stage1.loss": "ce",
+    "stage1.drw": None,
+    "stage1.classifier": "linear",
+    "stage1.feature_regularization": 0.0,
     "stage1.weight_decay": 0.0,
     "stage2.method": "none",
+    "stage2.features": "search",  # no replay, in which BatchNorm moves on after stage 1
 }  # cross-entropy alone, classifier as it was learned
 
 

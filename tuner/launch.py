@@ -71,7 +71,7 @@ def _gpu_share(resources: Resources, gpus: int) -> float:
     """GPUs a worker gets; 0 where there are none, or none is wanted."""
     asked = resources.gpus_per_trial
     if asked is None:
-        return min(1.0, gpus / max(1, resources.parallel or 1)) if gpus else 0.0
+        return 1 / math.ceil((resources.parallel or 1) / gpus) if gpus else 0.0  # each whole on one GPU
     if asked < 0 or asked > gpus:
         raise UsageError(f"--gpus-per-trial must be between 0 and the {gpus} GPU(s) of this machine, but is {asked:g}")
     if asked > 1 and asked != int(asked):

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from search_spaces import Space
-from trainers.config import TrialConfig
+from trainers.config import TaskConfig, TrialConfig
 from trainers.errors import ConfigError, TrainerError
 from tuner.errors import TunerError, UsageError
+
+if TYPE_CHECKING:
+    from trainers.data.task import Task
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,10 @@ def dry_build(space: Space) -> Preflight:
 
 
 def _build(space: Space) -> Preflight:
+    import torch
+
     from trainers.job import load_task_once
-    from trainers.models import build_model
+    from trainers.models import build_model, simplex_etf
     from trainers.stage1 import criteria
     from trainers.stage2_recipe import stage2_loss
 
@@ -43,6 +49,7 @@ def _build(space: Space) -> Preflight:
         criteria(config.stage1, task.counts)
         stage2_loss(config.stage2, task.counts)
     first = configs[0].task
+    _refuse_unmeasurable(space.objective, task, first)
     model = build_model(
         first.model,
         task.num_classes,
@@ -50,6 +57,8 @@ def _build(space: Space) -> Preflight:
         image_size=task.image_size,
         pretrained=first.pretrained,
     )
+    if any(config.stage1.classifier == "etf" for config in configs):
+        simplex_etf(task.num_classes, model.feature_dim, generator=torch.Generator())
     return Preflight(
         class_names=task.class_names,
         train_counts=task.counts,
@@ -57,3 +66,24 @@ def _build(space: Space) -> Preflight:
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         notes=task.notes,
     )
+
+
+def _refuse_unmeasurable(objective: str, task: Task, config: TaskConfig) -> None:
+    """Raises UsageError for an objective that no classifier of these classes can have: its group is empty."""
+    import torch
+
+    from trainers.metrics import group_accuracies
+
+    images = torch.bincount(task.val.labels, minlength=task.num_classes).tolist()
+    groups = group_accuracies(task.counts, images, images, config.many, config.few)
+    name = objective.removeprefix("val.")
+    if groups.get(name, 1.0) is None:
+        raise UsageError(
+            f"objective: {objective} cannot be measured, for no class with validation images is in the group {name!r} "
+            f"(task.many={config.many}, task.few={config.few}; classes have {min(task.counts)} to {max(task.counts)} "
+            "training images); take val.balanced_accuracy, or other thresholds"
+        )
+    if name == "top5" and task.num_classes <= 5:
+        raise UsageError(
+            f"objective: {objective} cannot be measured with {task.num_classes} classes; take val.balanced_accuracy"
+        )

@@ -133,7 +133,7 @@ def _describe(error: Exception) -> Failure:
     where = f"{Path(place.filename).name}:{place.lineno}"
     transient = isinstance(error, (OSError, MemoryError)) or _is_out_of_memory(error)
     if _is_out_of_memory(error):
-        _free_memory()
+        _free_memory(error)
     full = isinstance(error, OSError) and error.errno in DISK_FULL
     return Failure(f"{type(error).__name__}: {error} ({where})", transient=transient, disk_full=full)
 
@@ -147,10 +147,11 @@ def _spoils_process(error: Exception) -> bool:
     return "CUDA error" in str(error) and not _is_out_of_memory(error)
 
 
-def _free_memory() -> None:
+def _free_memory(error: Exception) -> None:
     """Gives back what the failed job still held, so that another try in this process has all there is."""
     import torch
 
+    traceback.clear_frames(error.__traceback__)  # which hold model, features and optimiser
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

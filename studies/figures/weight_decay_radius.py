@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
+from studies.applicable import applies
 from studies.figures import style
 from studies.figures.figure import Absent, Figure, Table
 from studies.figures.surface import surface
@@ -59,6 +60,8 @@ def weight_decay_radius_info(data: StudyData) -> WeightDecayRadiusInfo | Absent:
 
 
 def _has_both(row: TrialRow) -> bool:
+    if not (applies(WEIGHT_DECAY, row.config) and applies(RADIUS, row.config)):
+        return False
     values = (row.config.get(WEIGHT_DECAY), row.config.get(RADIUS), row.metrics.get(ACCURACY))
     return all(isinstance(value, int | float) for value in values)
 

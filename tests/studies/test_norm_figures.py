@@ -61,6 +61,9 @@ def test_heads_of_all_backbones_are_relative_to_the_best_of_their_own(data):
     assert sum(value == 0 for value in everything.accuracy) >= len({row.backbone_index for row in data.searched})
     assert everything.numbers[everything.best] == data.best.number
     assert all(set(view.numbers) <= set(everything.numbers) for view in single)
+    crt = dataclasses.replace(data.best, config={**data.best.config, "stage2.method": "crt"})  # which has no radius
+    other = dataclasses.replace(data, trials=tuple(crt if r.number == crt.number else r for r in data.trials))
+    assert set(everything.numbers) - set(weight_decay_radius_info(other).views[0].numbers) == {crt.number}
     drawn = draw_figure("weight_decay_radius", data)
     for button in drawn.layout.updatemenus[0].buttons:
         assert len(button.args[0]["visible"]) == len(drawn.data)

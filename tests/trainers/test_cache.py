@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -36,6 +37,20 @@ def value(cache: Cache, name: str = "backbone") -> tuple[float, str] | None:
     """What a reader finds: the tensor's value and the manifest's word; None for nothing."""
     found = cache.load("f", name)
     return None if found is None else (float(found[0]["w"].mean()), found[1]["is"])
+
+
+def test_a_file_that_cannot_be_read_for_the_moment_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = Cache(tmp_path)
+    cache.publish("f", "backbone", OLD, {"is": "old"})
+
+    def too_many(path: Path) -> bytes:
+        raise OSError(errno.EMFILE, "Too many open files", str(path))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "read_bytes", too_many)
+        with pytest.raises(OSError, match="Too many open files"):
+            cache.load("f", "backbone")
+    assert value(cache) == (0.0, "old")
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace", "unlink"])

@@ -212,6 +212,27 @@ def test_images_in_two_splits_are_reported(tmp_path: Path) -> None:
     rows.append((rows[0][0], 0, "test"))
     task = own("parquet", write_parquet(tmp_path, rows), val_per_class=1)
     assert any("test: 1 images are in the training images too" in note for note in task.notes)
+    assert not any("validation images too" in note for note in task.notes)
+
+
+def test_images_in_a_struct_of_large_binaries_are_read(tmp_path: Path) -> None:
+    folder = write_parquet(tmp_path, samples())
+    wanted = own("parquet", folder, val_per_class=1)
+    for path in folder.glob("*.parquet"):
+        table = pq.read_table(path)
+        images = pa.StructArray.from_arrays(
+            [table["image"].combine_chunks().cast(pa.large_binary()), pa.nulls(len(table), pa.string())],
+            names=["bytes", "path"],
+        )
+        pq.write_table(table.set_column(0, "image", images), path)
+    assert own("parquet", folder, val_per_class=1).fingerprint == wanted.fingerprint
+
+
+def test_test_images_that_the_choice_is_made_by_are_reported(tmp_path: Path) -> None:
+    rows = samples()
+    rows += [(data, label, "val") for data, label, split in rows if split == "test"]
+    task = own("parquet", write_parquet(tmp_path, rows))
+    assert "test: 12 images are in the validation images too, by which the choice is made" in task.notes
 
 
 def test_images_of_any_mode_become_rgb_of_one_size(tmp_path: Path) -> None:

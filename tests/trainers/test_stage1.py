@@ -42,6 +42,18 @@ def test_training_leaves_the_global_random_state_alone(task: Task) -> None:
     assert torch.equal(before, torch.random.get_rng_state())
 
 
+def test_dropout_draws_from_the_seed_alone(task: Task) -> None:
+    found = []
+    for earlier in (1, 2):
+        torch.manual_seed(earlier)  # what other jobs of the process left
+        state = start(task, SHORT, model="cnn-small", pretrained=False, device=CPU)
+        state.model.trunk = torch.nn.Sequential(state.model.trunk, torch.nn.Dropout(0.5))
+        for _ in train(state, task, SHORT, device=CPU):
+            torch.rand(earlier)  # and between two epochs
+        found.append(state.model.state_dict())
+    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
+
+
 def test_cosine_starts_at_the_base_rate_and_cosine_ahead_ends_at_zero() -> None:
     plain = Stage1Config(epochs=10, lr=0.4)
     ahead = replace(plain, schedule="cosine_ahead")

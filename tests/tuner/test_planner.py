@@ -11,6 +11,7 @@ import pytest
 
 from search_spaces import Space, loads
 from studies.store import Store
+from tuner.configurations import naive
 from tuner.planner import Planner, Task
 
 SPACE = """
@@ -110,10 +111,18 @@ def test_fresh_seeds_are_not_trained_when_the_time_is_up(tmp_path: Path, pretend
 
 def test_naive_is_a_trial_of_the_study_without_weight_decay(space: Space, store: Store, pretend: Any) -> None:
     run(Planner(space, store), pretend, at_most=1)
-    (naive,) = store.trials()
-    assert naive.role == "naive"
-    assert naive.config["stage1.weight_decay"] == 0
-    assert naive.config["stage2.method"] == "none"
+    (trial,) = store.trials()
+    assert trial.role == "naive"
+    assert trial.config["stage1.weight_decay"] == 0
+    assert trial.config["stage2.method"] == "none"
+
+
+def test_naive_is_cross_entropy_whatever_the_space_fixes() -> None:
+    fixed = "stage1: {loss: cb_focal, drw: 0.8, weight_decay: {low: 1e-4, high: 1e-2}}"
+    text = f"version: 1\nname: n\ntask: {{dataset: digits-lt}}\n{fixed}\nstage2: {{features: replay}}\n"
+    config = naive(loads(text + "budget: {backbones: 1, heads_per_backbone: 1}\n"))
+    assert (config["stage1.loss"], config["stage1.drw"], config["stage1.weight_decay"]) == ("ce", None, 0.0)
+    assert (config["stage2.method"], config["stage2.features"]) == ("none", "search")
 
 
 def test_a_killed_driver_loses_nothing_and_doubles_nothing(space: Space, tmp_path: Path, pretend: Any) -> None:

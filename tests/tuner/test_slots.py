@@ -18,6 +18,7 @@ from tuner.launch import Resources, Slots, cut_slots
         (Resources(), 16, 4, (4, 4, 1.0, 4)),
         (Resources(parallel=4), 16, 1, (4, 4, 0.25, 1)),  # four at a time on one GPU
         (Resources(parallel=2), 16, 4, (2, 8, 1.0, 4)),
+        (Resources(parallel=3), 12, 2, (3, 4, 0.5, 2)),  # each whole on one GPU
         (Resources(gpus_per_trial=0.4), 16, 2, (4, 4, 0.4, 2)),  # two fit on each, not five on both
         (Resources(gpus_per_trial=2), 16, 4, (2, 8, 2.0, 4)),
         (Resources(gpus_per_trial=0), 16, 1, (16, 1, 0.0, 0)),  # the GPU is left alone

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -90,13 +91,23 @@ def test_warnings_of_the_trainer_reach_the_driver_once(tmp_path: Path) -> None:
 
 
 def test_memory_that_was_short_may_be_there_the_next_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def short(*_: object, **__: object) -> None:
+    held: list[weakref.ref[Any]] = []
+    freed: list[bool] = []
+
+    def short(bank: object, *_: object, **__: object) -> None:
+        held.append(weakref.ref(bank))
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    def look(error: Exception, free: Any = worker._free_memory) -> None:
+        free(error)
+        freed.append(held[0]() is None)
 
     job = JobTrainable(settings(tmp_path))
     with monkeypatch.context() as full:
         full.setattr("trainers.job.train_heads", short)
+        full.setattr(worker, "_free_memory", look)
         last = steps(job)[-1]
+    assert freed == [True]  # features and all else of the failed job
     assert last["failure"].startswith("OutOfMemoryError: CUDA out of memory")
     assert last["transient"] is True
     assert job.reset_config(settings(tmp_path))

@@ -99,7 +99,8 @@ def _raw_pool(table: pa.Table, path: Path) -> RawPool:
 def _encoded(column: pa.ChunkedArray, path: Path, name: str) -> pa.Array:
     """The column as one array of binaries; Hugging Face keeps them in a struct {bytes, path}."""
     if pa.types.is_struct(column.type) and column.type.get_field_index("bytes") >= 0:
-        column = pa.chunked_array([chunk.field("bytes") for chunk in column.chunks], pa.binary())
+        chunks = [chunk.field("bytes") for chunk in column.chunks]
+        column = pa.chunked_array(chunks, column.type.field("bytes").type)
     if not (pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)):
         raise DataError(f"{path}: column {name!r} must hold encoded images (binary), but is {column.type}")
     if column.null_count:

@@ -249,6 +249,9 @@ def _remarks(parts: dict[SplitName, _Part], class_names: Sequence[str]) -> list[
         shared = len(set(part.keys) & set(parts["train"].keys))
         if shared:
             notes.append(f"{name}: {shared} images are in the training images too")
+    shared = len(set(parts["val"].keys) & set(parts["test"].keys))
+    if shared and parts["val"] is not parts["test"]:  # under paper_leak they are one, which is said
+        notes.append(f"test: {shared} images are in the validation images too, by which the choice is made")
     return notes
 
 
