@@ -23,7 +23,6 @@ def one_by_one(images: Tensor, drawn: CropFlip, padding: int) -> Tensor:
 def test_equals_pil_image_by_image(height: int, width: int, padding: int, flip: bool) -> None:
     images = torch.randint(256, (40, 3, height, width), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     drawn = CropFlip.draw(40, padding=padding, flip=flip, generator=torch.Generator().manual_seed(1))
-    drawn = CropFlip.draw(len(images), padding=padding, flip=flip, generator=torch.Generator().manual_seed(1))
     batched = crop_flip(images, drawn, padding=padding, flip=flip)
     assert batched.dtype == torch.uint8
     assert torch.equal(batched, one_by_one(images, drawn, padding))
