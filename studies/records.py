@@ -126,7 +126,7 @@ class BackboneRow:
     """One result of stage 1."""
 
     fingerprint: str
-    index: int  # backbone_index of the first job that used it
+    index: int  # backbone_index of the first job that used it, a job of the search before a baseline's
     kind: JobKind
     config: Mapping[str, Scalar]  # `task.*` and `stage1.*`
     metrics: Metrics

@@ -188,7 +188,10 @@ def record_reading(
 
 
 def _keep_backbone(session: Session, study: StudyTable, job: JobTable, found: Mapping[str, Any]) -> int:
-    """The backbone's row, made by the first job that used it; its post-hoc grid is that of the last."""
+    """The backbone's row, made by the first job that used it; its post-hoc grid is that of the last.
+
+    Where the search comes upon the naive baseline's backbone, it is the search's from then on.
+    """
     _learn(study, found)
     row = session.execute(
         select(BackboneTable).where(
@@ -200,6 +203,8 @@ def _keep_backbone(session: Session, study: StudyTable, job: JobTable, found: Ma
         session.add(row)
         session.flush()
         _insert(session, EpochTable, _epochs(found, backbone_id=row.backbone_id))
+    elif row.kind == "baseline" and job.kind != "baseline":
+        row.kind, row.backbone_index = job.kind, job.backbone_index
     session.execute(delete(PosthocTable).where(PosthocTable.backbone_id == row.backbone_id))
     _insert(session, PosthocTable, _posthoc(found, backbone_id=row.backbone_id))
     return row.backbone_id

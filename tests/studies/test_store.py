@@ -395,6 +395,16 @@ class TestFinish:
         assert len(store.epochs(backbone="f" * 64)) == 3
         assert {row.backbone for row in store.trials()} == {"f" * 64}
 
+    def test_a_baselines_backbone_that_the_search_comes_upon_is_the_searchs(
+        self, store: Store, record: Job, answer: Made, ask: Job
+    ) -> None:
+        def baseline() -> Any:
+            return store.record_job("baseline", backbone_index=0, round=0, heads=[ask(0)])
+
+        for job in (baseline(), record(store, index=3), baseline()):
+            store.finish_job(job.id, answer(job))
+        assert [(row.kind, row.index) for row in store.backbones()] == [("search", 3)]
+
     def test_other_data_in_the_same_study_is_noted(self, store: Store, record: Job, answer: Made) -> None:
         first, second = record(store), record(store, index=1)
         store.finish_job(first.id, answer(first))
