@@ -48,6 +48,8 @@ def ray_session(*, cpus: int, gpus: int) -> Iterator[Path]:
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     import ray
 
+    from tuner.same_code import DriversPath
+
     with scratch_folder() as scratch, contextlib.ExitStack() as last:
         last.callback(sweep_scratch)  # of drivers whose last processes were still writing a while ago
         last.callback(ray.shutdown)
@@ -61,6 +63,7 @@ def ray_session(*, cpus: int, gpus: int) -> Iterator[Path]:
                     log_to_driver=False,
                     logging_level=logging.ERROR,
                     object_store_memory=100 * 2**20,
+                    job_config=DriversPath(),
                     _node_ip_address="127.0.0.1",
                     _temp_dir=str(scratch / "ray"),
                 )

@@ -23,6 +23,7 @@ from ray.tune.search import Searcher
 from tuner.engine import EngineLostError, engine_watched, lost_process
 from tuner.errors import UnreachableError
 from tuner.planner import DEATH, Planner, Task
+from tuner.same_code import code_sha256
 from tuner.worker import CHECKPOINT_SECONDS, JobTrainable
 
 logger = logging.getLogger(__name__)
@@ -105,6 +106,7 @@ class Desk:
             "cache_bytes": self.settings.cache_bytes,
             "checkpoint_seconds": self.settings.checkpoint_seconds,
             "gpu": self.settings.gpu,
+            "code": code_sha256(),
         }
 
     def take_back(self, key: str, result: dict[str, Any]) -> None:
@@ -112,11 +114,11 @@ class Desk:
         task = self.held.pop(key)
         if self.closed:
             return
-        if result.get("disk_full"):
+        if result.get("ends_launch"):
             self.planner.interrupted(task)
             raise UnreachableError(
-                f"{result['failure']}; nothing that was finished is lost: make space in the folder of --home, then go "
-                f"on with: tuner resume {self.planner.space.name}"
+                f"{result['failure']}; nothing that was finished is lost: go on with: "
+                f"tuner resume {self.planner.space.name}"
             )
         if "outcome" in result:
             outcome = json.loads(result["outcome"])

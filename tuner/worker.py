@@ -15,6 +15,7 @@ from typing import Any
 from ray import tune
 
 from tuner.errors import DISK_FULL
+from tuner.same_code import difference
 
 REPORT_EVERY = 0.5  # seconds between two results: each costs the driver some milliseconds
 CHECKPOINT_SECONDS = 30.0  # between two checkpoints of stage 1
@@ -22,30 +23,35 @@ CHECKPOINT_SECONDS = 30.0  # between two checkpoints of stage 1
 
 @dataclasses.dataclass(frozen=True)
 class Failure:
-    """Why a job came to nothing, and whether it is worth another try at once, or once there is space again."""
+    """Why a job came to nothing, and whether it is worth another try."""
 
     reason: str
     transient: bool = False
-    disk_full: bool = False
+    ends_launch: bool = False  # no job can succeed before the user has done what the reason says
 
 
 class JobTrainable(tune.Trainable):
     """One job. What a job can raise comes back as a reason; only what takes the process along is an error to Tune."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Starts a job; see `tuner.searcher` for the keys."""
+        """Starts a job, unless this process has other code than the driver; see `tuner.searcher` for the keys."""
+        self._warnings = _heard_warnings()
+        self._events: Generator[Any, None, Any] | None = None
+        foreign = difference(config["code"])
+        self._failure = None if foreign is None else Failure(foreign, ends_launch=True)
+        if foreign is None:
+            self._start(config)
+
+    def _start(self, config: dict[str, Any]) -> None:
         import torch
 
         from trainers.cache import Cache
         from trainers.job import Job, run_job
 
-        self._warnings = _heard_warnings()
         torch.set_num_threads(config["threads"])
         device = torch.device("cuda" if config["gpu"] else "cpu")
         cache = Cache(Path(config["cache"]), max_bytes=config["cache_bytes"])
         self._started = time.perf_counter()
-        self._failure: Failure | None = None
-        self._events: Generator[Any, None, Any] | None = None
         try:
             job = Job.from_flat(json.loads(config["configs"]), read_test=config["read_test"])
             every = config.get("checkpoint_seconds", CHECKPOINT_SECONDS)
@@ -91,7 +97,7 @@ class JobTrainable(tune.Trainable):
             "done": True,
             "failure": failure.reason,
             "transient": failure.transient,
-            "disk_full": failure.disk_full,
+            "ends_launch": failure.ends_launch,
             **self._said(),
         }
 
@@ -134,8 +140,10 @@ def _describe(error: Exception) -> Failure:
     transient = isinstance(error, (OSError, MemoryError)) or _is_out_of_memory(error)
     if _is_out_of_memory(error):
         _free_memory(error)
-    full = isinstance(error, OSError) and error.errno in DISK_FULL
-    return Failure(f"{type(error).__name__}: {error} ({where})", transient=transient, disk_full=full)
+    reason = f"{type(error).__name__}: {error} ({where})"
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
+        return Failure(f"{reason}; make space in the folder of --home", transient=True, ends_launch=True)
+    return Failure(reason, transient=transient)
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -87,9 +87,9 @@ def test_after_an_error_what_is_under_way_ends_before_the_search_does(desk: Desk
 def test_a_full_disk_under_a_worker_stops_the_study_and_fails_no_trial(desk: Desk) -> None:
     searcher = PlannerSearcher(desk)
     searcher.suggest("a")
-    searcher.on_trial_complete("a", {"failure": "OSError: no space", "transient": True, "disk_full": True})
+    searcher.on_trial_complete("a", {"failure": "OSError: no space", "transient": True, "ends_launch": True})
     assert isinstance(desk.error, UnreachableError)
-    assert "make space" in str(desk.error)
+    assert "OSError: no space; nothing that was finished is lost" in str(desk.error)
     assert "tuner resume away" in str(desk.error)
     assert {row.state for row in desk.planner.store.trials()} == {"RUNNING"}
 

@@ -13,6 +13,7 @@ import torch
 
 from trainers.config import Stage1Config, TaskConfig, TrialConfig
 from tuner import worker
+from tuner.same_code import code_sha256
 from tuner.worker import JobTrainable
 
 
@@ -33,6 +34,7 @@ def settings(folder: Path, *, task: TaskConfig | None = None, **stage1: Any) -> 
         "cache": str(folder),
         "cache_bytes": None,
         "gpu": False,
+        "code": code_sha256(),
     }
 
 
@@ -76,7 +78,19 @@ def test_a_full_disk_may_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("trainers.cache.Cache.publish", full)
     last = steps(JobTrainable(settings(tmp_path)))[-1]
     assert "No space left on device" in last["failure"]
+    assert "make space in the folder of --home" in last["failure"]
     assert last["transient"] is True
+    assert last["ends_launch"] is True
+
+
+def test_a_worker_with_other_code_than_the_driver_trains_nothing(tmp_path: Path) -> None:
+    job = JobTrainable({**settings(tmp_path), "code": "0" * 64})
+    (last,) = steps(job)
+    assert "other code than its driver" in last["failure"]
+    assert last["ends_launch"] is True
+    assert not any(tmp_path.iterdir())
+    assert job.reset_config(settings(tmp_path))
+    assert "outcome" in steps(job)[-1]
 
 
 def test_warnings_of_the_trainer_reach_the_driver_once(tmp_path: Path) -> None:
