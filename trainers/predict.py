@@ -13,8 +13,8 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from trainers.config import TaskConfig, TrialConfig
-from trainers.data.images import IMAGE_SUFFIXES, FileImages
-from trainers.data.splits import MemorySplit, Split, StreamedSplit, normalizer
+from trainers.data.decoding import IMAGE_SUFFIXES, decode
+from trainers.data.splits import MemorySplit, Split, StreamedSplit, center_view, normalizer
 from trainers.data.task import Task
 from trainers.errors import DataError
 from trainers.features import extraction_batch
@@ -72,7 +72,7 @@ def _open(path: Path, card: ModelCard) -> Tensor | Unreadable:
     if not path.is_file():
         return Unreadable(path, f"{path}: there is no such file")
     try:
-        image = FileImages((str(path),)).open(0)
+        image = decode(str(path), str(path))
     except DataError as error:
         return Unreadable(path, str(error))
     view: Tensor = v2.functional.pil_to_tensor(_view(image.convert("L") if card.channels == 1 else image, card))
@@ -82,9 +82,7 @@ def _open(path: Path, card: ModelCard) -> Tensor | Unreadable:
 def _view(image: Image.Image, card: ModelCard) -> Image.Image:
     size = (card.image_size, card.image_size)
     if card.view == "center_crop":
-        larger = round(card.image_size * 256 / 224)  # as trainers.data.splits streams its evaluation view
-        cropped: Image.Image = v2.functional.center_crop(v2.functional.resize(image, [larger]), list(size))
-        return cropped
+        return center_view(image, card.image_size)
     return image if image.size == size else ImageOps.fit(image, size, Image.Resampling.BILINEAR)
 
 

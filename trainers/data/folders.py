@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from trainers.config import TaskConfig
-from trainers.data.images import IMAGE_SUFFIXES, FileImages, find_missing
+from trainers.data.decoding import IMAGE_SUFFIXES
+from trainers.data.images import FileImages, find_missing
 from trainers.data.pool import RawPool, Source, SplitName, build_source, data_path
 from trainers.errors import DataError
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,19 +16,9 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from trainers.data.decoding import decode, read_size
 from trainers.errors import DataError
 
-IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-_ORIENTATION = 0x0112  # in EXIF, and what undoes each of its values
-_TURNS: dict[object, Image.Transpose] = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 _THREADS = 16  # that wait for a disk, not for a processor
 
 
@@ -106,11 +94,11 @@ class EncodedImages:
 
     def size(self, index: int) -> tuple[int, int]:
         """Width and height from the header. Raises DataError."""
-        return _size(io.BytesIO(self._bytes(index)), self.name(index))
+        return read_size(self._bytes(index), self.name(index))
 
     def open(self, index: int) -> Image.Image:
         """Decodes one row. Raises DataError that names the row."""
-        return _decode(io.BytesIO(self._bytes(index)), self.name(index))
+        return decode(self._bytes(index), self.name(index))
 
     def digests(self, indices: Sequence[int]) -> list[bytes]:
         """Of the encoded bytes."""
@@ -137,11 +125,11 @@ class FileImages:
 
     def size(self, index: int) -> tuple[int, int]:
         """Width and height from the header. Raises DataError."""
-        return _size(self.paths[index], self.name(index))
+        return read_size(self.paths[index], self.name(index))
 
     def open(self, index: int) -> Image.Image:
         """Decodes one file. Raises DataError that names it."""
-        return _decode(self.paths[index], self.name(index))
+        return decode(self.paths[index], self.name(index))
 
     def digests(self, indices: Sequence[int]) -> list[bytes]:
         """Of the files' bytes: the same as if they lay in a parquet file. Raises DataError."""
@@ -182,45 +170,3 @@ def _has_content(path: str) -> bool:
         return Path(path).stat().st_size > 0
     except (OSError, ValueError):  # ValueError: a zero byte in the name
         return False
-
-
-def _size(file: str | io.BytesIO, name: str) -> tuple[int, int]:
-    try:
-        with Image.open(file) as image:
-            return image.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise _undecodable(name, error) from error
-
-
-def _decode(file: str | io.BytesIO, name: str) -> Image.Image:
-    try:
-        with Image.open(file) as image:
-            image.load()
-            return _to_rgb(_upright(image))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise _undecodable(name, error) from error
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    """Turned as the camera meant it. A broken EXIF block is no reason to lose an image, nor worth a warning."""
-    if "exif" not in image.info:
-        return image
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            turn = _TURNS.get(image.getexif().get(_ORIENTATION))
-    except Exception:  # PIL raises a dozen types for the many ways to break one
-        return image
-    return image if turn is None else image.transpose(turn)
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16-bit grey: PIL would clip it to 255
-        image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
-    if image.mode in ("P", "PA"):
-        image = image.convert("RGBA")  # PIL's own way for a palette with transparency
-    return image.convert("RGB")
-
-
-def _undecodable(name: str, error: Exception) -> DataError:
-    reason = "no known image format" if isinstance(error, OSError) and "identify" in str(error) else str(error)
-    return DataError(f"{name}: the image cannot be decoded ({reason}); replace it or leave it out")

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trainers.config import TaskConfig
+from trainers.data.claims import check_claim
 from trainers.data.images import EncodedImages
 from trainers.data.pool import Normalization, RawPool, Source, SplitName, build_source, data_path
 from trainers.errors import DataError
+from trainers.long_tail import IntArray
 
 IMAGE_COLUMNS = ("image", "img")
 LABEL_COLUMNS = ("label", "fine_label", "labels")
+_ROWS_AT_A_TIME, _BYTES_OF_A_ROW = 16, 16  # a row has at least an offset and a label
 _SPLIT_FILES: dict[SplitName, tuple[str, ...]] = {
     "train": ("train",),
     "val": ("val", "validation", "valid"),
@@ -58,11 +61,21 @@ def source_from_files(files: dict[SplitName, list[Path]], *, normalization: Norm
     )
 
 
+@contextmanager
+def _only_data_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:  # pyarrow raises a dozen types for the many ways to break a file
+        raise DataError(f"{path}: not a readable parquet file ({error}); fetch or write it again") from error
+
+
 def _read_files(paths: Sequence[Path]) -> pa.Table:
     tables = [_read(path) for path in paths]
     try:
         table = pa.concat_tables(tables)
-    except pa.ArrowInvalid as error:
+    except pa.ArrowException as error:
         raise DataError(f"{paths[0]}: its columns differ from those of its other shards ({error})") from error
     if not len(table):
         raise DataError(f"{paths[0]}: the parquet file has no rows")
@@ -70,15 +83,27 @@ def _read_files(paths: Sequence[Path]) -> pa.Table:
 
 
 def _read(path: Path) -> pa.Table:
-    try:
-        if path.stat().st_size == 0:
+    with _only_data_errors(path):
+        stored = path.stat().st_size
+        if stored == 0:
             raise DataError(f"{path}: the file is empty (0 bytes); fetch or write it again")
         with pq.ParquetFile(path) as file:
             names = file.schema_arrow.names
             wanted = [_pick(names, IMAGE_COLUMNS, path), _pick(names, LABEL_COLUMNS, path)]
-            return file.read(columns=wanted + [name for name in ("rank",) if name in names])
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path}: not a readable parquet file ({error}); fetch or write it again") from error
+            return _read_columns(file, wanted + [name for name in ("rank",) if name in names], path, stored=stored)
+
+
+def _read_columns(file: pq.ParquetFile, columns: list[str], path: Path, *, stored: int) -> pa.Table:
+    """Some rows at a time: a dictionary page can stand for any number of images, of which no header tells."""
+    groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
+    claimed = sum(group.column(k).total_uncompressed_size for group in groups for k in range(group.num_columns))
+    check_claim(str(path), claimed=max(claimed, _BYTES_OF_A_ROW * file.metadata.num_rows), stored=stored)
+    batches, read = list[pa.RecordBatch](), 0
+    for batch in file.iter_batches(_ROWS_AT_A_TIME, columns=columns, use_threads=False):
+        batches.append(batch)
+        read += batch.nbytes
+        check_claim(str(path), claimed=read, stored=stored)
+    return pa.Table.from_batches(batches) if batches else file.schema_arrow.empty_table().select(columns)
 
 
 def _pick(names: Sequence[str], accepted: Sequence[str], path: Path) -> str:
@@ -91,9 +116,17 @@ def _pick(names: Sequence[str], accepted: Sequence[str], path: Path) -> str:
 def _raw_pool(table: pa.Table, path: Path) -> RawPool:
     image_name = _pick(table.column_names, IMAGE_COLUMNS, path)
     label_name = _pick(table.column_names, LABEL_COLUMNS, path)
-    rank = table["rank"].to_numpy().astype(np.int64) if "rank" in table.column_names else None
-    images = EncodedImages(_encoded(table[image_name], path, image_name), str(path))
-    return RawPool(images=images, labels=_labels(table[label_name], path), rank=rank)
+    with _only_data_errors(path):
+        rank = _rank(table["rank"], path) if "rank" in table.column_names else None
+        images = EncodedImages(_encoded(table[image_name], path, image_name), str(path))
+        return RawPool(images=images, labels=_labels(table[label_name], path), rank=rank)
+
+
+def _rank(column: pa.ChunkedArray, path: Path) -> IntArray:
+    if column.null_count or not pa.types.is_integer(column.type):
+        raise DataError(f"{path}: ranks must be whole numbers without gaps, but the column is {column.type}")
+    found: IntArray = column.cast(pa.int64()).to_numpy()
+    return found
 
 
 def _encoded(column: pa.ChunkedArray, path: Path, name: str) -> pa.Array:
@@ -129,6 +162,6 @@ def _class_names(table: pa.Table, path: Path) -> list[str] | None:
             features = json.loads(metadata[b"huggingface"])["info"]["features"]
             names = features[_pick(table.column_names, LABEL_COLUMNS, path)].get("names")
             return None if names is None else [str(name) for name in names]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{path}: the class names in its schema cannot be read ({error!r})") from error
     return None

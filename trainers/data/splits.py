@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, cast
@@ -21,6 +22,7 @@ from trainers.long_tail import IntArray
 
 Augment = Literal["none", "crop", "crop_flip"]
 _MOST_WORKERS = 16
+_LONGEST = 64  # times the short side
 
 
 class Split(Protocol):
@@ -175,6 +177,17 @@ def normalizer(normalization: Normalization, device: torch.device) -> Callable[[
     return normalize
 
 
+def center_view(image: Image.Image, image_size: int) -> Image.Image:
+    """The customary evaluation view: the short side to 256/224 of `image_size`, then the middle square."""
+    width, height = image.size
+    most = _LONGEST * min(width, height)
+    if max(width, height) > most:  # of what is this long, only the middle is scaled: the whole would take gigabytes
+        image = v2.functional.center_crop(image, [min(height, most), min(width, most)])
+    scaled = v2.functional.resize(image, [round(image_size * 256 / 224)], antialias=True)
+    middle: Image.Image = v2.functional.center_crop(scaled, [image_size, image_size])
+    return middle
+
+
 class _Batches(Sampler[list[tuple[int, int | None]]]):
     """Positions and seeds of each batch, as drawn for this epoch."""
 
@@ -196,8 +209,7 @@ class _Decoder(Dataset[Tensor | DataError]):
         self._indices = indices
         flip: list[v2.Transform] = [v2.RandomHorizontalFlip()] if augment == "crop_flip" else []
         self._train = v2.Compose([v2.RandomResizedCrop(image_size, antialias=True), *flip, v2.PILToTensor()])
-        larger = round(image_size * 256 / 224)  # the customary evaluation view
-        self._eval = v2.Compose([v2.Resize(larger, antialias=True), v2.CenterCrop(image_size), v2.PILToTensor()])
+        self._eval = v2.Compose([functools.partial(center_view, image_size=image_size), v2.PILToTensor()])
 
     def __getitem__(self, ticket: tuple[int, int | None]) -> Tensor | DataError:
         position, seed = ticket
