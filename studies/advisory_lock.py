@@ -46,6 +46,9 @@ class AdvisoryLock:
         """Takes the lock, or makes sure that it is still held."""
         self._patiently(self._hold)
 
+    def check(self) -> None:
+        """Nothing that could be seen without asking the server, as `confirm` does."""
+
     def release(self) -> None:
         """Ends the connection, and with it the lock."""
         self._drop()

@@ -6,6 +6,7 @@ another release, which runs.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,8 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
 from studies import lock, schema
-from studies.engines import engine_options, look, no_driver
+from studies.database_file import DatabaseFile, make_file, make_folder
+from studies.engines import SqliteReader, engine_options, look, no_driver
 from studies.errors import NewerSchemaError, OlderSchemaError, StorageUnavailableError, StudyNotFoundError
 from studies.urls import for_optuna, masked, sqlite_file
 from studies.waiting import FIRST_DELAY, PATIENCE, database_error, patiently
@@ -33,17 +35,30 @@ class Database:
 
     Raises StorageUnavailableError, NewerSchemaError; OlderSchemaError when tables must be migrated, and it is only
     looked at or a driver is at work on them. Every call waits up to `patience` seconds for a database that is locked
-    or restarting.
+    or restarting. A file that is no longer the one at its path ends every call with MovedDatabaseError, as does a
+    `held` lock that is no longer the one that others find.
     """
 
-    def __init__(self, url: str, *, patience: float = PATIENCE, looking: bool = False) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        patience: float = PATIENCE,
+        looking: bool = False,
+        held: lock.StudyLock | None = None,
+    ) -> None:
         self.url = url
         self.patience = patience
-        file = sqlite_file(url)
-        if file is not None and not looking:
-            _make_folder(file)
-        due = _migration_due(url, looking=looking, patience=patience)
-        self.storage = self._patiently(lambda: self._open_storage(looking=looking))
+        self._held = held
+        self._file = _hold_file(url, looking=looking)
+        try:
+            if held is not None:
+                held.confirm()  # it was taken before there was a file
+            due = _migration_due(url, looking=looking, patience=patience)
+            self.storage = self._patiently(lambda: self._open_storage(looking=looking))
+        except BaseException:
+            self._release_file()
+            raise
         self.engine: Engine = self.storage.engine
         try:
             self._patiently(lambda: _check_optunas_tables(self.storage))
@@ -59,12 +74,28 @@ class Database:
 
     def write(self, work: Callable[[Session], T]) -> T:
         """Runs `work` in one transaction: all of it is kept, or nothing. `work` may run again after an outage."""
-        return self._patiently(lambda: self._transaction(work, "BEGIN IMMEDIATE", {}))
+
+        def ours(session: Session) -> T:
+            # Within the transaction: a driver that finds the lock free, or the file moved, writes only after it
+            self._confirm(session)
+            return work(session)
+
+        written = self._patiently(lambda: self._transaction(ours, "BEGIN IMMEDIATE", {}))
+        self.confirm()
+        return written
+
+    def confirm(self) -> None:
+        """Raises MovedDatabaseError, or StudyLockedError when another driver has taken the study."""
+        if self._file is not None:
+            self._file.confirm()
+        if self._held is not None:
+            self._held.check()
 
     def close(self) -> None:
         """Closes all connections."""
         self.storage.remove_session()
         self.engine.dispose()
+        self._release_file()
 
     def _transaction(self, work: Callable[[Session], T], begin: str, options: dict[str, Any]) -> T:
         with Session(self.engine, expire_on_commit=False) as session, session.begin():
@@ -74,13 +105,36 @@ class Database:
                 session.connection(execution_options=options)
             return work(session)
 
+    def _confirm(self, session: Session) -> None:
+        """The same for a transaction, whose connection has opened files of its own."""
+        self.confirm()
+        if self._file is not None:
+            connection: SqliteReader = session.connection().connection.dbapi_connection  # type: ignore[assignment]
+            connection.confirm()
+
     def _patiently(self, call: Callable[[], T]) -> T:
-        return patiently(call, url=self.url, patience=self.patience)
+        """Does not wait for a file that has gone, and says so where SQLite has other words for it."""
+
+        def there() -> T:
+            if self._file is not None:
+                self._file.confirm()
+            return call()
+
+        try:
+            return patiently(there, url=self.url, patience=self.patience)
+        except StorageUnavailableError:
+            if self._file is not None:
+                self._file.confirm()
+            raise
+
+    def _release_file(self) -> None:
+        if self._file is not None:
+            self._file.close()
 
     def _open_storage(self, *, looking: bool) -> RDBStorage:
         for tries_left in reversed(range(_RACES)):
             try:
-                options = engine_options(self.url, patience=self.patience, looking=looking)
+                options = engine_options(self.url, patience=self.patience, looking=looking, file=self._file)
                 return _Storage(
                     for_optuna(self.url),
                     engine_kwargs=options,
@@ -140,11 +194,27 @@ def _check_optunas_tables(storage: RDBStorage) -> None:
     )
 
 
-def _make_folder(file: Path) -> None:
+def _hold_file(url: str, *, looking: bool) -> DatabaseFile | None:
+    """The file of an SQLite database, made where somebody may; None for other kinds."""
+    path = sqlite_file(url)
+    if path is None:
+        return None
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        if not looking:
+            _make_file(path)
+        return DatabaseFile(path)
+    except FileNotFoundError as error:
+        raise StudyNotFoundError(f"no study in {masked(url)}; make one with: tuner launch") from error
+
+
+def _make_file(path: Path) -> None:
+    try:
+        make_folder(path.parent)
+        made = make_file(path)
     except OSError as error:
-        raise StorageUnavailableError(f"cannot make the folder of the study database: {error}") from error
+        raise StorageUnavailableError(f"cannot make the study database: {error}") from error
+    if made is not None:
+        os.close(made)  # new, so that SQLite has no lock on it yet, which this would end
 
 
 def _is_race(error: DBAPIError | StorageInternalError) -> bool:

@@ -6,6 +6,7 @@ is two commits, an fsync costs 5 to 20 ms, and what it protects from a power cut
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import sqlite3
@@ -16,6 +17,7 @@ from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import NoSuchModuleError
 from sqlalchemy.pool import NullPool, StaticPool
 
+from studies.database_file import DatabaseFile
 from studies.errors import StorageUnavailableError
 from studies.urls import in_memory, masked, parse, sqlite_file
 from studies.waiting import PATIENCE, patiently
@@ -25,28 +27,51 @@ to_json = functools.partial(json.dumps, allow_nan=False, separators=(",", ":"))
 
 
 class SqliteReader(sqlite3.Connection):
-    """A connection with our settings, whoever opens it through the engine. The file's own are left as they are."""
+    """A connection with our settings, whoever opens it through the engine. The file's own are left as they are.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    Opened only to the `file` that is held, if there is one: SQLite itself would make another one where it has gone.
+    """
+
+    def __init__(self, *args: Any, file: DatabaseFile | None = None, **kwargs: Any) -> None:
+        self._file = file
+        self.confirm()
         super().__init__(*args, **kwargs)
+        self.confirm()
         for pragma in ("synchronous = FULL", "foreign_keys = ON"):
             self.execute(f"PRAGMA {pragma}").close()
+
+    def confirm(self) -> None:
+        """Raises MovedDatabaseError when the files that are open are no longer those at their paths."""
+        if self._file is not None:
+            self._file.confirm()
 
 
 class SqliteDriver(SqliteReader):
     """A connection of somebody who may change the file's settings, too."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    _log: tuple[int, int] | None = None
+
+    def __init__(self, *args: Any, file: DatabaseFile | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, file=file, **kwargs)
         self.execute("PRAGMA journal_mode = WAL").close()
+        if file is not None:
+            self.execute("SELECT 1 FROM sqlite_master").close()  # opens the log
+            self._log = file.log()
+
+    def confirm(self) -> None:
+        """The log belongs to the connection: SQLite removes it after the last one, and makes it anew for the next."""
+        super().confirm()
+        if self._file is not None:
+            self._file.confirm_log(self._log)
 
 
-def engine_options(url: str, *, patience: float, looking: bool) -> dict[str, Any]:
+def engine_options(url: str, *, patience: float, looking: bool, file: DatabaseFile | None = None) -> dict[str, Any]:
     """What `create_engine` is given. Raises ImportError where psycopg is not installed."""
     parsed = parse(url)
     options: dict[str, Any] = {"json_serializer": to_json}
     if parsed.get_backend_name() == "sqlite":
-        options["connect_args"] = {"timeout": patience, "factory": SqliteReader if looking else SqliteDriver}
+        connection = functools.partial(SqliteReader if looking else SqliteDriver, file=file)
+        options["connect_args"] = {"timeout": patience, "factory": connection}
         if in_memory(url):
             options["poolclass"] = StaticPool  # one connection, or every thread sees a database of its own
             options["connect_args"]["check_same_thread"] = False
@@ -64,10 +89,11 @@ def is_psycopg(url: str) -> bool:
     return parse(url).drivername in ("postgresql", "postgresql+psycopg")
 
 
-def lone_engine(url: str, *, patience: float) -> Engine:
+def lone_engine(url: str, *, patience: float, file: DatabaseFile | None = None) -> Engine:
     """An engine that keeps no connection, for somebody who asks once. Raises StorageUnavailableError without driver."""
     try:
-        return create_engine(url, **{**engine_options(url, patience=patience, looking=True), "poolclass": NullPool})
+        options = engine_options(url, patience=patience, looking=True, file=file)
+        return create_engine(url, **{**options, "poolclass": NullPool})
     except (ImportError, NoSuchModuleError) as error:
         raise no_driver(url) from error
 
@@ -77,10 +103,21 @@ def look(url: str, question: Callable[[Connection], T | None], *, patience: floa
 
     Raises StorageUnavailableError.
     """
-    file = sqlite_file(url)
-    if file is not None and not file.exists():
+    path = sqlite_file(url)
+    if path is None:
+        return _look(url, question, patience=patience)
+    try:
+        file = DatabaseFile(path)
+    except FileNotFoundError:
         return None
-    engine = lone_engine(url, patience=patience)
+    with contextlib.closing(file):
+        return _look(url, question, patience=patience, file=file)
+
+
+def _look(
+    url: str, question: Callable[[Connection], T | None], *, patience: float, file: DatabaseFile | None = None
+) -> T | None:
+    engine = lone_engine(url, patience=patience, file=file)
 
     def ask() -> T | None:
         with engine.connect() as connection:

@@ -8,6 +8,7 @@ StudyError
 ├── ResultError              a result that does not belong to what was asked
 ├── NewerSchemaError         the database was written by a newer release
 └── StorageUnavailableError  the database does not answer, or cannot be read or written
+    ├── MovedDatabaseError   its file, or its lock's, was removed, moved or replaced while it was in use
     └── OlderSchemaError     it was written by an older release, and cannot be migrated now
 """
 
@@ -42,6 +43,10 @@ class NewerSchemaError(StudyError):
 
 class StorageUnavailableError(StudyError):
     """The database does not answer, or cannot be read or written."""
+
+
+class MovedDatabaseError(StorageUnavailableError):
+    """The file of the database, or that of its lock, is no longer the one at its path."""
 
 
 class OlderSchemaError(StorageUnavailableError):

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TextIO
 from urllib.parse import quote
 
-from studies.errors import StorageUnavailableError
+from studies.database_file import found, make_file, make_folder
+from studies.errors import MovedDatabaseError, StorageUnavailableError
 from studies.lock_names import JUST_STARTED, locked, this_driver
 
 _TRIES, _PAUSE = 10, 0.02  # seconds; somebody who asks holds a lock file for a moment
@@ -24,29 +25,48 @@ def lock_file(database: Path, name: str) -> Path:
     safe = quote(name, safe=" ")
     if len(safe) > 100:  # file systems stop at 255 bytes
         safe = f"{safe[:60]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
-    real = database.resolve()
+    real = Path(os.path.realpath(database))
     return real.with_name(f"{real.name}.{safe}.lock")
 
 
 def lock_files(database: Path) -> list[Path]:
     """Of all studies of a database that were ever locked."""
-    real = database.resolve()
+    real = Path(os.path.realpath(database))
     return sorted(real.parent.glob(f"{glob.escape(real.name)}.*.lock"))
 
 
 class FileLock:
-    """A lock on a file. Close it by `release`."""
+    """A lock on a file. Close it by `release`.
 
-    def __init__(self, path: Path, name: str) -> None:
-        self._path, self._name = path, name
+    A driver whose lock file is no longer the one that others find stops, and holds what it has until it has ended. It
+    makes no new one: another driver may have begun, written, and ended meanwhile.
+    """
+
+    def __init__(self, database: Path, name: str) -> None:
+        self._database, self._name = database.absolute(), name
+        self._path = lock_file(database, name)
         self._file: TextIO | None = None
 
     def confirm(self) -> None:
         """Takes the lock, or makes sure that its file is still the one that others find."""
-        if self._file is None or not _is_at(self._file, self._path):
-            before, self._file = self._file, self._take()
-            if before is not None:
-                before.close()
+        if self._file is None:
+            self._path, self._file = self._take()
+        self._check(lock_file(self._database, self._name))
+
+    def check(self) -> None:
+        """The same while the database is known to be at its path, without following its links again."""
+        self._check(self._path)
+
+    def _check(self, path: Path) -> None:
+        if self._file is None or _is_at(self._file, path):
+            return
+        holder = file_holder(path, self._name)
+        if holder is not None:
+            raise locked(self._name, holder)
+        raise MovedDatabaseError(
+            f"the lock of study {self._name!r}, {path}, was removed or moved while its driver was at work, so that "
+            f"another one may have begun; nothing more was written. Go on with: tuner resume {self._name}"
+        )
 
     def release(self) -> None:
         """Lets go. The file stays: removing it could take a lock from under another driver."""
@@ -54,15 +74,16 @@ class FileLock:
             with self._file:
                 os.ftruncate(self._file.fileno(), 0)
 
-    def _take(self) -> TextIO:
+    def _take(self) -> tuple[Path, TextIO]:
         while True:
-            file = _open_lock(self._path, self._name)
+            path = lock_file(self._database, self._name)
+            file = _open_lock(path, self._name)
             try:
-                if not _flock(file, fcntl.LOCK_EX, self._path, self._name, tries=_TRIES):
+                if not _flock(file, fcntl.LOCK_EX, path, self._name, tries=_TRIES):
                     raise locked(self._name, _says(file))
                 _say_who(file.fileno(), this_driver(" "), self._name)
-                if _is_at(file, self._path):  # not one that somebody removed meanwhile
-                    return file
+                if _is_at(file, path):  # not one that somebody removed meanwhile
+                    return path, file
             except BaseException:
                 file.close()
                 raise
@@ -70,9 +91,11 @@ class FileLock:
 
 
 def _open_lock(path: Path, name: str) -> TextIO:
+    """Opened for reading as well: on NFS `flock` asks for both."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path.open("a+", encoding="utf-8")
+        make_folder(path.parent)
+        made = make_file(path)
+        return os.fdopen(os.open(path, os.O_RDWR | os.O_APPEND) if made is None else made, "a+", encoding="utf-8")
     except OSError as error:
         raise StorageUnavailableError(f"cannot write the lock of study {name!r}: {error}") from error
 
@@ -110,10 +133,8 @@ def _flock(file: TextIO, kind: int, path: Path, name: str, *, tries: int = 1) ->
 
 
 def _is_at(file: TextIO, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
+    there = found(path)
+    return there is not None and os.path.samestat(os.fstat(file.fileno()), there)
 
 
 def _says(file: TextIO) -> str:

@@ -27,9 +27,15 @@ class StudyLock(Protocol):
     """A lock that is held."""
 
     def confirm(self) -> None:
-        """Takes the lock again where an outage of the server, or somebody who tidied up, took it away.
+        """Takes the lock again where an outage of the server took it away, and does what `check` does.
 
         Raises StudyLockedError when another driver was quicker, StorageUnavailableError when the server stays away.
+        """
+
+    def check(self) -> None:
+        """Makes sure, in microseconds and within a transaction, that a lock file is still the one that others find.
+
+        Raises StudyLockedError when another driver has the study, MovedDatabaseError when one could have it.
         """
 
 
@@ -38,7 +44,7 @@ def study_lock(url: str, name: str, *, patience: float = PATIENCE) -> Iterator[S
     """Holds a study against other drivers. Raises StudyLockedError, which names the one that has it."""
     file = sqlite_file(url)
     if file is not None:
-        with _released(FileLock(lock_file(file, name), name)) as lock:
+        with _released(FileLock(file, name)) as lock:
             yield lock
     elif parse(url).get_backend_name() == "postgresql":
         with _released(AdvisoryLock(url, name, patience)) as lock:
@@ -83,6 +89,9 @@ class _Lasting:
     """A lock that nothing but this process can take away."""
 
     def confirm(self) -> None:
+        """It is held."""
+
+    def check(self) -> None:
         """It is held."""
 
 

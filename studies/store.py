@@ -37,6 +37,8 @@ from studies.waiting import GLANCE, PATIENCE
 if TYPE_CHECKING:
     import optuna
 
+    from studies.lock import StudyLock
+
 T = TypeVar("T")
 StopWish = Literal["soft", "now"]
 
@@ -72,16 +74,18 @@ class Store:
         space_sha256: str,
         objective: str,
         patience: float = PATIENCE,
+        held: StudyLock | None = None,
     ) -> Store:
         """Opens the study of that name, making database and study where they are not yet there.
 
-        Raises StudyMismatchError when the name belongs to another space. A known space may come with another text
-        (a larger budget), which is then kept.
+        With the `held` lock of the study nothing is written once another driver could have it. Raises
+        StudyMismatchError when the name belongs to another space. A known space may come with another text (a larger
+        budget), which is then kept.
         """
         opened = functools.partial(
             writes.open_study, name=name, space_yaml=space_yaml, space_sha256=space_sha256, objective=objective
         )
-        return cls._open(Database(url, patience=patience), name, lambda database: database.write(opened))
+        return cls._open(Database(url, patience=patience, held=held), name, lambda database: database.write(opened))
 
     @classmethod
     def open(cls, url: str, name: str, *, patience: float = GLANCE) -> Store:
@@ -118,6 +122,13 @@ class Store:
     def close(self) -> None:
         """Closes the connections; the study stays as it is."""
         self.database.close()
+
+    def confirm(self) -> None:
+        """Makes sure that database and lock are still the files at their paths: what was written is where one looks.
+
+        Raises MovedDatabaseError, StudyLockedError.
+        """
+        self.database.confirm()
 
     def optuna_study(self) -> optuna.Study:
         """The study as Optuna sees it, on the same engine: for its dashboard and plots."""

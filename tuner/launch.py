@@ -94,7 +94,7 @@ def run_study(space: Space, *, home: Home, storage: str, resources: Resources, c
     for note in checked.notes:
         console.print(f"note: {note}", style="dim", highlight=False, soft_wrap=True)
     home.root.mkdir(parents=True, exist_ok=True)
-    with study_lock(storage, space.name) as lock, _open(storage, space) as store:
+    with study_lock(storage, space.name) as lock, _open(storage, space, lock) as store:
         _refuse_other_data(store, checked)
         sweep_scratch()  # of killed drivers, also where nothing is left to run
         Cache(home.cache.absolute()).sweep()
@@ -116,13 +116,14 @@ def _refuse_other_data(store: Store, checked: Preflight) -> None:
         )
 
 
-def _open(storage: str, space: Space) -> Store:
+def _open(storage: str, space: Space, lock: StudyLock) -> Store:
     return Store.create_or_open(
         storage,
         name=space.name,
         space_yaml=space.to_yaml(),
         space_sha256=space.sha256,
         objective=space.objective,
+        held=lock,
     )
 
 
@@ -146,8 +147,9 @@ def _search(
     hours = Hours(planner.store, planner.space.budget.hours)
 
     def poll() -> Literal["soft", "now"] | None:
+        wish = planner.store.stop_requested()  # first, for it says the most when the database is not there
         lock.confirm()  # a restarted PostgreSQL has forgotten whose the study is
-        return planner.store.stop_requested()
+        return wish
 
     stops = StopRequests(
         poll=poll, notify=lambda: console.print(notice, style="yellow", highlight=False, soft_wrap=True)
@@ -221,6 +223,7 @@ def _finish(planner: Planner, home: Home) -> Finished:
     store.set_state("stopped" if planner.unread else "done")
     data = load_study_data(store)
     publish_results(store, data, home)
+    store.confirm()  # or what is named below is not there
     if planner.unread:
         raise TunerError(
             f"study {name}: the search is over and the report written, but {len(planner.unread)} final reading(s) of "

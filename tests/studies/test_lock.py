@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from studies.errors import StorageUnavailableError, StudyLockedError
+from studies.errors import MovedDatabaseError, StorageUnavailableError, StudyLockedError
 from studies.lock import drivers, holder, refuse_if_locked, study_lock
 from studies.urls import sqlite_file
 
@@ -177,17 +177,37 @@ def test_no_driver_is_refused_because_somebody_asks(file_url: str) -> None:
             thread.join()
 
 
-def test_a_lock_file_that_somebody_tidied_away_is_made_again(file_url: str) -> None:
+def test_a_driver_whose_lock_file_was_removed_stops_and_makes_no_other(file_url: str) -> None:
     file = sqlite_file(file_url)
     assert file is not None
     with study_lock(file_url, "tail") as lock:
         (path,) = file.parent.glob("*.lock")
         path.unlink()
-        lock.confirm()
-        assert path.exists()
-        with pytest.raises(StudyLockedError), study_lock(file_url, "tail"):
-            pass
+        for deed in (lock.confirm, lock.check):
+            with pytest.raises(MovedDatabaseError, match=r"lock of study 'tail'.*removed or moved.*tuner resume tail"):
+                deed()
+        assert not path.exists()
+        path.write_text("")  # somebody was here, and has gone
+        with pytest.raises(MovedDatabaseError):
+            lock.check()
     with study_lock(file_url, "tail"):
+        pass
+
+
+def test_a_lock_that_was_moved_with_its_database_is_held_until_its_driver_ends(file_url: str, tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    file = sqlite_file(file_url)
+    assert file is not None
+    old, new = (f"sqlite:///{tmp_path / home / 'studies.db'}" for home in ("home", "renamed"))
+    file.rename(tmp_path / "home" / "studies.db")
+    with study_lock(old, "tail") as lock:
+        (tmp_path / "home").rename(tmp_path / "renamed")
+        with pytest.raises(MovedDatabaseError):
+            lock.confirm()
+        assert not (tmp_path / "home").exists()
+        with pytest.raises(StudyLockedError, match=f"pid={os.getpid()}"), study_lock(new, "tail"):
+            pass
+    with study_lock(new, "tail"):
         pass
 
 
@@ -214,3 +234,23 @@ def test_a_file_system_without_locks_is_a_sentence_with_a_way_out(
     for deed in (lambda: study_lock(file_url, "tail").__enter__(), lambda: holder(file_url, "tail")):
         with pytest.raises(StorageUnavailableError, match=r"no file locks.*local disk.*PostgreSQL"):
             deed()
+
+
+def test_every_call_obeys_the_rule_of_nfs(file_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There `flock` is a lock of bytes: a shared one asks for a file open for reading, another for one for writing."""
+    asked = []
+    flock = fcntl.flock
+
+    def strict(file: Any, kind: int) -> None:
+        access = fcntl.fcntl(file, fcntl.F_GETFL) & os.O_ACCMODE
+        asked.append(kind & ~fcntl.LOCK_NB)
+        if access == (os.O_WRONLY if kind & fcntl.LOCK_SH else os.O_RDONLY):
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        flock(file, kind)
+
+    monkeypatch.setattr(fcntl, "flock", strict)
+    with study_lock(file_url, "tail"), pytest.raises(StudyLockedError):
+        refuse_if_locked(file_url, "tail")
+    with study_lock(file_url, "tail"):  # the file is there
+        assert len(drivers(file_url)) == 0
+    assert set(asked) == {fcntl.LOCK_EX, fcntl.LOCK_SH}

@@ -326,3 +326,57 @@ def test_a_full_disk_is_said_and_after_making_space_the_study_completes(
         driver = place.start("launch", "--space", "endless.yaml", *TINY)
         assert driver.wait(timeout=300) == 0, place.log.read_text()
         assert place.states() == ["COMPLETE"] * 3
+
+
+SEVERAL = ["--set", "stage1.epochs=40", "--set", "budget.backbones=6", "--set", "budget.max_failed=5"]
+
+
+def with_results(place: Place) -> subprocess.Popen[bytes]:
+    """A driver in the middle of a study, of which some trials are COMPLETE and most are not."""
+    driver = place.start("launch", "--space", "endless.yaml", *SEVERAL)
+    while driver.poll() is None:
+        if place.log.read_text().count("COMPLETE") > 2:
+            return driver
+        time.sleep(0.1)
+    raise AssertionError(f"the launch ended with {driver.returncode}:\n{place.log.read_text()}")
+
+
+@pytest.mark.slow
+def test_a_database_removed_amid_a_launch_ends_it_and_nothing_is_said_to_be_there(folder: Path) -> None:
+    place = Place(folder)
+    driver = with_results(place)
+    try:
+        (place.home / "studies.db").unlink()
+        assert driver.wait(timeout=120) == 4, place.log.read_text()
+    finally:
+        driver.kill()
+        driver.wait()
+    said = place.log.read_text()
+    assert "runs/studies.db was removed while it was in use" in said
+    assert "what it held is lost" in said
+    assert not re.search("Traceback|^report |^config ", said, re.MULTILINE), said
+    assert not list(place.home.glob("studies.db"))
+
+
+@pytest.mark.slow
+def test_a_home_renamed_amid_a_launch_ends_it_and_the_study_goes_on_there(folder: Path) -> None:
+    place = Place(folder)
+    driver = with_results(place)
+    try:
+        place.home.rename(folder / "moved")
+        place.environment["TUNER_HOME"] = str(folder / "moved")
+        second = place.run("resume", "endless")
+        assert second.returncode == 1, second.stderr  # the moved lock is still held
+        assert f"pid={driver.pid}" in second.stderr
+        assert driver.wait(timeout=120) == 4, place.log.read_text()
+    finally:
+        driver.kill()
+        driver.wait()
+    said = place.log.read_text()
+    assert f"it lies at {folder / 'moved' / 'studies.db'} now" in said
+    assert not re.search("Traceback|^report |^config ", said, re.MULTILINE), said
+    before = place.states()
+    assert before.count("COMPLETE") > 2
+    assert place.run("resume", "endless").returncode == 0
+    assert place.states() == ["COMPLETE"] * 13
+    assert (folder / "moved" / "endless" / "best.yaml").exists()

@@ -1,0 +1,138 @@
+"""The file of an SQLite database: made for its owner alone, and still the one at its path, or its user stops.
+
+SQLite goes on with the file that it has open, wherever that file goes: what is written to a removed database is gone at
+the end, and what is written to a moved one is not where anybody looks. So a file is known by device and inode, which
+the kernel gives to no other file for as long as we hold it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from studies.errors import MovedDatabaseError, StorageUnavailableError
+
+_PRIVATE, _SHARED, _PRIVATE_FOLDER = 0o600, 0o660, 0o700
+
+
+class DatabaseFile:
+    """A file at a path, held. Close it. Raises FileNotFoundError, StorageUnavailableError."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self._real = Path(os.path.realpath(path))  # beside this one SQLite has its log, and a study its lock
+        self._log = Path(f"{self._real}-wal")
+        try:
+            # O_PATH: to close any other descriptor would end the locks that SQLite has on the file in this process
+            self._held = os.open(path, os.O_PATH)
+        except (FileNotFoundError, NotADirectoryError):
+            raise FileNotFoundError(f"there is no study database {path}") from None
+        except OSError as error:
+            raise _unreachable(path, error) from error
+        names = os.fstat(self._held).st_nlink
+        if names > 1:
+            self.close()
+            raise StorageUnavailableError(
+                f"the study database {self.path} has {names} names (hard links), and SQLite keeps a log beside each, "
+                "so that one does not see what was written by the other, and two programs damage it; remove the other "
+                "names, or, while nothing uses it, copy it, remove it, and give the copy its name"
+            )
+
+    def close(self) -> None:
+        """Lets go of the file."""
+        if self._held >= 0:
+            os.close(self._held)
+            self._held = -1
+
+    def confirm(self) -> None:
+        """Raises MovedDatabaseError when another file lies at the path, or none; a few microseconds."""
+        there, real = found(self.path), found(self._real, links=False)
+        if not (self._is(there) and self._is(real)):
+            raise MovedDatabaseError(self._story(replaced=there is not None and not self._is(there)))
+
+    def _is(self, other: os.stat_result | None) -> bool:
+        return other is not None and os.path.samestat(os.fstat(self._held), other)
+
+    def log(self) -> tuple[int, int] | None:
+        """Device and inode of the write-ahead log that lies beside the file now."""
+        there = found(self._log)
+        return None if there is None else (there.st_dev, there.st_ino)
+
+    def confirm_log(self, opened: tuple[int, int] | None) -> None:
+        """Raises MovedDatabaseError when the log that was `opened` lies there no more."""
+        if opened is not None and self.log() != opened:
+            raise MovedDatabaseError(
+                f"the log of the study database, {self._log}, was removed or replaced while it was in use: what was "
+                "written since its last checkpoint may be lost; put it back if you have it, then go on with: "
+                "tuner resume STUDY"
+            )
+
+    def _story(self, *, replaced: bool) -> str:
+        other = ", and another file lies in its place, to which nothing was written" if replaced else ""
+        if not os.fstat(self._held).st_nlink:
+            return (
+                f"the study database {self.path} was removed while it was in use{other}: what it held is lost. If you "
+                f"have a copy, put it there and go on with: tuner resume STUDY. Otherwise start again with: tuner "
+                "launch; backbones that are still in the cache are not trained again"
+            )
+        return (
+            f"the study database {self.path} was moved while it was in use{other}; {_whereabouts(self._held)}. "
+            f"Move it back with all that lay beside it ({self._log.name} belongs to it), or, if its whole folder was "
+            "moved, name the new one by --home or --storage; then go on with: tuner resume STUDY"
+        )
+
+
+def found(path: Path, *, links: bool = True) -> os.stat_result | None:
+    """What lies at a path, behind `links` or not; None when nothing does. Raises StorageUnavailableError."""
+    try:
+        return path.stat(follow_symlinks=links)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise _unreachable(path, error) from error
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder, and those above it that are not there, for its owner alone. Raises OSError."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(mode=_PRIVATE_FOLDER, exist_ok=True)
+
+
+def make_file(path: Path) -> int | None:
+    """Makes a file, as open as its folder, and opens it for reading and appending; None when there is one already.
+
+    Raises OSError.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, _PRIVATE)
+    except FileExistsError:
+        return None
+    if is_shared(path.parent):
+        os.fchmod(descriptor, _SHARED)
+    return descriptor
+
+
+def is_shared(folder: Path) -> bool:
+    """Whether a folder is meant for a group: its group may write there, or has been made that of all files in it."""
+    mode = folder.stat().st_mode
+    groups = mode & stat.S_IWGRP or (mode & stat.S_ISGID and mode & stat.S_IRWXG)
+    return bool(groups) and not mode & stat.S_ISVTX  # /tmp is everybody's
+
+
+def _whereabouts(descriptor: int) -> str:
+    """Where the kernel says that the file lies now, if that is so."""
+    try:
+        place = Path(f"/proc/self/fd/{descriptor}").readlink()
+        there = found(place)
+    except (OSError, StorageUnavailableError):
+        there = None
+    if there is None or not os.path.samestat(os.fstat(descriptor), there):
+        return "where it lies now is not known"
+    return f"it lies at {place} now, with all that was finished"
+
+
+def _unreachable(path: Path, error: OSError) -> StorageUnavailableError:
+    return StorageUnavailableError(f"the study database {path} cannot be reached: {error.strerror}")
