@@ -72,10 +72,29 @@ def start_watched() -> Iterator[None]:
     thread = threading.Thread(target=look, name="start of Ray", daemon=True)
     thread.start()
     try:
-        yield
+        with _signals_kept():
+            yield
     finally:
         started.set()
         thread.join()
+
+
+@contextlib.contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Keeps signals this process's own while Ray starts.
+
+    Ray would put a SIGTERM handler in the place of ours that ends the driver without a word. And a terminal that is
+    closed sends SIGHUP to all its processes: Ray's inherit that it is blocked, so that they outlive a soft stop.
+    """
+    from ray._private import utils
+
+    before, utils.set_sigterm_handler = utils.set_sigterm_handler, lambda _: None
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        utils.set_sigterm_handler = before
 
 
 def lost_process() -> str | None:
