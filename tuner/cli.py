@@ -41,7 +41,7 @@ def main() -> None:
         try:
             _run(stops)
         except KeyboardInterrupt:  # a second signal, while the command ended for the first one
-            _end("stopped at once", KilledError.exit_code)
+            _end("this command was stopped at once", KilledError.exit_code)
 
 
 def _run(stops: StopRequests) -> None:
@@ -59,7 +59,7 @@ def _stopped_early(stops: StopRequests) -> AbstractContextManager[None]:
     """What a stop request is to a command that says nothing of its own about it."""
     if sys.argv[1:2] in (["launch"], ["resume"]):
         return stops.ending("stopped before anything was begun; give the same command again")
-    return stops.ending("stopped at once", kind=KilledError)
+    return stops.ending("this command was stopped at once", kind=KilledError)
 
 
 def _exit_code(error: Exception) -> int | None:

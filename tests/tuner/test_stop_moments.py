@@ -121,7 +121,7 @@ def test_a_command_that_cannot_be_resumed_says_that_it_stopped(start: Start) -> 
     driver = start("tuner.training:train_export", "train", "best.yaml")
     driver.wait_for(driver.reached)
     driver.send(signal.SIGTERM)
-    assert driver.go() == (130, "error: stopped at once\n")
+    assert driver.go() == (130, "error: this command was stopped at once\n")
 
 
 def test_nohup_outlives_its_terminal(start: Start) -> None:
