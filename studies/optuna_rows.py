@@ -11,7 +11,7 @@ import functools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
@@ -95,7 +95,7 @@ def end_trials(session: Session, ended: Iterable[Ended], *, now: datetime) -> No
     ends = [by_id[int(trial.trial_id)] for trial in running]
     for trial, end in zip(running, ends, strict=True):
         trial.state = TrialState.FAIL if end.value is None else TrialState.COMPLETE
-        trial.datetime_complete = now
+        trial.datetime_complete = not_before(trial.datetime_start, now)
     finite = models.TrialValueModel.TrialValueType.FINITE
     _insert(
         session,
@@ -108,6 +108,11 @@ def end_trials(session: Session, ended: Iterable[Ended], *, now: datetime) -> No
     )
     _attributes(session, [(end.trial_id, end.attributes) for end in ends])
     session.flush()
+
+
+def not_before(began: datetime | None, now: datetime) -> datetime:
+    """The end of what began then, by a clock that may have been set back meanwhile: nothing lasts less than no time."""
+    return now if began is None else max(now, began.replace(tzinfo=UTC))
 
 
 def read_params(session: Session, study_id: int) -> dict[int, dict[str, Scalar]]:

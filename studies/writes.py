@@ -118,7 +118,7 @@ def finish_job(session: Session, study_id: int, job_id: int, result: Mapping[str
     measured = [(row.trial_id, head) for row, head in zip(rows, heads, strict=True) if "metrics" in head]
     _insert(session, EpochTable, (e for trial_id, head in measured for e in _epochs(head, trial_id=trial_id)))
     _insert(session, ClassTable, (c for trial_id, head in measured for c in _classes(head, trial_id=trial_id)))
-    job.state, job.finished = "done", now
+    job.state, job.finished = "done", optuna_rows.not_before(job.created, now)
     return True
 
 
@@ -133,7 +133,8 @@ def fail_job(session: Session, study_id: int, job_id: int, reason: str) -> bool:
         row.reason = reason
     ended = [Ended(trial_id=row.trial_id, value=None, attributes={"reason": reason}) for row in rows]
     optuna_rows.end_trials(session, ended, now=now)
-    job.state, job.reason, job.finished = "failed", reason, now
+    job.state, job.reason = "failed", reason
+    job.finished = optuna_rows.not_before(job.created, now)
     return True
 
 

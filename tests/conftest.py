@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,13 @@ def studies_in(command: Command) -> Callable[[Path], list[str]]:
         return [study["study"] for study in json.loads(out)]
 
     return names
+
+
+@pytest.fixture(autouse=True)
+def own_handlers() -> Iterator[None]:
+    """Signal handlers as they were: the command keeps its own until its process ends."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)

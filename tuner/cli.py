@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from contextlib import AbstractContextManager
 from typing import Annotated, NoReturn
 
 import typer
 
 from tuner.commands import cache, database, look, models, results, run, spaces
-from tuner.errors import StoppedError
+from tuner.errors import KilledError, StoppedError
+from tuner.stopping import StopRequests
 
 app = typer.Typer(
     name="tuner",
@@ -35,15 +37,29 @@ def options(
 
 def main() -> None:
     """The `tuner` command: runs it and turns what went wrong into one message and an exit code."""
+    with StopRequests() as stops:
+        try:
+            _run(stops)
+        except KeyboardInterrupt:  # a second signal, while the command ended for the first one
+            _end("this command was stopped at once", KilledError.exit_code)
+
+
+def _run(stops: StopRequests) -> None:
     try:
-        app()
-    except KeyboardInterrupt:
-        _end("stopped at once", 130)
+        with _stopped_early(stops):
+            app(obj=stops)
     except Exception as error:
         code = _exit_code(error)
         if code is None:
             raise
         _end(_words(error), code)
+
+
+def _stopped_early(stops: StopRequests) -> AbstractContextManager[None]:
+    """What a stop request is to a command that says nothing of its own about it."""
+    if sys.argv[1:2] in (["launch"], ["resume"]):
+        return stops.ending("stopped before anything was begun; give the same command again")
+    return stops.ending("this command was stopped at once", kind=KilledError)
 
 
 def _exit_code(error: Exception) -> int | None:

@@ -7,13 +7,16 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import psutil
 
 from tuner.errors import UnreachableError
 
 _VITAL = ("raylet", "gcs_server")
+T = TypeVar("T")
+
 _LOOK_EVERY, _GRACE = 2.0, 8.0  # seconds
 
 
@@ -57,6 +60,7 @@ def start_watched() -> Iterator[None]:
     started = threading.Event()
 
     def look() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # for the main thread, see `_signals_kept`
         seen = dict[str, bool]()
         looks = 0
         while not started.wait(_LOOK_EVERY):
@@ -72,10 +76,45 @@ def start_watched() -> Iterator[None]:
     thread = threading.Thread(target=look, name="start of Ray", daemon=True)
     thread.start()
     try:
-        yield
+        with _signals_kept():
+            yield
     finally:
         started.set()
         thread.join()
+
+
+@contextlib.contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Keeps signals this process's own while Ray starts.
+
+    Ray puts two SIGTERM handlers in the place of ours: one in Python that ends the driver without a word, and one in
+    C++, as it connects, that aborts it after three seconds. And a terminal that is closed sends SIGHUP to all its
+    processes: Ray's inherit that it is blocked, so that they outlive a soft stop.
+    """
+    from ray import _raylet
+    from ray._private import utils
+
+    core: Any = _raylet  # has no types
+    connect, set_handler = core.CoreWorker, utils.set_sigterm_handler
+    utils.set_sigterm_handler = lambda _: None
+    core.CoreWorker = lambda *args, **named: _as_if_untouched(lambda: connect(*args, **named))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        core.CoreWorker, utils.set_sigterm_handler = connect, set_handler
+
+
+def _as_if_untouched(connect: Callable[[], T]) -> T:
+    """Runs it with SIGTERM held back, until the handler that it replaced is there again."""
+    before = signal.getsignal(signal.SIGTERM)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        return connect()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def lost_process() -> str | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,7 +13,7 @@ from typing import Literal
 from rich.console import Console
 
 from search_spaces import Space
-from studies.lock import StudyLock, refuse_if_locked, study_lock
+from studies.lock import StudyLock, study_lock
 from studies.records import ReadingRow
 from studies.store import Store
 from tuner.errors import KilledError, StoppedError, TunerError, UnreachableError, UsageError
@@ -79,32 +80,67 @@ def _gpu_share(resources: Resources, gpus: int) -> float:
     return asked
 
 
-def run_study(space: Space, *, home: Home, storage: str, resources: Resources, console: Console) -> Finished:
+def run_study(
+    space: Space, *, home: Home, storage: str, resources: Resources, console: Console, stops: StopRequests
+) -> Finished:
     """Runs a study to the end of its budget, from wherever it stands.
 
-    Raises UsageError or TunerError before anything is written when space or data cannot work, StudyLockedError when
-    another driver has the study, StoppedError after a stop request, TunerError when too many jobs failed.
+    Raises StudyLockedError when another driver has the study, UsageError or TunerError before anything is written when
+    space or data cannot work, StoppedError or KilledError after a stop request, TunerError when too many jobs failed.
     """
+    home.study(space.name)  # refuses a name that cannot be, before anything is loaded
+    with study_lock(storage, space.name) as lock:  # torch and the data may take minutes to load
+        slots = cut_slots(resources, cpus=available_cpus(), gpus=gpu_count())
+        checked = dry_build(space)
+        for note in checked.notes:
+            console.print(f"note: {note}", style="dim", highlight=False, soft_wrap=True)
+        stops.leave()
+        lock.confirm()
+        home.root.mkdir(parents=True, exist_ok=True)
+        with _open(storage, space, lock) as store, _stopped_state(store, stops):
+            _refuse_other_data(store, checked)
+            return _run(Planner(space, store), lock, home, slots, resources, console, stops)
+
+
+def _run(
+    planner: Planner,
+    lock: StudyLock,
+    home: Home,
+    slots: Slots,
+    resources: Resources,
+    console: Console,
+    stops: StopRequests,
+) -> Finished:
     from trainers.cache import Cache
 
-    home.study(space.name)  # refuses a name that cannot be, before anything is loaded
-    refuse_if_locked(storage, space.name)  # at once; the data may take a minute to load
-    slots = cut_slots(resources, cpus=available_cpus(), gpus=gpu_count())
-    checked = dry_build(space)
-    for note in checked.notes:
-        console.print(f"note: {note}", style="dim", highlight=False, soft_wrap=True)
-    home.root.mkdir(parents=True, exist_ok=True)
-    with study_lock(storage, space.name) as lock, _open(storage, space, lock) as store:
-        _refuse_other_data(store, checked)
-        sweep_scratch()  # of killed drivers, also where nothing is left to run
-        Cache(home.cache.absolute()).sweep()
-        planner = Planner(space, store)
-        planner.time_is_up = Hours(store, space.budget.hours).over
-        if planner.has_work():
-            store.set_state("running")
-            store.clear_stop()
-            _search(planner, lock, home, slots, resources, console)
+    store, name = planner.store, planner.space.name
+    sweep_scratch()  # of killed drivers, also where nothing is left to run
+    Cache(home.cache.absolute()).sweep()
+    planner.time_is_up = Hours(store, planner.space.budget.hours).over
+    if planner.has_work():
+        store.set_state("running")
+        store.clear_stop()
+        _search(planner, lock, home, slots, resources, console, stops)
+    stops.note(f"the search of {name} is over; its report is being written; Ctrl-C again stops now", _teller(console))
+    unwritten = f"the search of {name} is over, but its report is not written; write it with: tuner report {name}"
+    with stops.ending(f"{unwritten}, and best.yaml with: tuner export {name}"):
         return _finish(planner, home)
+
+
+@contextlib.contextmanager
+def _stopped_state(store: Store, stops: StopRequests) -> Iterator[None]:
+    """Whatever stops the driver from here on, its study says that it is stopped."""
+    try:
+        with stops.ending(f"stopped before any job was begun; continue with: tuner resume {store.name}"):
+            yield
+    except (StoppedError, KilledError, UnreachableError):
+        if store.study().state == "running":
+            store.set_state("stopped")
+        raise
+
+
+def _teller(console: Console) -> Callable[[str], None]:
+    return lambda text: console.print(text, style="yellow", highlight=False, soft_wrap=True)
 
 
 def _refuse_other_data(store: Store, checked: Preflight) -> None:
@@ -128,7 +164,13 @@ def _open(storage: str, space: Space, lock: StudyLock) -> Store:
 
 
 def _search(
-    planner: Planner, lock: StudyLock, home: Home, slots: Slots, resources: Resources, console: Console
+    planner: Planner,
+    lock: StudyLock,
+    home: Home,
+    slots: Slots,
+    resources: Resources,
+    console: Console,
+    stops: StopRequests,
 ) -> None:
     """Hands every task to Ray Tune until the planner is finished or a stop was asked for."""
     import torch
@@ -143,7 +185,6 @@ def _search(
     running = Running(planner)
     live = console.is_terminal
     screen = LiveTable(planner, running, name=name, console=console) if live else PlainLines(planner, running)
-    notice = STOP_NOTICE.format(name=name)
     hours = Hours(planner.store, planner.space.budget.hours)
 
     def poll() -> Literal["soft", "now"] | None:
@@ -151,14 +192,13 @@ def _search(
         lock.confirm()  # a restarted PostgreSQL has forgotten whose the study is
         return wish
 
-    stops = StopRequests(
-        poll=poll, notify=lambda: console.print(notice, style="yellow", highlight=False, soft_wrap=True)
-    )
+    stops.note(STOP_NOTICE.format(name=name), _teller(console))
+    at_once = f"stopped at once; go on from the last checkpoints with: tuner resume {name}"
     try:
-        with stops, ray_session(cpus=slots.workers * slots.cpus_each, gpus=slots.gpus) as scratch:
+        with ray_session(cpus=slots.workers * slots.cpus_each, gpus=slots.gpus) as scratch:
+            stops.leave()
             from tuner.searcher import Desk, WorkerSettings, fit
 
-            stops.take_over()
             cache = Cache(home.cache.absolute())
             if resources.cache_bytes is not None:
                 cache.trim(resources.cache_bytes)
@@ -173,30 +213,25 @@ def _search(
                 planner,
                 Told(running, screen),
                 settings,
-                _until(stops, planner, Publisher(planner.store, home), hours),
+                _until(lambda: stops.check(poll), planner, Publisher(planner.store, home), hours),
             )
-            fit(desk, workers=slots.workers, cpus=slots.cpus_each, gpus=slots.gpus_each, scratch=scratch)
-    except (KeyboardInterrupt, UnreachableError) as error:
-        planner.store.set_state("stopped")
-        if isinstance(error, UnreachableError):
-            raise
-        raise KilledError(f"stopped at once; go on from the last checkpoints with: tuner resume {name}") from None
+            with stops.ending(at_once):
+                fit(desk, workers=slots.workers, cpus=slots.cpus_each, gpus=slots.gpus_each, scratch=scratch)
     finally:
         screen.close()
     hours.keep(now=True)
     if stops.requested and planner.has_work():
-        planner.store.set_state("stopped")
         raise StoppedError(f"stopped with work left; continue with: tuner resume {name}")
 
 
-def _until(stops: StopRequests, planner: Planner, publisher: Publisher, hours: Hours) -> Callable[[], bool]:
+def _until(stopped: Callable[[], bool], planner: Planner, publisher: Publisher, hours: Hours) -> Callable[[], bool]:
     """The stop check of this run, which also watches the hours of the budget and keeps the dashboard fresh."""
 
     def check() -> bool:
         planner.time_is_up = hours.over
         hours.keep()
         publisher.now_and_then(planner.tally.complete + planner.tally.failed)
-        return stops.check()
+        return stopped()
 
     return check
 

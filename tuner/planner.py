@@ -176,6 +176,7 @@ class Planner:
             self._readings_under_way -= 1
         else:
             self._settle(task.job)
+            self._waiting.append(task.job)  # so that the study is known to have work left
 
     # -- what there is ------------------------------------------------------------------------------------------
 

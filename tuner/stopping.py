@@ -1,58 +1,109 @@
-"""Ctrl-C and SIGTERM: once to stop after the current epochs, twice to stop at once."""
+"""Requests to stop a command, over its whole life: SIGINT, SIGTERM and SIGHUP, and `tuner stop`."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
-from typing import Literal
+from typing import Literal, NoReturn
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from tuner.errors import KilledError, StoppedError
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _POLL = 2.0  # seconds between two looks into the database
+_CLICKS = 130  # typer makes this exit code of a KeyboardInterrupt, without a word
 STOP_NOTICE = "stopping after current epochs; Ctrl-C again stops now; continue with: tuner resume {name}"
 
 
 class StopRequests:
-    """Requests to stop, from signals and from the study database; a context manager that owns the handlers."""
+    """A context manager that owns the signal handlers of a command until its process ends.
 
-    def __init__(self, *, poll: Callable[[], Literal["soft", "now"] | None], notify: Callable[[], None]) -> None:
+    The first signal raises KeyboardInterrupt, or, after `note`, is told and noted. The second one always raises it, and
+    later ones do nothing.
+    """
+
+    def __init__(self) -> None:
         self.requested = False
-        self._poll = poll
-        self._notify = notify
+        self.at_once = False  # by a second signal, or `tuner stop --now`
+        self._raised = False
+        self._notice: str | None = None
+        self._tell: Callable[[str], None] = _write
         self._polled = 0.0
-        self._previous: dict[int, object] = {}
+        self._words = ""
 
     def __enter__(self) -> StopRequests:
-        self._previous = {number: signal.getsignal(number) for number in _SIGNALS}
-        self.take_over()
+        for number in _SIGNALS:
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores it
+                signal.signal(number, self._on_signal)
         return self
 
-    def take_over(self) -> None:
-        """Installs the handlers, once more where somebody else has put theirs: Ray does when it starts."""
-        for number in _SIGNALS:
-            signal.signal(number, self._on_signal)
-
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+        """Everything is said and the exit code is settled: while the interpreter ends, no signal changes it."""
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
 
-    def check(self) -> bool:
+    def note(self, notice: str, tell: Callable[[str], None]) -> None:
+        """From now on the first request is noted, and answered with `notice`, for whoever asks `check` or `leave`."""
+        self._tell, self._notice = tell, notice
+
+    def leave(self) -> None:
+        """Raises KeyboardInterrupt if a stop was requested."""
+        if self.requested:
+            self._raise()
+
+    def check(self, poll: Callable[[], Literal["soft", "now"] | None]) -> bool:
         """Whether to stop; looks into the database every other second. Raises KeyboardInterrupt on `now`."""
         if time.monotonic() - self._polled > _POLL:
-            wish = self._poll()
+            wish = poll()
             self._polled = time.monotonic()
             if wish == "now":
-                raise KeyboardInterrupt
+                self.requested = True
+                self._raise(at_once=True)
             if wish == "soft" and not self.requested:
                 self._request()
         return self.requested
 
+    @contextlib.contextmanager
+    def ending(self, words: str, *, kind: type[StoppedError | KilledError] = StoppedError) -> Iterator[None]:
+        """Makes of a request's KeyboardInterrupt an error of this kind, or KilledError if it is to end at once.
+
+        C++ code and imports may have made another exception of it on its way: whatever comes after it is its doing.
+        """
+        try:
+            yield
+        except (StoppedError, KilledError):
+            raise
+        except BaseException as error:
+            if not self._raised or (isinstance(error, SystemExit) and error.code != _CLICKS):
+                raise
+            self._words = self._words or words  # a second signal while the first one ends the command changes no words
+            raise (KilledError if self.at_once else kind)(self._words) from None
+
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self.requested:
-            raise KeyboardInterrupt
+        if self.at_once:  # it ends already
+            return
+        if self.requested or self._notice is None:
+            before, self.requested = self.requested, True
+            self._raise(at_once=before)
         self._request()
 
     def _request(self) -> None:
         self.requested = True
-        self._notify()
+        try:
+            self._tell(self._notice or "")
+        except RuntimeError:  # the signal came amid another write to the same stream, which refuses a second one
+            _write(self._notice or "")
+
+    def _raise(self, *, at_once: bool = False) -> NoReturn:
+        self._raised, self.at_once = True, at_once
+        raise KeyboardInterrupt
+
+
+def _write(text: str) -> None:
+    """On standard error, past all buffers."""
+    with contextlib.suppress(OSError):  # nobody reads it
+        os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"\n{text}\n".encode())

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 from collections.abc import Iterator
 from typing import Any, TextIO
+
+_NO_READER = (errno.EPIPE, errno.EIO)  # of a pipe, and of a terminal that was closed
 
 
 class SteadyStream:
@@ -20,22 +23,25 @@ class SteadyStream:
         try:
             self._stream.write(text)
             self._stream.flush()
-        except BrokenPipeError:
-            self._to_nobody()
+        except OSError as error:
+            self._to_nobody(error)
         return len(text)
 
     def flush(self) -> None:
         """As of any text stream."""
         try:
             self._stream.flush()
-        except BrokenPipeError:
-            self._to_nobody()
+        except OSError as error:
+            self._to_nobody(error)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
-    def _to_nobody(self) -> None:
-        """Under the stream, so that what it still holds back does no harm when the interpreter ends."""
+    def _to_nobody(self, error: OSError) -> None:
+        """Under the stream, so that what it still holds back does no harm when the interpreter ends. Raises any other
+        error than that nobody reads."""
+        if error.errno not in _NO_READER:
+            raise error
         nobody = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nobody, self._stream.fileno())
         os.close(nobody)

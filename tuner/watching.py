@@ -15,6 +15,7 @@ from rich.text import Text
 
 from search_spaces import SpaceError, loads
 from studies.headline import covered_seconds
+from studies.lock import holder
 from studies.records import ProgressRow, RunningRow, TrialRow
 from studies.store import Store
 from tuner import views
@@ -34,6 +35,7 @@ class Glance:
     seconds_left: float | None = field(compare=False)
     jobs: tuple[RunningRow, ...] = field(default=(), compare=False)  # under way, as the driver last said
     silent: float | None = field(default=0.0, compare=False)  # seconds since it did; None: it never has
+    driver: str | None = field(default=None, compare=False)  # who holds the study; looked up for silent ones
 
     @property
     def running(self) -> bool:
@@ -63,7 +65,12 @@ def glance(store: Store) -> Glance:
         seconds_left=seconds_left(rows, total) if told is None else told,
         jobs=said.running if said and status["state"] == "running" else (),
         silent=silent,
+        driver=holder(store.database.url, store.name) if status["state"] == "running" and _long(silent) else None,
     )
+
+
+def _long(silent: float | None) -> bool:
+    return silent is None or silent >= SILENT
 
 
 def _total(store: Store) -> int | None:
@@ -75,7 +82,7 @@ def _total(store: Store) -> int | None:
 
 def _driver_says(said: ProgressRow | None, silent: float | None) -> float | None:
     """The time left by the driver's own measure, if that is not too old."""
-    if said is None or said.seconds_left is None or silent is None or silent >= SILENT:
+    if said is None or said.seconds_left is None or silent is None or _long(silent):
         return None
     return max(0.0, said.seconds_left - silent)
 
@@ -178,7 +185,8 @@ def _jobs(one: Glance, *, named: bool) -> Iterator[RenderableType]:
     name = one.status["study"]
     if named and one.jobs:
         yield Text(name, style="dim")
-    if one.silent is None or one.silent >= SILENT:
+    if _long(one.silent):
         since = "has not been heard of" if one.silent is None else f"was last heard of {duration(one.silent)} ago"
-        yield Text(f"the driver of {name} {since}; if it was killed: tuner resume {name}", style="yellow")
+        end = f"if it was killed: tuner resume {name}" if one.driver is None else f"it still runs: {one.driver}"
+        yield Text(f"the driver of {name} {since}; {end}", style="yellow")
     yield bars(one.jobs)

@@ -73,11 +73,11 @@ def timeline_info(data: StudyData) -> TimelineInfo | Absent:
 
 def _span(rows: list[TrialRow]) -> tuple[datetime, datetime]:
     began = min(row.started for row in rows if row.started is not None)
-    return began, max(row.finished for row in rows if row.finished is not None)
+    return began, max(began, *(row.finished for row in rows if row.finished is not None))  # the clock may be set back
 
 
 def _hours(origin: datetime, moment: datetime) -> float:
-    return (moment - origin).total_seconds() / 3600
+    return max(0.0, (moment - origin).total_seconds() / 3600)
 
 
 def _trained_hours(data: StudyData, groups: dict[int, list[TrialRow]]) -> dict[int, float]:

@@ -126,7 +126,7 @@ def test_a_lock_on_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_disk_that_cannot_be_used_is_one_message_and_a_code(
     error: OSError, code: int, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fail() -> None:
+    def fail(**_: object) -> None:
         raise error
 
     monkeypatch.setattr(cli, "app", fail)
@@ -137,7 +137,7 @@ def test_a_disk_that_cannot_be_used_is_one_message_and_a_code(
 
 
 def test_an_unnamed_system_error_is_a_defect(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail() -> None:
+    def fail(**_: object) -> None:
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(cli, "app", fail)

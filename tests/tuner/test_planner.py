@@ -367,3 +367,15 @@ def test_a_reading_that_can_pass_is_tried_again_and_then_named(space: Space, sto
     assert any(text.startswith("best: the worker process died") for text in planner.unread)
     assert not store.readings()
     assert Planner(space, store).has_work()
+
+
+def test_an_interrupted_job_is_work_left_though_nothing_else_is(tmp_path: Path) -> None:
+    space = loads(SPACE, overrides=["budget.backbones=1", "budget.rounds=1", "baselines=[]"])
+    with opened(space, tmp_path) as store:
+        planner = Planner(space, store)
+        task = planner.next_task()
+        assert task is not None
+        planner.closed = True
+        planner.interrupted(task)
+        assert planner.finished
+        assert planner.has_work()

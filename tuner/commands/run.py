@@ -25,6 +25,7 @@ from tuner.commands.options import (
 )
 from tuner.errors import TunerError
 from tuner.paths import Home
+from tuner.stopping import StopRequests
 
 if TYPE_CHECKING:
     from search_spaces import Space
@@ -35,6 +36,7 @@ app = typer.Typer()
 
 @app.command()
 def launch(
+    context: typer.Context,
     space: Annotated[str, typer.Option("--space", help="Space file, or the name of one that ships.")],
     name: SpaceName = None,
     dataset: DatasetOption = None,
@@ -50,11 +52,12 @@ def launch(
     from search_spaces import load
 
     loaded = load(space, overrides=[*shorthands(dataset, data), *(overrides or [])], name=name)
-    _run(loaded, home, storage, parallel, gpus_per_trial, cache_gb)
+    _run(context, loaded, home, storage, parallel, gpus_per_trial, cache_gb)
 
 
 @app.command()
 def resume(
+    context: typer.Context,
     study: StudyArgument,
     overrides: Annotated[
         Optional[list[str]],
@@ -72,7 +75,7 @@ def resume(
     with open_store(study, home, storage) as store:
         text = store.study().space_yaml
     space = loads(text, source=f"study {study}", overrides=overrides or [])
-    _run(space, home, storage, parallel, gpus_per_trial, cache_gb)
+    _run(context, space, home, storage, parallel, gpus_per_trial, cache_gb)
 
 
 @app.command()
@@ -98,6 +101,7 @@ def stop(
 
 
 def _run(
+    context: typer.Context,
     space: Space,
     home: Path | None,
     storage: str | None,
@@ -118,6 +122,7 @@ def _run(
             storage=storage_url(home, storage),
             resources=resources,
             console=Console(stderr=True),
+            stops=context.ensure_object(StopRequests),
         )
     _print_finished(finished)
 
