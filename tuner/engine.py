@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 
 import psutil
 
 from tuner.errors import UnreachableError
+from tuner.terminal import say
 
 _VITAL = ("raylet", "gcs_server")
 _LOOK_EVERY, _GRACE = 2.0, 8.0  # seconds
@@ -65,8 +65,7 @@ def start_watched() -> Iterator[None]:
             looks = 0 if dead is None else looks + 1
             if looks * _LOOK_EVERY > _GRACE:
                 words = f"Ray's {dead} died while Ray started (killed, or out of memory); give the same command again"
-                sys.stderr.write(f"error: {words}\n")
-                sys.stderr.flush()
+                say(f"error: {words}", err=True)
                 os._exit(UnreachableError.exit_code)
 
     thread = threading.Thread(target=look, name="start of Ray", daemon=True)

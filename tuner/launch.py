@@ -23,6 +23,7 @@ from tuner.preflight import Preflight, dry_build
 from tuner.publishing import Publisher, publish_results
 from tuner.ray_session import ray_session, sweep_scratch
 from tuner.stopping import STOP_NOTICE, StopRequests
+from tuner.terminal import styled
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def run_study(space: Space, *, home: Home, storage: str, resources: Resources, c
     slots = cut_slots(resources, cpus=available_cpus(), gpus=gpu_count())
     checked = dry_build(space)
     for note in checked.notes:
-        console.print(f"note: {note}", style="dim", highlight=False, soft_wrap=True)
+        console.print(styled(f"note: {note}", "dim"), soft_wrap=True)
     home.root.mkdir(parents=True, exist_ok=True)
     with study_lock(storage, space.name) as lock, _open(storage, space) as store:
         _refuse_other_data(store, checked)
@@ -138,7 +139,7 @@ def _search(
 
     torch.set_num_threads(1)  # the driver's share: the outer sampler's Gaussian process
     name = planner.space.name
-    console.print(_describe(slots, resources), style="dim", highlight=False, soft_wrap=True)
+    console.print(styled(_describe(slots, resources), "dim"), soft_wrap=True)
     running = Running(planner)
     live = console.is_terminal
     screen = LiveTable(planner, running, name=name, console=console) if live else PlainLines(planner, running)
@@ -149,9 +150,7 @@ def _search(
         lock.confirm()  # a restarted PostgreSQL has forgotten whose the study is
         return planner.store.stop_requested()
 
-    stops = StopRequests(
-        poll=poll, notify=lambda: console.print(notice, style="yellow", highlight=False, soft_wrap=True)
-    )
+    stops = StopRequests(poll=poll, notify=lambda: console.print(styled(notice, "yellow"), soft_wrap=True))
     try:
         with stops, ray_session(cpus=slots.workers * slots.cpus_each, gpus=slots.gpus) as scratch:
             from tuner.searcher import Desk, WorkerSettings, fit
