@@ -93,8 +93,10 @@ def export_model(
 ) -> None:
     """Write a model for other programs, from pixels in [0, 1] to logits and probabilities; checked by running it."""
     from tuner.model_export import export_model as write
+    from tuner.outputs import staged
 
-    difference = write(_load(model), output, form=form.value)
+    with staged(output) as draft:
+        difference = write(_load(model), draft, form=form.value)
     say(f"{output}  (its logits differ from the model's by at most {difference:.1g})")
 
 

@@ -53,6 +53,7 @@ def report(
     from studies.comparison import write_comparison
     from studies.report import write_report
     from tuner.errors import UsageError
+    from tuner.outputs import staged
 
     names = [study, *(others or [])]
     if len(set(names)) < len(names):
@@ -60,12 +61,12 @@ def report(
     studies = [_study_data(name, home, storage) for name in names]
     default = Home.choose(home).report(study)
     if others:
-        target = output or default.with_name(f"compared_with_{'_and_'.join(names[1:])}.html")
-        written = write_comparison(studies, target)
-    else:
-        written = write_report(studies[0], output or default, images=images)
+        default = default.with_name(f"compared_with_{'_and_'.join(names[1:])}.html")
+    target = output or default
+    with staged(target) as draft:
+        written = write_comparison(studies, draft) if others else write_report(studies[0], draft, images=images)
     for path in written:
-        say(path)
+        say(target.parent / path.relative_to(draft.parent))
 
 
 @app.command()
@@ -91,6 +92,7 @@ def export(
     from studies.pareto import pareto_front
     from studies.study_data import load_study_data, with_classes
     from tuner.errors import NotThereError, UsageError
+    from tuner.outputs import staged
 
     if pareto and (output or trial is not None or baseline is not None):
         raise UsageError(
@@ -108,8 +110,8 @@ def export(
         raise NotThereError(f"study {study} has no finished trial with a norm balance yet; see: tuner status")
     for number, target in targets.items():
         content = dump_config(export_config(data, number=number, baseline=baseline), file=target.name)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(content, encoding="utf-8")
+        with staged(target) as draft:
+            draft.write_text(content, encoding="utf-8")
         say(target)
 
 
