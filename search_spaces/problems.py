@@ -27,7 +27,8 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        place = self.file if self.line is None else f"{self.file}:{self.line}:{self.column}"
+        file = printable(self.file)
+        place = file if self.line is None else f"{file}:{self.line}:{self.column}"
         named = self.key and self.file != f"--set {self.key}"  # there the place has said the key already
         return f"{place}: error: {self.key + ': ' if named else ''}{self.message}"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces.document import Node, decode, parse
-from search_spaces.problems import Problem, SpaceError, did_you_mean, shown
+from search_spaces.problems import Problem, SpaceError, did_you_mean, printable, shown
 from search_spaces.schema import Stage1, Stage2, Task
 from studies.records import Scalar
 
@@ -52,7 +52,8 @@ def load_config(path: Path) -> ExportedConfig:
         root, problems = parse(text, file=str(path))
     except OSError as error:
         raise ExportError(
-            f"{path}: error: cannot be read ({error.strerror}); give the path of an exported configuration"
+            f"{printable(str(path))}: error: cannot be read ({error.strerror}); give the path of an exported "
+            "configuration"
         ) from error
     except SpaceError as error:
         raise ExportError(str(error)) from error
@@ -121,7 +122,7 @@ class _Reader:
             else:
                 values[name] = value
                 mark = entry.node.mark
-                self.places[key] = f"{mark.file}:{mark.line}:{mark.column}"
+                self.places[key] = f"{printable(mark.file)}:{mark.line}:{mark.column}"
         return values
 
     def _expect(self, root: Node) -> dict[str, Expectation]:

@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
         config = TrialConfig.from_flat(dict(_setting(text) for text in options.settings))
         device = torch.device(options.device)
     except (TrainerError, ValueError, RuntimeError) as error:  # the last of a device that does not exist
-        print(f"error: {error}", file=sys.stderr)
+        _say(error)
         return 2
     job = Job(task=config.task, stage1=config.stage1, heads=(config.stage2,), read_test=options.test)
     _emit({"event": "start", "device": options.device, "torch": torch.__version__, "config": config.to_flat()})
@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
                 return 0
     except TrainerError as error:
         _emit({"event": "error", "reason": str(error)})
-        print(f"error: {error}", file=sys.stderr)
+        _say(error)
         return 1
 
 
@@ -55,6 +55,12 @@ def _setting(text: str) -> tuple[str, Scalar]:
     except json.JSONDecodeError:
         parsed = value
     return name, parsed
+
+
+def _say(error: Exception) -> None:
+    """One line, with escapes for what would break it or steer a terminal."""
+    text = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in str(error))
+    print(f"error: {text}", file=sys.stderr)
 
 
 def _emit(event: dict[str, object]) -> None:

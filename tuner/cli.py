@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Annotated, NoReturn
 
 import typer
+from typer.exceptions import TyperException
 
 from tuner.commands import cache, database, look, models, results, run, spaces
-from tuner.errors import KilledError, StoppedError
+from tuner.errors import KilledError, StoppedError, UsageError
 from tuner.stopping import StopRequests
+from tuner.terminal import say, take_over
 
 app = typer.Typer(
     name="tuner",
@@ -23,36 +26,57 @@ for part in (run, look, results, models, spaces, cache, database):
     app.add_typer(part.app)
 
 
-@app.callback()
-def options(
-    version: Annotated[bool, typer.Option("--version", is_eager=True, help="Print the version and end.")] = False,
-) -> None:
-    """Hyperparameter search for image recognition on long-tailed data."""
-    if version:
+def _version(asked: bool) -> None:
+    if asked:
         from importlib import metadata
 
-        typer.echo(metadata.version("longtail-tuner"))
+        say(metadata.version("longtail-tuner"))
         raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Hyperparameter search for image recognition on long-tailed data."""
 
 
 def main() -> None:
     """The `tuner` command: runs it and turns what went wrong into one message and an exit code."""
+    take_over()
     with StopRequests() as stops:
         try:
             _run(stops)
         except KeyboardInterrupt:  # a second signal, while the command ended for the first one
-            _end("this command was stopped at once", KilledError.exit_code)
+            _end(["this command was stopped at once"], KilledError.exit_code)
 
 
 def _run(stops: StopRequests) -> None:
     try:
         with _stopped_early(stops):
-            app(obj=stops)
+            code = typer.main.get_command(app).main(prog_name="tuner", standalone_mode=False, obj=stops)
+            if code == KilledError.exit_code:  # typer makes this code of a KeyboardInterrupt
+                raise KeyboardInterrupt
+    except TyperException as error:
+        _refuse(error)
     except Exception as error:
-        code = _exit_code(error)
-        if code is None:
+        known = _exit_code(error)
+        if known is None:
             raise
-        _end(_words(error), code)
+        _end(_words(error), known)
+    if code:
+        raise SystemExit(code)
+
+
+def _refuse(error: TyperException) -> NoReturn:
+    """Ends with what the command line should have been."""
+    context = getattr(error, "ctx", None)
+    if context is not None and error.message:
+        say(context.get_usage(), err=True)
+        say(f"try: {context.command_path} --help", err=True)
+    _end([error.format_message() or "name a command, of those listed above"], UsageError.exit_code)
 
 
 def _stopped_early(stops: StopRequests) -> AbstractContextManager[None]:
@@ -88,22 +112,26 @@ def _exit_code_of_os(error: OSError) -> int | None:
     return None if error.filename is None else TunerError.exit_code
 
 
-def _words(error: Exception) -> str:
+def _words(error: Exception) -> list[str]:
+    """One line, or a line for each problem of a file; a line break in a name makes no line."""
     from tuner.errors import DISK_FULL
 
+    if type(error).__name__ in ("SpaceError", "SpaceNotFoundError", "ExportError"):
+        return str(error).split("\n")
     if not isinstance(error, OSError):
-        return str(error)
+        return [str(error)]
     where = "" if error.filename is None else f"{error.filename}: "
     way_out = "; make space, then give the same command again" if error.errno in DISK_FULL else ""
-    return f"{where}{error.strerror}{way_out}"
+    return [f"{where}{error.strerror}{way_out}"]
 
 
-def _end(message: str, code: int) -> NoReturn:
+def _end(lines: Sequence[str], code: int) -> NoReturn:
     from tuner.streams import SteadyStream
 
     SteadyStream(sys.stdout).flush()
-    plain = ": error: " in message or code == StoppedError.exit_code  # with its place, or no error at all
-    SteadyStream(sys.stderr).write((message if plain else f"error: {message}") + "\n")  # the code tells it, too
+    plain = any(": error: " in line for line in lines) or code == StoppedError.exit_code  # placed, or no error at all
+    for place, line in enumerate(lines):  # the code tells it, too
+        say(line if plain or place else f"error: {line}", to=SteadyStream(sys.stderr))
     raise SystemExit(code)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -13,6 +12,7 @@ from typing import Any, TypeVar
 import psutil
 
 from tuner.errors import UnreachableError
+from tuner.terminal import say
 
 _VITAL = ("raylet", "gcs_server")
 T = TypeVar("T")
@@ -69,8 +69,7 @@ def start_watched() -> Iterator[None]:
             looks = 0 if dead is None else looks + 1
             if looks * _LOOK_EVERY > _GRACE:
                 words = f"Ray's {dead} died while Ray started (killed, or out of memory); give the same command again"
-                sys.stderr.write(f"error: {words}\n")
-                sys.stderr.flush()
+                say(f"error: {words}", err=True)
                 os._exit(UnreachableError.exit_code)
 
     thread = threading.Thread(target=look, name="start of Ray", daemon=True)

@@ -24,6 +24,7 @@ from tuner.preflight import Preflight, dry_build
 from tuner.publishing import Publisher, publish_results
 from tuner.ray_session import ray_session, sweep_scratch
 from tuner.stopping import STOP_NOTICE, StopRequests
+from tuner.terminal import styled
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def run_study(
         slots = cut_slots(resources, cpus=available_cpus(), gpus=gpu_count())
         checked = dry_build(space)
         for note in checked.notes:
-            console.print(f"note: {note}", style="dim", highlight=False, soft_wrap=True)
+            console.print(styled(f"note: {note}", "dim"), soft_wrap=True)
         stops.leave()
         lock.confirm()
         home.root.mkdir(parents=True, exist_ok=True)
@@ -140,7 +141,7 @@ def _stopped_state(store: Store, stops: StopRequests) -> Iterator[None]:
 
 
 def _teller(console: Console) -> Callable[[str], None]:
-    return lambda text: console.print(text, style="yellow", highlight=False, soft_wrap=True)
+    return lambda text: console.print(styled(text, "yellow"), soft_wrap=True)
 
 
 def _refuse_other_data(store: Store, checked: Preflight) -> None:
@@ -181,7 +182,7 @@ def _search(
 
     torch.set_num_threads(1)  # the driver's share: the outer sampler's Gaussian process
     name = planner.space.name
-    console.print(_describe(slots, resources), style="dim", highlight=False, soft_wrap=True)
+    console.print(styled(_describe(slots, resources), "dim"), soft_wrap=True)
     running = Running(planner)
     live = console.is_terminal
     screen = LiveTable(planner, running, name=name, console=console) if live else PlainLines(planner, running)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import sys
+import json
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.markup import escape
 
 from studies.study_data import FRESH_SEED
 from tuner.planner import Planner, Task
 from tuner.running import Running
 from tuner.standing import Standing, bars, course, detail, duration, standings
+from tuner.terminal import Stream, say, styled
 
 if TYPE_CHECKING:
     from tuner.searcher import Watcher
@@ -54,12 +54,12 @@ class PlainLines:
         planner: Planner,
         running: Running,
         *,
-        stream: TextIO | None = None,
+        stream: Stream | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.planner = planner
         self.running = running
-        self.stream = stream or sys.stderr
+        self.stream = stream
         self._clock = clock
         self._said = clock()
 
@@ -122,7 +122,7 @@ class PlainLines:
 
     def _line(self, fields: Mapping[str, object]) -> None:
         self._said = self._clock()
-        print(" ".join(f"{key}={_plain(value)}" for key, value in fields.items()), file=self.stream, flush=True)
+        say(" ".join(f"{key}={_plain(value)}" for key, value in fields.items()), to=self.stream, err=True)
 
 
 class LiveTable:
@@ -147,8 +147,8 @@ class LiveTable:
     ) -> None:
         """A failure leaves its reason above the table."""
         if reason:
-            what = "[yellow]tried again[/yellow]" if again else "[red]failed[/red]"
-            self._live.console.print(f"{what} {escape(reason)}", highlight=False)
+            what = styled("tried again ", "yellow") if again else styled("failed ", "red")
+            self._live.console.print(what + styled(reason))
         if self.planner.leader:
             self._course = (*self._course, self.planner.leader.value)
 
@@ -156,7 +156,7 @@ class LiveTable:
         """Draws the last state, gives the terminal back, and says what takes the time after the last job."""
         self._live.stop()
         if _report_comes(self.planner):
-            self._live.console.print("writing the report", style="dim", highlight=False)
+            self._live.console.print(styled("writing the report", "dim"))
 
     def _draw(self) -> Group:
         tally, leader = self.planner.tally, self.planner.leader
@@ -206,4 +206,4 @@ def _plain(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4f}"
     text = "none" if value is None else str(value)
-    return f'"{text}"' if " " in text else text
+    return json.dumps(text, ensure_ascii=False) if set(text) & set(' "=') else text

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from tuner.engine import start_watched
 from tuner.errors import UnreachableError, UsageError
+from tuner.shared_memory import OBJECT_STORE, object_store_folder
 
 _PREFIX, _OWNER, _SIGN = "tuner-", "owner", "tuner's scratch folder, of process"
 _LONGEST = 39  # bytes of the scratch folder's path: a socket's may have 107, and Ray adds up to 68
@@ -53,6 +54,7 @@ def ray_session(*, cpus: int, gpus: int) -> Iterator[Path]:
     with scratch_folder() as scratch, contextlib.ExitStack() as last:
         last.callback(sweep_scratch)  # of drivers whose last processes were still writing a while ago
         last.callback(ray.shutdown)
+        plasma = object_store_folder(scratch)
         try:
             with start_watched():
                 ray.init(
@@ -62,7 +64,8 @@ def ray_session(*, cpus: int, gpus: int) -> Iterator[Path]:
                     include_dashboard=False,
                     log_to_driver=False,
                     logging_level=logging.ERROR,
-                    object_store_memory=100 * 2**20,
+                    object_store_memory=OBJECT_STORE,
+                    _plasma_directory=str(plasma),
                     job_config=DriversPath(),
                     _node_ip_address="127.0.0.1",
                     _temp_dir=str(scratch / "ray"),

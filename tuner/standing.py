@@ -10,11 +10,11 @@ from itertools import accumulate
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.progress_bar import ProgressBar
 from rich.table import Table
-from rich.text import Text
 
 from studies.records import RunningRow, TrialRow
 from studies.study_data import SEARCH_ROLES
 from studies.wording import per_cent
+from tuner.terminal import printable, styled
 
 _SPARKS = "▁▂▃▄▅▆▇█"
 _COURSE = 10  # sparks where there is room
@@ -52,15 +52,16 @@ class Standings:
         cells = [_cells(row) for row in self.rows]
         widths = [max(map(len, column)) for column in zip(_HEADS, *cells, strict=True)]
         room = options.max_width - sum(widths) - _GAP * len(widths)
-        longest = max([len(row.study) for row in self.rows] + [len("study")])
+        names = [printable(row.study) for row in self.rows]
+        longest = max(map(len, [*names, "study"]))
         name = max(len("study"), min(longest, room - _GAP))
         sparks = max(0, min(_COURSE, room - name - _GAP))
         drawn = Table(box=None, padding=(0, _GAP, 0, 0), header_style="dim", pad_edge=False)
         for column in ("study", *_HEADS, *([""] if sparks else [])):
             drawn.add_column(column, no_wrap=True)
-        for row, own in zip(self.rows, cells, strict=True):
+        for row, called, own in zip(self.rows, names, cells, strict=True):
             course = [sparkline(thinned(row.course, most=sparks))] if sparks else []
-            drawn.add_row(Text(_cut(row.study, name)), *own, *course)
+            drawn.add_row(styled(_cut(called, name)), *own, *course)
         yield drawn
 
 

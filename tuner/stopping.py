@@ -15,7 +15,6 @@ from tuner.errors import KilledError, StoppedError
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _POLL = 2.0  # seconds between two looks into the database
-_CLICKS = 130  # typer makes this exit code of a KeyboardInterrupt, without a word
 STOP_NOTICE = "stopping after current epochs; Ctrl-C again stops now; continue with: tuner resume {name}"
 
 
@@ -78,7 +77,7 @@ class StopRequests:
         except (StoppedError, KilledError):
             raise
         except BaseException as error:
-            if not self._raised or (isinstance(error, SystemExit) and error.code != _CLICKS):
+            if not self._raised or isinstance(error, SystemExit):
                 raise
             self._words = self._words or words  # a second signal while the first one ends the command changes no words
             raise (KilledError if self.at_once else kind)(self._words) from None

@@ -14,6 +14,7 @@ from studies.spread import Spread, spreads
 from tuner.errors import NotThereError, TunerError
 from tuner.expectations import comparison, origin, within
 from tuner.model_card import model_card
+from tuner.outputs import refuse_special, staged
 from tuner.threads import exported_threads, threads, told
 from tuner.training_request import Asked, changes, configuration, refuse_contradictions
 
@@ -65,6 +66,7 @@ class _Run:
         return not self.trained.result.backbone.device.startswith("cpu")
 
 
+_FILES = ("model.safetensors", "metrics.json", "model_card.md")
 Watch = Callable[[int, "Progress"], None]  # seed, and how far its training is
 
 
@@ -86,6 +88,8 @@ def train_export(path: Path, *, output: Path, asked: Asked, watch: Watch | None 
         raise TunerError(_other_data(exported, task, path))
     temperature = _exported_temperature(exported, path) if asked.full else None
     output.mkdir(parents=True, exist_ok=True)  # now, not after hours of training
+    for name in _FILES:
+        refuse_special(output / name)
     runs = []
     with threads(exported_threads(exported.provenance)):
         for seed in asked.seeds or (None,):
@@ -215,11 +219,13 @@ def _write(
     first = runs[0]
     card = _describe(config, task, first.temperature, full=full)
     over = spreads([run.metrics for run in runs])
-    model, metrics_file, card_file = (output / name for name in ("model.safetensors", "metrics.json", "model_card.md"))
-    save_model(model, first.trained.model, first.head, card)
-    metrics_file.write_text(json.dumps(_as_json(runs, over, full=full), indent=1) + "\n", encoding="utf-8")
     text = model_card(card, first.classes, over, seeds=[run.seed for run in runs], task=task, exported=exported)
-    card_file.write_text(text, encoding="utf-8")
+    with staged(output / _FILES[0]) as draft:
+        save_model(draft, first.trained.model, first.head, card)
+        metrics = json.dumps(_as_json(runs, over, full=full), indent=1)
+        draft.with_name(_FILES[1]).write_text(f"{metrics}\n", encoding="utf-8")
+        draft.with_name(_FILES[2]).write_text(text, encoding="utf-8")
+    model, metrics_file, card_file = (output / name for name in _FILES)
     return TrainedExport(
         model=model,
         metrics_file=metrics_file,

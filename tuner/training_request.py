@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search_spaces.problems import did_you_mean
+from search_spaces.problems import did_you_mean, shown
 from search_spaces.scalars import scalar
 from studies.exported import ExportedConfig, ExportError
 from tuner.errors import UsageError
+
+_LONGEST_SEED = 18
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,12 +68,16 @@ def changes(exported: ExportedConfig, config: Mapping[str, Any]) -> list[str]:
 
 
 def parse_seeds(text: str | None) -> tuple[int, ...]:
-    """`0,1,2` as numbers. Raises UsageError."""
+    """`0,1,2` as numbers of up to 18 digits, which torch and databases hold. Raises UsageError."""
     if text is None:
         return ()
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() for part in parts) or len(set(map(int, parts))) < len(parts):
-        raise UsageError(f"--seeds {text}: write different whole numbers from 0, such as 0,1,2")
+    whole = all(part.isdecimal() and len(part) <= _LONGEST_SEED for part in parts)
+    if not whole or len(set(map(int, parts))) < len(parts):
+        raise UsageError(
+            f"--seeds {shown(text)}: write different whole numbers from 0 and of up to {_LONGEST_SEED} digits, such as "
+            "0,1,2"
+        )
     return tuple(map(int, parts))
 
 

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
 from rich.table import Table
 
 from studies.records import ReadingRow, TrialRow
@@ -182,7 +181,7 @@ def predictions_table(found: Sequence[Prediction], class_names: Sequence[str], *
         table.add_column("", no_wrap=True, justify="right")
     for one in (prediction(each, class_names) for each in found):
         ranked = list(one["probabilities"].items())[:top]
-        table.add_row(escape(one["file"]), *(escape(part) for name, p in ranked for part in (name, per_cent(p))))
+        table.add_row(one["file"], *(part for name, p in ranked for part in (name, per_cent(p))))
     return table
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -11,7 +10,6 @@ from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.text import Text
 
 from search_spaces import SpaceError, loads
 from studies.headline import covered_seconds
@@ -20,6 +18,7 @@ from studies.records import ProgressRow, RunningRow, TrialRow
 from studies.store import Store
 from tuner import views
 from tuner.standing import Standing, bars, course, duration, share, standings
+from tuner.terminal import json_text, say, styled
 
 SILENT = 60.0  # seconds without a word of the driver before one says so; an epoch may take as long
 
@@ -128,19 +127,13 @@ def show(seen: Iterator[tuple[list[Glance], bool]], *, console: Console, as_json
         for one in found if changed else ():
             if last.get(one.status["study"]) != one:
                 last[one.status["study"]] = one
-                print_line(line(one, as_json=as_json), console)
-
-
-def print_line(text: str, console: Console) -> None:
-    """One line as it is, at once: a reader may be waiting at the other end of a pipe."""
-    console.file.write(f"{text}\n")
-    console.file.flush()
+                say(line(one, as_json=as_json), to=console.file)
 
 
 def line(one: Glance, *, as_json: bool) -> str:
     """A study on one line, for a program or for a log."""
     if as_json:
-        return json.dumps(as_object(one), default=str)
+        return json_text(as_object(one))
     counts, best = one.status["trials"], one.status["best"]
     fields = {
         "study": one.status["study"],
@@ -184,9 +177,9 @@ def _jobs(one: Glance, *, named: bool) -> Iterator[RenderableType]:
     """The bars of one study, and how old they are when the driver has long been silent."""
     name = one.status["study"]
     if named and one.jobs:
-        yield Text(name, style="dim")
+        yield styled(name, "dim")
     if _long(one.silent):
         since = "has not been heard of" if one.silent is None else f"was last heard of {duration(one.silent)} ago"
         end = f"if it was killed: tuner resume {name}" if one.driver is None else f"it still runs: {one.driver}"
-        yield Text(f"the driver of {name} {since}; {end}", style="yellow")
+        yield styled(f"the driver of {name} {since}; {end}", "yellow")
     yield bars(one.jobs)

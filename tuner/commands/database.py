@@ -6,6 +6,7 @@ import typer
 
 from tuner.commands.options import HomeOption, StorageOption, storage_url
 from tuner.errors import NotThereError
+from tuner.terminal import say
 
 app = typer.Typer()
 
@@ -24,4 +25,4 @@ def migrate(home: HomeOption = None, storage: StorageOption = None) -> None:
         raise NotThereError(f"{masked(url)}: there is no study database; tuner launch makes one")
     Database(url).close()
     due = before != schema.head()
-    typer.echo(f"revision {before} -> {schema.head()}" if due else f"revision {before}: nothing is due")
+    say(f"revision {before} -> {schema.head()}" if due else f"revision {before}: nothing is due")

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
-from rich.console import Console
 
 from tuner.commands.options import (
     HomeOption,
@@ -14,9 +13,10 @@ from tuner.commands.options import (
     StorageOption,
     StudyArgument,
     open_store,
-    print_json,
     study_names,
+    text_argument,
 )
+from tuner.terminal import say, say_json, screen
 
 app = typer.Typer()
 _WATCH_SECONDS = 2.0
@@ -24,7 +24,7 @@ _WATCH_SECONDS = 2.0
 
 @app.command()
 def status(
-    study: Annotated[Optional[str], typer.Argument(help="Name of the study; all studies without it.")] = None,
+    study: Annotated[Optional[str], text_argument(help="Name of the study; all studies without it.")] = None,
     as_json: JsonOption = False,
     watch: Annotated[bool, typer.Option("--watch", help="Until no study is running; --json: a line a change.")] = False,
     home: HomeOption = None,
@@ -43,11 +43,11 @@ def status(
             found.append(glance(store))
     if as_json:
         objects = [as_object(one) for one in found]
-        print_json(objects[0] if study else objects)
+        say_json(objects[0] if study else objects, indent=2)
     elif not found:
-        typer.echo("no studies yet; start one with: tuner launch --space wd_maxnorm.yaml")
+        say("no studies yet; start one with: tuner launch --space wd_maxnorm.yaml")
     else:
-        wide_console().print(picture(found))
+        screen(wide=True).print(picture(found))
 
 
 @app.command()
@@ -64,9 +64,9 @@ def trials(
     with open_store(study, home, storage) as store:
         rows = [row for row in store.trials() if row.state == "FAIL" or not failed]
     if as_json:
-        print_json([views.trial(row) for row in rows])
+        say_json([views.trial(row) for row in rows], indent=2)
     else:
-        wide_console().print(views.trials_table(rows, title=f"study {study}"))
+        screen(wide=True).print(views.trials_table(rows, title=f"study {study}"))
 
 
 @app.command()
@@ -88,9 +88,9 @@ def best(
     with open_store(study, home, storage) as store:
         found = views.best(store)
     if as_json:
-        print_json(found)
+        say_json(found, indent=2)
     else:
-        Console().print(views.best_table(found))
+        screen().print(views.best_table(found))
 
 
 def _pareto(study: str, home: Path | None, storage: str | None, *, as_json: bool) -> None:
@@ -101,10 +101,10 @@ def _pareto(study: str, home: Path | None, storage: str | None, *, as_json: bool
     with open_store(study, home, storage) as store:
         rows = pareto_front(load_study_data(store))
     if as_json:
-        print_json([views.trial(row) for row in rows])
+        say_json([views.trial(row) for row in rows], indent=2)
     else:
         title = f"study {study}: trials that none beats in both accuracy and nearness to balance"
-        wide_console().print(views.trials_table(rows, title=title))
+        screen(wide=True).print(views.trials_table(rows, title=title))
 
 
 def _watch(names: list[str], home: Path | None, storage: str | None, *, as_json: bool) -> None:
@@ -116,12 +116,6 @@ def _watch(names: list[str], home: Path | None, storage: str | None, *, as_json:
         stores = [stack.enter_context(open_store(name, home, storage)) for name in names]
         seen = watch(lambda: [glance(store) for store in stores], every=_WATCH_SECONDS)
         try:
-            show(seen, console=Console(), as_json=as_json)
+            show(seen, console=screen(), as_json=as_json)
         except KeyboardInterrupt:  # it is the watching that ends, not the study
             raise typer.Exit(130) from None
-
-
-def wide_console() -> Console:
-    """A console that cuts no line where it is not a terminal: in a pipe, a log or a file."""
-    console = Console()
-    return console if console.is_terminal else Console(width=400)

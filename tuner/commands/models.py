@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
-from rich.console import Console
 
-from tuner.commands.options import JsonOption, print_json
+from tuner.commands.options import JsonOption, number_option, path_argument, path_option, text_option, whole
+from tuner.terminal import say, say_json, screen
 
 if TYPE_CHECKING:
     import torch
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-ModelArgument = Annotated[Path, typer.Argument(help="model.safetensors, as tuner train writes it.", show_default=False)]
+ModelArgument = Annotated[Path, path_argument(help="model.safetensors, as tuner train writes it.")]
 
 
 class Form(StrEnum):
@@ -32,8 +31,8 @@ class Form(StrEnum):
 @app.command()
 def evaluate(
     model: ModelArgument,
-    data: Annotated[Optional[Path], typer.Option("--data", help="The data (default: where it was trained).")] = None,
-    dataset: Annotated[Optional[str], typer.Option("--dataset", help="Form of the data, if another one.")] = None,
+    data: Annotated[Optional[Path], path_option("--data", help="The data (default: where it was trained).")] = None,
+    dataset: Annotated[Optional[str], text_option("--dataset", help="Form of the data, if another one.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure a model on the test split of data: many, medium, few, all, and calibration."""
@@ -47,19 +46,20 @@ def evaluate(
     metrics, counts = measure(loaded, task, device=_device())
     same = task.fingerprint == loaded.card.data_fingerprint
     if as_json:
-        print_json({"metrics": metrics, "images": sum(counts.total), "same_data_as_trained": same})
+        say_json({"metrics": metrics, "images": sum(counts.total), "same_data_as_trained": same}, indent=2)
         return
-    Console().print(views.evaluation_table(metrics, images=sum(counts.total)))
+    screen().print(views.evaluation_table(metrics, images=sum(counts.total)))
     if not same:
-        typer.echo("note: these are not the splits that the model was trained with", err=True)
+        say("note: these are not the splits that the model was trained with", err=True)
 
 
 @app.command()
 def predict(
     model: ModelArgument,
-    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.", show_default=False)],
+    images: Annotated[list[Path], path_argument(help="Image files, or folders of them.")],
     top: Annotated[
-        Optional[int], typer.Option("--top", min=1, help="Likeliest classes shown [default: 3; all with --json].")
+        Optional[int],
+        number_option("--top", help="Likeliest classes shown (default: 3; all with --json).", parser=whole(1)),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document a line and image.")] = False,
 ) -> None:
@@ -74,13 +74,13 @@ def predict(
     found: list[Prediction] = []
     for outcome in look(loaded, paths, device=_device()):
         if not isinstance(outcome, Prediction):
-            typer.echo(f"error: {outcome.reason}", err=True)
+            say(f"error: {outcome.reason}", err=True)
             continue
         found.append(outcome)
         if as_json:
-            typer.echo(json.dumps(views.prediction(outcome, loaded.card.class_names, top=top), ensure_ascii=False))
+            say_json(views.prediction(outcome, loaded.card.class_names, top=top))
     if found and not as_json:
-        Console().print(views.predictions_table(found, loaded.card.class_names, top=top or 3))
+        screen().print(views.predictions_table(found, loaded.card.class_names, top=top or 3))
     if len(found) < len(paths):
         raise TunerError(f"{len(paths) - len(found)} of {len(paths)} files could not be read; they are named above")
 
@@ -88,14 +88,16 @@ def predict(
 @app.command()
 def export_model(
     model: ModelArgument,
-    output: Annotated[Path, typer.Option("--output", "-o", help="File to write.", show_default=False)],
+    output: Annotated[Path, path_option("--output", "-o", help="File to write.")],
     form: Annotated[Form, typer.Option("--format", help="Which format.")] = Form.TORCH_EXPORT,
 ) -> None:
     """Write a model for other programs, from pixels in [0, 1] to logits and probabilities; checked by running it."""
     from tuner.model_export import export_model as write
+    from tuner.outputs import staged
 
-    difference = write(_load(model), output, form=form.value)
-    typer.echo(f"{output}  (its logits differ from the model's by at most {difference:.1g})")
+    with staged(output) as draft:
+        difference = write(_load(model), draft, form=form.value)
+    say(f"{output}  (its logits differ from the model's by at most {difference:.1g})")
 
 
 def _load(path: Path) -> LoadedModel:

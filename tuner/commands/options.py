@@ -1,9 +1,13 @@
-"""Options and look-ups that several commands share."""
+"""Options and look-ups that several commands share, and what each kind of value may be."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
+import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -14,30 +18,130 @@ from tuner.paths import Home
 if TYPE_CHECKING:
     from studies.store import Store
 
+MOST = 1_000_000_000  # of anything that is counted on a command line; gigabytes, too
+_SPECIAL = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
+
+
+def text(value: Any) -> str:
+    """Text that can be written down. Raises BadParameter for none at all, for NUL and for what is not UTF-8."""
+    given = str(value)
+    if not given.strip():
+        raise typer.BadParameter("is empty; give a value, or leave the option out")
+    if "\0" in given or not _is_utf8(given):
+        raise typer.BadParameter(f"must be UTF-8 without NUL, but got {_quoted(given)}")
+    return given
+
+
+def path(value: Any) -> Path:
+    """A file or folder that is there or may be made. Raises BadParameter also for a device, pipe or socket."""
+    given = Path(text(value))
+    special = special_file(given)
+    if special:
+        raise typer.BadParameter(f"must be a file or folder, but {_quoted(str(given))} is {special}")
+    return given
+
+
+def special_file(place: Path) -> str | None:
+    """What stands there, if it is neither file nor folder; links are followed."""
+    try:
+        return _SPECIAL.get(stat.S_IFMT(place.stat().st_mode))
+    except (OSError, ValueError):  # told by whoever uses it
+        return None
+
+
+def whole(low: int, high: int = MOST) -> Callable[[Any], int]:
+    """A whole number in these limits. Raises BadParameter."""
+
+    def parse(value: Any) -> int:
+        given = str(value).strip()
+        number = int(given) if re.fullmatch(r"[+-]?[0-9]{1,18}", given) else None
+        if number is None or not low <= number <= high:
+            raise typer.BadParameter(f"must be a whole number from {low:,} to {high:,}, but got {_quoted(given)}")
+        return number
+
+    return parse
+
+
+def fraction(high: int = MOST) -> Callable[[Any], float]:
+    """A finite number from 0 to `high`. Raises BadParameter."""
+
+    def parse(value: Any) -> float:
+        try:
+            number = float(str(value))
+        except ValueError:
+            number = math.nan
+        if not 0 <= number <= high:
+            raise typer.BadParameter(f"must be a number from 0 to {high:,}, but got {_quoted(str(value))}")
+        return number
+
+    return parse
+
+
+def _is_utf8(given: str) -> bool:
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _quoted(given: str) -> str:
+    """As an error repeats it: short, and readable."""
+    from search_spaces.problems import shown
+
+    return shown(given)
+
+
+def text_option(*names: str, help: str) -> Any:
+    """An option that takes text, or several."""
+    return typer.Option(*names, help=help, parser=text, metavar="TEXT", show_default=False)
+
+
+def path_option(*names: str, help: str) -> Any:
+    """An option that takes a path."""
+    return typer.Option(*names, help=help, parser=path, metavar="PATH", show_default=False)
+
+
+def number_option(*names: str, help: str, parser: Callable[[Any], float]) -> Any:
+    """An option that takes a number of the kind that `parser` checks."""
+    return typer.Option(*names, help=help, parser=parser, metavar="NUMBER")
+
+
+def text_argument(*, help: str) -> Any:
+    """A place on the command line for text."""
+    return typer.Argument(help=help, parser=text, show_default=False)
+
+
+def path_argument(*, help: str) -> Any:
+    """A place on the command line for a path, or several."""
+    return typer.Argument(help=help, parser=path, show_default=False)
+
+
 HomeOption = Annotated[
-    Optional[Path],
-    typer.Option("--home", help="Folder of all output (env TUNER_HOME; default runs).", show_default=False),
+    Optional[Path], path_option("--home", help="Folder of all output (env TUNER_HOME; default runs).")
 ]
 StorageOption = Annotated[
-    Optional[str],
-    typer.Option("--storage", help="SQLAlchemy URL of the study database (env TUNER_STORAGE).", show_default=False),
+    Optional[str], text_option("--storage", help="SQLAlchemy URL of the study database (env TUNER_STORAGE).")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 SetOption = Annotated[
-    Optional[list[str]],
-    typer.Option("--set", help="Override, e.g. stage1.epochs=80; may be repeated.", show_default=False),
+    Optional[list[str]], text_option("--set", help="Override, e.g. stage1.epochs=80; may be repeated.")
 ]
-SpaceName = Annotated[Optional[str], typer.Option("--name", help="Study name (default: the space's).")]
-DatasetOption = Annotated[Optional[str], typer.Option("--dataset", help="Shorthand for --set task.dataset=...")]
-DataOption = Annotated[Optional[Path], typer.Option("--data", help="Shorthand for --set task.data=...")]
-StudyArgument = Annotated[str, typer.Argument(help="Name of the study.", show_default=False)]
+SpaceName = Annotated[Optional[str], text_option("--name", help="Study name (default: the space's).")]
+DatasetOption = Annotated[Optional[str], text_option("--dataset", help="Shorthand for --set task.dataset=...")]
+DataOption = Annotated[Optional[Path], path_option("--data", help="Shorthand for --set task.data=...")]
+StudyArgument = Annotated[str, text_argument(help="Name of the study.")]
 ParallelOption = Annotated[
-    Optional[int], typer.Option("--parallel", "-j", min=1, help="Jobs at a time (default: as CPUs and GPUs allow).")
+    Optional[int],
+    number_option("--parallel", "-j", help="Jobs at a time (default: as CPUs and GPUs allow).", parser=whole(1)),
 ]
 GpusOption = Annotated[
-    Optional[float], typer.Option("--gpus-per-trial", min=0, help="GPUs of one job; 0.25 puts four on one GPU.")
+    Optional[float],
+    number_option("--gpus-per-trial", help="GPUs of one job; 0.25 puts four on one GPU.", parser=fraction()),
 ]
-CacheOption = Annotated[Optional[float], typer.Option("--cache-gb", min=0, help="Size limit of the backbone cache.")]
+CacheOption = Annotated[
+    Optional[float], number_option("--cache-gb", help="Size limit of the backbone cache.", parser=fraction())
+]
 
 
 def storage_url(home: Path | None, storage: str | None) -> str:
@@ -57,11 +161,6 @@ def open_store(study: str, home: Path | None, storage: str | None) -> Store:
     from studies.store import Store
 
     return Store.open(storage_url(home, storage), study)
-
-
-def print_json(value: Any) -> None:
-    """One document on standard output."""
-    typer.echo(json.dumps(value, indent=2, default=str))
 
 
 def shorthands(dataset: str | None, data: Path | None) -> list[str]:

@@ -7,18 +7,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
-from rich.console import Console
 
 from tuner.commands.options import (
     HomeOption,
     SetOption,
     StorageOption,
     StudyArgument,
+    number_option,
     open_store,
+    path_argument,
+    path_option,
     storage_url,
     study_names,
+    text_argument,
+    text_option,
+    whole,
 )
 from tuner.paths import Home
+from tuner.terminal import say, screen, styled
 
 if TYPE_CHECKING:
     from studies.study_data import StudyData
@@ -31,14 +37,14 @@ app = typer.Typer()
 def report(
     study: StudyArgument,
     output: Annotated[
-        Optional[Path], typer.Option("--output", "-o", help="Where to [default: beside the study].")
+        Optional[Path], path_option("--output", "-o", help="Where to (default: beside the study).")
     ] = None,
     others: Annotated[
         Optional[list[str]],
-        typer.Option("--compare", help="Put this study beside it instead; may be repeated.", show_default=False),
+        text_option("--compare", help="Put this study beside it instead; may be repeated."),
     ] = None,
     images: Annotated[
-        bool, typer.Option("--images", help="Each figure as SVG, too; needs the extra [images].")
+        bool, typer.Option("--images", help="Each figure as SVG, too; needs kaleido, of the extra `images`.")
     ] = False,
     home: HomeOption = None,
     storage: StorageOption = None,
@@ -47,6 +53,7 @@ def report(
     from studies.comparison import write_comparison
     from studies.report import write_report
     from tuner.errors import UsageError
+    from tuner.outputs import staged
 
     names = [study, *(others or [])]
     if len(set(names)) < len(names):
@@ -54,26 +61,28 @@ def report(
     studies = [_study_data(name, home, storage) for name in names]
     default = Home.choose(home).report(study)
     if others:
-        target = output or default.with_name(f"compared_with_{'_and_'.join(names[1:])}.html")
-        written = write_comparison(studies, target)
-    else:
-        written = write_report(studies[0], output or default, images=images)
+        default = default.with_name(f"compared_with_{'_and_'.join(names[1:])}.html")
+    target = output or default
+    with staged(target) as draft:
+        written = write_comparison(studies, draft) if others else write_report(studies[0], draft, images=images)
     for path in written:
-        typer.echo(path)
+        say(target.parent / path.relative_to(draft.parent))
 
 
 @app.command()
 def export(
     study: StudyArgument,
     output: Annotated[
-        Optional[Path], typer.Option("--output", "-o", help="Where to [default: beside the study].")
+        Optional[Path], path_option("--output", "-o", help="Where to (default: beside the study).")
     ] = None,
-    trial: Annotated[Optional[int], typer.Option("--trial", help="A trial's number [default: the best].")] = None,
+    trial: Annotated[
+        Optional[int], number_option("--trial", help="A trial's number (default: the best).", parser=whole(0))
+    ] = None,
     baseline: Annotated[
-        Optional[str], typer.Option("--baseline", help="A baseline that was read on test, e.g. tau_norm.")
+        Optional[str], text_option("--baseline", help="A baseline that was read on test, e.g. tau_norm.")
     ] = None,
     pareto: Annotated[
-        Optional[Path], typer.Option("--pareto", help="Folder for all trials that none beats in accuracy and balance.")
+        Optional[Path], path_option("--pareto", help="Folder for all trials that none beats in accuracy and balance.")
     ] = None,
     home: HomeOption = None,
     storage: StorageOption = None,
@@ -83,6 +92,7 @@ def export(
     from studies.pareto import pareto_front
     from studies.study_data import load_study_data, with_classes
     from tuner.errors import NotThereError, UsageError
+    from tuner.outputs import staged
 
     if pareto and (output or trial is not None or baseline is not None):
         raise UsageError(
@@ -92,20 +102,17 @@ def export(
         raise UsageError("--trial and --baseline name two configurations; give one of them")
     with open_store(study, home, storage) as store:
         data = load_study_data(store)
-        default = Home.choose(home).best(study)
-        if baseline is not None:
-            default = default.with_name(f"{baseline}.yaml")
-        targets = {trial: output or default}
+        targets = {trial: output or Home.choose(home).study(study) / f"{baseline or 'best'}.yaml"}
         if pareto:
             targets = {row.number: pareto / f"trial-{row.number:04}.yaml" for row in pareto_front(data)}
         data = with_classes(data, store, data.trial_by_number.keys() & targets.keys())
     if not targets:
         raise NotThereError(f"study {study} has no finished trial with a norm balance yet; see: tuner status")
     for number, target in targets.items():
-        target.parent.mkdir(parents=True, exist_ok=True)
         content = dump_config(export_config(data, number=number, baseline=baseline), file=target.name)
-        target.write_text(content, encoding="utf-8")
-        typer.echo(target)
+        with staged(target) as draft:
+            draft.write_text(content, encoding="utf-8")
+        say(target)
 
 
 def _study_data(study: str, home: Path | None, storage: str | None) -> StudyData:
@@ -117,11 +124,11 @@ def _study_data(study: str, home: Path | None, storage: str | None) -> StudyData
 
 @app.command()
 def train(
-    config: Annotated[Path, typer.Argument(help="A configuration exported by tuner.", show_default=False)],
-    output: Annotated[Optional[Path], typer.Option("--output", "-o", help="Folder for the model.")] = None,
-    data: Annotated[Optional[Path], typer.Option("--data", help="The data, where it lies here.")] = None,
+    config: Annotated[Path, path_argument(help="A configuration exported by tuner.")],
+    output: Annotated[Optional[Path], path_option("--output", "-o", help="Folder for the model.")] = None,
+    data: Annotated[Optional[Path], path_option("--data", help="The data, where it lies here.")] = None,
     overrides: SetOption = None,
-    seeds: Annotated[Optional[str], typer.Option("--seeds", help="Train once a seed: 0,1,2.")] = None,
+    seeds: Annotated[Optional[str], text_option("--seeds", help="Train once a seed: 0,1,2.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Exit code 1 unless within the export's tolerances.")] = False,
     force: Annotated[bool, typer.Option("--force", help="With --check: compare on other data, too.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Train on validation images, too; nothing is selected.")] = False,
@@ -136,27 +143,28 @@ def train(
     asked = Asked(
         data=data, overrides=tuple(overrides or ()), seeds=parse_seeds(seeds), check=check, force=force, full=full
     )
-    with Console(stderr=True).status("loading data") as status:  # shown on a terminal only
+    with screen(stderr=True).status(styled("loading data")) as status:  # shown on a terminal only
 
         def watch(seed: int, progress: Progress) -> None:
             rate = f", {progress.images_per_second:,.0f} images/s" if progress.images_per_second else ""
-            status.update(f"seed {seed}: stage {progress.stage}, epoch {progress.epoch} of {progress.epochs}{rate}")
+            at = f"stage {progress.stage}, epoch {progress.epoch} of {progress.epochs}{rate}"
+            status.update(styled(f"seed {seed}: {at}"))
 
         trained = train_export(config, output=target, asked=asked, watch=watch)
     for line in differences(trained.exported.provenance):
-        typer.echo(f"note: {line}", err=True)
+        say(f"note: {line}", err=True)
     for line in compare(trained):
-        typer.echo(line)
+        say(line)
     if check and trained.outside:
         raise TunerError(f"outside its tolerance: {', '.join(trained.outside)}")
     if check:
-        typer.echo("within all tolerances")
+        say("within all tolerances")
 
 
 @app.command()
 def dashboard(
-    study: Annotated[Optional[str], typer.Argument(help="Study whose figures are refreshed first.")] = None,
-    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 8080,
+    study: Annotated[Optional[str], text_argument(help="Study whose figures are refreshed first.")] = None,
+    port: Annotated[int, number_option("--port", help="Where it listens.", parser=whole(1, 65_535))] = 8080,
     home: HomeOption = None,
     storage: StorageOption = None,
 ) -> None:
@@ -173,7 +181,7 @@ def dashboard(
             raise
         raise TunerError(f"port {port} cannot be used ({error.strerror}); give another one with --port") from None
     with served, contextlib.suppress(KeyboardInterrupt):
-        typer.echo(f"http://127.0.0.1:{port}/  (Ctrl-C ends it)")
+        say(f"http://127.0.0.1:{port}/  (Ctrl-C ends it)")
         served.serve_forever()
 
 
@@ -184,7 +192,7 @@ def _refresh(name: str, home: Path | None, storage: str | None) -> None:
     from tuner.publishing import show_results
 
     if holder(storage_url(home, storage), name) is not None:
-        typer.echo(f"{name} is being run; its driver brings the page up to date about once a minute", err=True)
+        say(f"{name} is being run; its driver brings the page up to date about once a minute", err=True)
         return
     with open_store(name, home, storage) as store:
         show_results(store, load_study_data(store), Home.choose(home))

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
-from rich.console import Console
 
 from tuner.commands.options import (
     CacheOption,
@@ -22,10 +21,12 @@ from tuner.commands.options import (
     open_store,
     shorthands,
     storage_url,
+    text_option,
 )
 from tuner.errors import TunerError
 from tuner.paths import Home
 from tuner.stopping import StopRequests
+from tuner.terminal import say, screen
 
 if TYPE_CHECKING:
     from search_spaces import Space
@@ -37,7 +38,7 @@ app = typer.Typer()
 @app.command()
 def launch(
     context: typer.Context,
-    space: Annotated[str, typer.Option("--space", help="Space file, or the name of one that ships.")],
+    space: Annotated[str, text_option("--space", help="Space file, or the name of one that ships.")],
     name: SpaceName = None,
     dataset: DatasetOption = None,
     data: DataOption = None,
@@ -61,7 +62,7 @@ def resume(
     study: StudyArgument,
     overrides: Annotated[
         Optional[list[str]],
-        typer.Option("--set", help="A larger budget, e.g. budget.backbones=20.", show_default=False),
+        text_option("--set", help="A larger budget, e.g. budget.backbones=20."),
     ] = None,
     parallel: ParallelOption = None,
     gpus_per_trial: GpusOption = None,
@@ -94,10 +95,10 @@ def stop(
             raise TunerError(f"study {study} is not running, but {state}")
         if holder(storage_url(home, storage), study) is not None:
             store.request_stop(now=now)
-            typer.echo(f"asked {study} to stop; continue with: tuner resume {study}")
+            say(f"asked {study} to stop; continue with: tuner resume {study}")
             return
         store.set_state("stopped")
-    typer.echo(f"nothing runs {study} any more: its driver has died; continue with: tuner resume {study}")
+    say(f"nothing runs {study} any more: its driver has died; continue with: tuner resume {study}")
 
 
 def _run(
@@ -121,7 +122,7 @@ def _run(
             home=Home.choose(home),
             storage=storage_url(home, storage),
             resources=resources,
-            console=Console(stderr=True),
+            console=screen(stderr=True),
             stops=context.ensure_object(StopRequests),
         )
     _print_finished(finished)
@@ -131,6 +132,6 @@ def _print_finished(finished: Finished) -> None:
     from tuner.views import headline
 
     for line in headline(finished.readings):
-        typer.echo(line)
-    typer.echo(f"report   {finished.report}")
-    typer.echo(f"config   {finished.best}")
+        say(line)
+    say(f"report   {finished.report}")
+    say(f"config   {finished.best}")

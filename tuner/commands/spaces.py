@@ -6,14 +6,15 @@ from typing import Annotated
 
 import typer
 
-from tuner.commands.options import DataOption, DatasetOption, SetOption, print_json, shorthands
+from tuner.commands.options import DataOption, DatasetOption, SetOption, shorthands, text_argument
+from tuner.terminal import say, say_json
 
 app = typer.Typer()
 
 
 @app.command()
 def check(
-    space: Annotated[str, typer.Argument(help="Space file or name.")],
+    space: Annotated[str, text_argument(help="Space file or name.")],
     dataset: DatasetOption = None,
     data: DataOption = None,
     overrides: SetOption = None,
@@ -25,7 +26,7 @@ def check(
 
     loaded = load(space, overrides=[*shorthands(dataset, data), *(overrides or [])])
     for line in plan(loaded, dry_build(loaded)):
-        typer.echo(line)
+        say(line)
 
 
 @app.command()
@@ -34,7 +35,7 @@ def spaces() -> None:
     from search_spaces import shipped
 
     for name, question in shipped().items():
-        typer.echo(f"{name:24} {question}")
+        say(f"{name:24} {question}")
 
 
 @app.command()
@@ -42,4 +43,4 @@ def schema() -> None:
     """Print the JSON schema of a space file, for editors."""
     from search_spaces import json_schema
 
-    print_json(json_schema())
+    say_json(json_schema(), indent=2)

@@ -1,0 +1,85 @@
+"""Files that the user names: written whole or not at all, and only where a plain file is or can be."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from tuner.errors import UsageError
+
+_LINKS = 40  # in a row, as the kernel allows
+
+
+@contextlib.contextmanager
+def staged(target: Path) -> Iterator[Path]:
+    """Yields where to write instead of `target`: in a folder of its own beside it, whose files take their places when
+    the block has ended well, each by a rename. If it has not, what was there before is as it was.
+
+    Raises UsageError where a device, pipe, socket or folder is in the way, OSError where the folder cannot be written.
+    """
+    refuse_special(target)
+    with _named_after(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".tuner-", dir=target.parent) as folder:
+            draft = Path(folder) / target.name
+            yield draft
+            written = [file for file in sorted(draft.parent.rglob("*")) if file.is_file()]
+            places = {file: target.parent / file.relative_to(draft.parent) for file in written}
+            for place in places.values():
+                refuse_special(place)
+                place.parent.mkdir(parents=True, exist_ok=True)
+            for file, place in places.items():
+                _put(file, place)
+
+
+def refuse_special(target: Path) -> None:
+    """Raises UsageError unless a plain file is at `target`, or nothing yet; a link is as good as what it leads to."""
+    for step in _way(target):
+        if step.name in ("", "-", "..") or Path("/proc") in step.parents:
+            raise UsageError(f"{target}: output goes to a file; give the file's name")
+    try:
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        return
+    if stat.S_ISDIR(mode):
+        raise UsageError(f"{target} is a folder; give the file to write, such as {target / 'out'}")
+    if not stat.S_ISREG(mode):
+        raise UsageError(f"{target} is a device, a pipe or a socket; output goes to a file, so give another name")
+
+
+def _way(target: Path) -> Iterator[Path]:
+    """The path itself, and where its links lead, one by one."""
+    for _ in range(_LINKS):
+        target = Path(os.path.realpath(target.parent)) / target.name
+        yield target
+        if not target.is_symlink():
+            return
+        target = target.parent / target.readlink()
+
+
+@contextlib.contextmanager
+def _named_after(target: Path) -> Iterator[None]:
+    """Errors name what the user gave, and not a draft."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None or ".tuner-" not in str(error.filename):
+            raise
+        raise OSError(error.errno, error.strerror, str(target)) from error
+
+
+def _put(draft: Path, place: Path) -> None:
+    """Moves a file to where the links at `place` lead, with the rights of the file that it replaces."""
+    real = Path(os.path.realpath(place))
+    if real.exists():
+        shutil.copymode(real, draft)
+    if draft.stat().st_dev != real.parent.stat().st_dev:
+        with tempfile.TemporaryDirectory(prefix=".tuner-", dir=real.parent) as folder:
+            _put(Path(shutil.copy(draft, folder)), real)
+        return
+    draft.replace(real)

@@ -1,0 +1,40 @@
+"""Where Ray keeps its objects: in shared memory, or in the scratch folder of a machine whose shared memory is unusable.
+
+Ray itself takes another folder only where /dev/shm is too small. In one that is read-only its server dies.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from tuner.errors import UnreachableError
+
+OBJECT_STORE = 100 * 2**20  # bytes; what Ray passes through it is small
+_SHARED = Path("/dev/shm")
+
+
+def object_store_folder(scratch: Path, *, shared: Path = _SHARED) -> Path:
+    """The first of both folders that can hold Ray's objects. Raises UnreachableError where neither can."""
+    reasons = []
+    for folder in (shared, scratch):
+        reason = _unusable(folder)
+        if reason is None:
+            return folder
+        reasons.append(f"{folder} {reason}")
+    raise UnreachableError(
+        f"Ray needs {OBJECT_STORE // 2**20} MiB for its objects, but {' and '.join(reasons)}; make space, mount "
+        "/dev/shm writable (of a container: --shm-size=1g), or name another folder with TMPDIR"
+    )
+
+
+def _unusable(folder: Path) -> str | None:
+    """Why no file of that size can be made there; None where it can."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            about = os.statvfs(folder)
+    except OSError as error:
+        return f"cannot be written ({error.strerror})"
+    free = about.f_bavail * about.f_frsize
+    return None if free >= OBJECT_STORE else f"has only {free // 2**20} MiB left"
