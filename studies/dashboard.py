@@ -15,16 +15,15 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from studies.cautions import cautions, remarks
 from studies.figures.figure import Absent
 from studies.headline import Headline, headline
 from studies.study_data import SEARCH_ROLES, StudyData
-from studies.urls import for_optuna
 from studies.wording import gain_limits, limits, listed, mean_and_deviation, per_cent, points, role_label
 
 if TYPE_CHECKING:
+    import optuna
     import plotly.graph_objects as go
 
     from studies.store import Store
@@ -38,7 +37,6 @@ SHOWN: dict[str, str] = {  # figure -> title; short ones, for the toolbar stands
 _HEIGHT = 450  # what the dashboard has room for; it cuts off the rest
 _BUTTONS = ["zoom2d", "pan2d", "select2d", "lasso2d", "zoomIn2d", "zoomOut2d", "autoScale2d"]
 _TRIALS = 150  # in a figure: about 30 kB
-_ARTIFACTS = uuid.UUID("6f0c2b6e-53b6-4a53-9d9c-5a1a7e1d9c42")  # the namespace of our artifacts' ids
 
 
 def publish(store: Store, data: StudyData) -> list[str]:
@@ -73,16 +71,17 @@ def _fitted(drawn: go.Figure, title: str) -> go.Figure:
 def attach(store: Store, files: Iterable[Path], artifacts: Path) -> dict[str, str]:
     """Offers files for download on the study's page, each in place of the one of that name that was offered before.
 
-    Returns their ids. An id belongs to study and file name, so that nothing piles up in the folder or the database.
+    Returns their ids. A file keeps its id, so that nothing piles up in the folder or the database; ids are drawn, for
+    whoever could guess one could ask for the file.
     """
     from optuna.artifacts import ArtifactMeta, FileSystemArtifactStore  # noqa: PLC0415  (slow, as above)
 
     study = store.optuna_study()
     artifacts.mkdir(parents=True, exist_ok=True)
     kept = FileSystemArtifactStore(artifacts)
-    ids = {}
+    known, ids = _offered(study), {}
     for file in files:
-        ids[file.name] = str(uuid.uuid5(_ARTIFACTS, f"{study.study_name}/{file.name}"))
+        ids[file.name] = known.get(file.name) or str(uuid.uuid4())
         kind = mimetypes.guess_type(file.name)[0] or "text/plain"
         meta = ArtifactMeta(artifact_id=ids[file.name], filename=file.name, mimetype=kind, encoding=None)
         with file.open("rb") as content:
@@ -92,32 +91,20 @@ def attach(store: Store, files: Iterable[Path], artifacts: Path) -> dict[str, st
     return ids
 
 
-def server(url: str, *, port: int, artifacts: Path) -> WSGIServer:
-    """Optuna's dashboard on the database, ready to serve; on 127.0.0.1 alone, for it knows no login.
-
-    A context manager. Raises OSError when the port cannot be had.
-    """
-    from optuna.artifacts import FileSystemArtifactStore  # noqa: PLC0415
-    from optuna_dashboard import _app, wsgi  # noqa: PLC0415
-
-    artifacts.mkdir(parents=True, exist_ok=True)
-    _app.get_plotly_graph_objects = _in_order
-    app = wsgi(for_optuna(url), artifact_store=FileSystemArtifactStore(artifacts))
-    return make_server("127.0.0.1", port, app, handler_class=_Quiet)
+def _offered(study: optuna.Study) -> dict[str, str]:
+    """File name to id, of what is offered already; the dashboard leaves null where a file was removed."""
+    attributes = study._storage.get_study_system_attrs(study._study_id)
+    found = [json.loads(value) for key, value in attributes.items() if key.startswith("artifacts:")]
+    return {meta["filename"]: meta["artifact_id"] for meta in found if meta is not None}
 
 
-def _in_order(attributes: dict[str, Any]) -> dict[str, str]:
+def in_order(attributes: dict[str, Any]) -> dict[str, str]:
     """The figures of a study in the order of their titles; the dashboard itself takes them from a set, in any order."""
     from optuna_dashboard._custom_plot_data import get_plotly_graph_objects  # noqa: PLC0415
 
     found: dict[str, str] = get_plotly_graph_objects(attributes)
     ours = list(SHOWN)
     return dict(sorted(found.items(), key=lambda item: (ours.index(item[0]) if item[0] in ours else len(ours), item)))
-
-
-class _Quiet(WSGIRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        """No line a request."""
 
 
 def thinned(data: StudyData, *, trials: int) -> StudyData:
@@ -133,9 +120,9 @@ def thinned(data: StudyData, *, trials: int) -> StudyData:
 
 
 def note(data: StudyData) -> str:
-    """The headline as Markdown."""
+    """The headline as Markdown; the page itself shows the study's name."""
     line = headline(data)
-    lines = [f"## {data.study.name}", "", _story(line), "", *_table(line)]
+    lines = [_story(line), "", *_table(line)]
     lines += ["", *(f"- {line}" for line in (*cautions(data), *remarks(data)))]
     return "\n".join(lines).rstrip() + "\n"
 

@@ -18,7 +18,7 @@ from optuna.distributions import BaseDistribution, distribution_to_json, json_to
 from optuna.storages._rdb import models
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
 from studies.records import HeadAsked, Scalar
@@ -44,6 +44,16 @@ class Ended:
 def find_study(session: Session, name: str) -> int | None:
     """The study's id; None when there is none of that name."""
     return session.execute(select(STUDIES.study_id).where(STUDIES.study_name == name)).scalar_one_or_none()
+
+
+def find_name(session: Session, study_id: int) -> str | None:
+    """The study's name; None when there is no such study."""
+    return session.execute(select(STUDIES.study_name).where(STUDIES.study_id == study_id)).scalar_one_or_none()
+
+
+def rename_study(session: Session, study_id: int, name: str) -> None:
+    """Gives a study another name, which must be free."""
+    session.execute(update(models.StudyModel).where(STUDIES.study_id == study_id).values(study_name=name))
 
 
 def create_study(session: Session, name: str, *, objective: str) -> int:

@@ -6,7 +6,7 @@ import csv
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +16,11 @@ from studies.figures import FIGURES
 from studies.figures.figure import Absent, Table
 from studies.headline import headline
 from studies.needs import needs
-from studies.records import Scalar
 from studies.report_end import again, failed, settings
 from studies.report_page import Page, Panel, document, panel_html
 from studies.report_tables import study_tables
 from studies.report_top import top
+from studies.spreadsheet import guarded
 from studies.study_data import SLOPE, StudyData
 from studies.wording import count, number
 
@@ -34,7 +34,6 @@ PLOTLY = {
     "responsive": True,
     "modeBarButtonsToRemove": ["select2d", "lasso2d"],
 }
-_SPREADSHEET_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write_report(data: StudyData, path: Path, *, images: bool = False) -> list[Path]:
@@ -205,15 +204,7 @@ def plain(value: Any) -> Any:
 def write_csv(path: Path, table: Table) -> None:
     """A table for spreadsheets; `none` is an empty cell."""
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(table.columns)
-        writer.writerows(_csv_rows(table))
-
-
-def _csv_rows(table: Table) -> Iterator[list[Scalar]]:
-    """Rows as they are, but text that a spreadsheet would run as a formula is quoted."""
-    for row in table.rows:
-        yield [f"'{v}" if isinstance(v, str) and v.startswith(_SPREADSHEET_FORMULA) else v for v in row]
+        csv.writer(file).writerows([guarded(cell) for cell in row] for row in (table.columns, *table.rows))
 
 
 def write_text(path: Path, text: str) -> None:

@@ -11,7 +11,8 @@ import optuna
 import optuna_dashboard
 import pytest
 
-from studies.dashboard import SHOWN, _in_order, note, publish, server, thinned
+from studies.dashboard import SHOWN, in_order, note, publish, thinned
+from studies.dashboard_server import server
 from studies.headline import headline
 from studies.wording import mean_and_deviation
 
@@ -53,15 +54,13 @@ def test_small_numbered_figures_and_a_note(store):
         assert not drawn.get("updatemenus")
 
 
-def test_figures_come_in_the_order_of_their_titles(store, tmp_path):
+def test_figures_come_in_the_order_of_their_titles(store, file_url, tmp_path):
     publish(store, Generator().study())
     attributes = saved(store)
     backwards = dict(reversed(attributes.items()))
-    assert list(_in_order(attributes)) == list(_in_order(backwards)) == list(SHOWN)
-    url = f"sqlite:///{tmp_path / 'studies.db'}"
-    optuna.create_study(storage=url)
-    with server(url, port=0, artifacts=tmp_path):
-        assert optuna_dashboard._app.get_plotly_graph_objects is _in_order
+    assert list(in_order(attributes)) == list(in_order(backwards)) == list(SHOWN)
+    with server(file_url, port=0, artifacts=tmp_path):
+        assert optuna_dashboard._app.get_plotly_graph_objects is in_order
 
 
 def test_publishing_again_replaces(store):

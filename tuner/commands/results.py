@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -165,17 +166,34 @@ def train(
 def dashboard(
     study: Annotated[Optional[str], text_argument(help="Study whose figures are refreshed first.")] = None,
     port: Annotated[int, number_option("--port", help="Where it listens.", parser=whole(1, 65_535))] = 8080,
+    hosts: Annotated[
+        Optional[list[str]],
+        text_option("--allow-host", help="Answer under this name of the machine, too; may be repeated."),
+    ] = None,
     home: HomeOption = None,
     storage: StorageOption = None,
 ) -> None:
     """Serve Optuna's dashboard on the study database, on 127.0.0.1 only."""
-    from studies.dashboard import server
-    from tuner.errors import TunerError
+    from studies.dashboard_guard import is_host_name
+    from studies.dashboard_server import server
+    from tuner.errors import TunerError, UsageError
 
+    for host in hosts or ():
+        if not is_host_name(host):
+            raise UsageError(
+                f"--allow-host {host!r}: give a name as in the browser's address, without http:// and port"
+            )
+    place = Home.choose(home)
     for name in [study] if study else study_names(home, storage):
         _refresh(name, home, storage)
     try:
-        served = server(storage_url(home, storage), port=port, artifacts=Home.choose(home).artifacts)
+        served = server(
+            storage_url(home, storage),
+            port=port,
+            artifacts=place.artifacts,
+            hosts=hosts or (),
+            check_name=functools.partial(_check_name, place),
+        )
     except OSError as error:
         if error.filename is not None:  # a folder, not the port
             raise
@@ -183,6 +201,17 @@ def dashboard(
     with served, contextlib.suppress(KeyboardInterrupt):
         say(f"http://127.0.0.1:{port}/  (Ctrl-C ends it)")
         served.serve_forever()
+
+
+def _check_name(home: Home, name: str) -> None:
+    """Raises StudyMismatchError for a name that the output folder needs itself."""
+    from studies.errors import StudyMismatchError
+    from tuner.errors import UsageError
+
+    try:
+        home.study(name)
+    except UsageError as error:
+        raise StudyMismatchError(str(error)) from error
 
 
 def _refresh(name: str, home: Path | None, storage: str | None) -> None:
