@@ -15,7 +15,7 @@ from benchmarks.witness import Witness
 
 GRACE = 90.0  # seconds in which a dead driver's processes must end; Ray's own two agents take 60
 STALL = 240.0  # seconds without anything happening after which a launch counts as hung
-RESUMABLE = 4  # the exit code of a driver whose Ray died
+RESUMABLE = 4  # the exit code of a driver whose Ray died, or whose database is away
 UNDER_WAY = 5.0  # seconds
 MORE_LAUNCHES = 5  # than strikes, before the campaign gives up on a study
 

@@ -2,9 +2,9 @@
 
 SIGKILL strikes the driver, a worker, Ray's raylet or its GCS: at random moments, and at the moments of writing (a
 checkpoint, a backbone, features, a commit, a transaction of results). In other studies a process stands still for a
-minute. Whatever ends a launch, the same launch is given again. What may not happen is counted; figures are printed and
-written to runs/chaos.json. Exit code 1: a promise was broken; 2: something that was asked for cannot be tried on this
-machine.
+minute, or the database or its home is taken away and put back later. Whatever ends a launch, the same launch is given
+again. What may not happen is counted; figures are printed and written to runs/chaos.json. Exit code 1: a promise was
+broken; 2: something that was asked for cannot be tried on this machine.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Any
 
 from benchmarks.battered import Battered
 from benchmarks.bounds import retries_exhausted, second_launch
-from benchmarks.counts import Count, FreezeCount, KillCount, broken_counts, summary
+from benchmarks.counts import Count, FreezeCount, KillCount, TakeCount, broken_counts, summary
 from benchmarks.endings import Ending, undisturbed
 from benchmarks.frozen import FEW_FREEZES, FREEZES, Frozen
 from benchmarks.killed import Killed
@@ -35,12 +35,14 @@ from benchmarks.outages import postgres_stopped, sqlite_locked
 from benchmarks.postgres_server import PostgresServer, postgres_programs
 from benchmarks.record import hardware, versions
 from benchmarks.strikes import ALL, FEW, Deck
+from benchmarks.taken import FEW_TAKINGS, Taken, takings
 
 OUT = Path("runs") / "chaos.json"
 STORAGES = ("sqlite", "postgresql")
-KINDS = ("frozen",)  # of strikes, beside kills
+KINDS = ("frozen", "taken")  # of strikes, beside kills
 QUICK = {
-    "kills": len(FEW), "frozen": 1, "frozen_seconds": 5.0, "storage": ["sqlite"], "parallel": [1], "more": False,
+    "kills": len(FEW), "frozen": 1, "frozen_seconds": 5.0, "taken": 1,
+    "storage": ["sqlite"], "parallel": [1], "more": False,
 }  # fmt: skip
 
 
@@ -75,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--kills", type=int, default=60, help="over all storages and parallelisms [default: 60]")
     parser.add_argument("--frozen", type=int, default=6, help="processes made to stand still, 0: none [default: 6]")
     parser.add_argument("--frozen-seconds", type=float, default=60.0, help="how long each [default: 60]")
+    parser.add_argument("--taken", type=int, default=6, help="databases taken away (SQLite), 0: none [default: 6]")
     parser.add_argument("--seed", type=int, default=int(time.time()) % 10_000, help="[default: from the clock]")
     parser.add_argument("--storage", nargs="+", choices=STORAGES, default=list(STORAGES), help="[default: both]")
     parser.add_argument("--parallel", type=int, nargs="+", default=[1, 2], help="jobs at a time [default: 1 2]")
@@ -100,6 +103,10 @@ def _campaigns(asked: argparse.Namespace, postgres: PostgresServer | None) -> di
             found[name]["second_launch"] = second_launch(storage)
     if asked.frozen:
         found["frozen"] = _frozen(asked, storages, chance=chance, reference=reference)
+    if asked.taken and "sqlite" in storages:
+        deck, taken = Deck(FEW_TAKINGS if asked.quick else takings(chance), chance), TakeCount(parallel=1)
+        campaign(Taken, storages["sqlite"], taken, asked.taken, deck=deck, chance=chance, reference=reference)
+        found["taken"] = summary([taken], seed=asked.seed)
     if asked.more:
         found["outages"] = {"sqlite": sqlite_locked(30.0, reference)} if "sqlite" in asked.storage else {}
         if postgres is not None:

@@ -61,6 +61,18 @@ class FreezeCount(Count):
     gave_up: dict[str, int] = field(default_factory=dict)  # victim: those that were ended while they stood still
 
 
+@dataclass
+class TakeCount(Count):
+    """The same of databases and homes that are taken away; `after` says with which code their launches end."""
+
+    words: dict[str, list[str]] = field(default_factory=dict)  # way: what the launch said at its end
+    made_anew: list[str] = field(default_factory=list)  # databases, logs and locks that came to the old place
+    left_there: int = 0  # other files that did: a worker may still write to the cache
+    seconds: dict[str, float] = field(default_factory=dict)  # way: the longest time until the launch had ended
+    second: dict[str, int] = field(default_factory=dict)  # what a second launch came to meanwhile: launches
+    both_at_work: list[str] = field(default_factory=list)  # second launches that were not refused, or not in words
+
+
 def summary(counts: Sequence[Count], *, seed: int) -> dict[str, Any]:
     """All parts together, and each."""
     compared = [count.same_as_unkilled for count in counts if count.same_as_unkilled is not None]
@@ -88,6 +100,8 @@ def broken_counts(part: dict[str, Any]) -> list[str]:
     """What one `Count` says was not kept, in words; a campaign without a strike has kept nothing."""
     broken = [f"{name} is {part[name]}" for name in ADDED[TOLD:] if part[name]]
     broken += [f"a launch ended with {words}" for words in part["unexpected_ends"]]
+    broken += [f"at the old place there was {name}" for name in part.get("made_anew", ())]
+    broken += [f"a second launch {words}" for words in part.get("both_at_work", ())]
     broken += [] if part["fresh"] else ["nothing struck when there was a result to lose"]
     broken += [] if part["budget_exact"] else ["the budget was missed"]
     broken += [f"not as without strikes: {', '.join(part['differences'])}"] if part["differences"] else []
