@@ -3,67 +3,25 @@
 from __future__ import annotations
 
 import random
-import tempfile
 import time
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
 from signal import SIGKILL
 
-from benchmarks.launches import NAME, Launch, Place, Sqlite, Storage
+from benchmarks.counts import Count, add
+from benchmarks.endings import Ending, differences, duplicates, shape
+from benchmarks.launches import NAME, Launch, Place, Storage
 from benchmarks.processes import started_with, survivors
-from benchmarks.strikes import Deck, Hit, strike
-from benchmarks.witness import Key, Row, Sight, Witness
+from benchmarks.strikes import GCS, RAYLET, Deck, Strike, Target, caught
+from benchmarks.witness import Witness
 
 GRACE = 90.0  # seconds in which a dead driver's processes must end; Ray's own two agents take 60
 STALL = 240.0  # seconds without anything happening after which a launch counts as hung
-RESUMABLE = 4  # the exit code of a driver whose Ray died
+RESUMABLE = 4  # the exit code of a driver whose Ray died, or whose database is away
 UNDER_WAY = 5.0  # seconds
-MORE_LAUNCHES = 5  # than kills, before the campaign gives up on a study
-
-
-@dataclass(frozen=True)
-class Ending:
-    """What a study came to, as far as a killed one must come to the same."""
-
-    sight: Sight
-    weights: Mapping[str, str]  # fingerprint: SHA-256 of the backbone's weights
-
-
-@dataclass
-class Count:
-    """What is counted of the studies on one storage at one parallelism."""
-
-    parallel: int
-    kills: int = 0
-    studies: int = 0
-    at_stake: int = 0  # results that had been seen when a kill struck, summed over kills
-    fresh: int = 0  # kills before which a result had come since the one before: every other one waits for that
-    lost: int = 0  # results (completed trials, readings) that were seen and were gone, or another, later on
-    duplicated: int = 0  # trials, jobs or readings that are there twice
-    left_running: int = 0
-    failed: int = 0  # trials: none may be, for none was tried more often than `max_retries` allows
-    budget_exact: bool = True  # as many jobs, COMPLETE trials and readings as without kills
-    same_as_unkilled: bool | None = None  # None where it is not promised: more than one job at a time
-    differences: list[str] = field(default_factory=list)
-    weights_compared: int = 0
-    changed_by_relaunch: int = 0  # studies in which one more launch, with nothing left to do, changed something
-    orphans: int = 0  # processes that outlived their driver
-    scratch_left: int = 0  # folders in the temporary folder after the last launch
-    unfinished_files: int = 0  # in the cache after the last launch, but for those that it left itself
-    hung: int = 0  # launches in which nothing happened any more
-    unended: int = 0  # studies that many launches more than kills did not end
-    unexpected_ends: list[str] = field(default_factory=list)  # neither done, nor killed, nor Ray's death
-    reasons: list[str] = field(default_factory=list)  # of trials that failed
-    struck: dict[str, dict[str, int]] = field(default_factory=dict)  # moment: victim: kills
-    half_written: int = 0  # files of the cache that a killed worker left
-    results_cut: dict[str, int] = field(default_factory=lambda: {"kept": 0, "rolled_back": 0})  # transactions
-    after_ray: dict[str, dict[str, int]] = field(default_factory=dict)  # victim: what its driver did: launches
+MORE_LAUNCHES = 5  # than strikes, before the campaign gives up on a study
 
 
 class Battered:
-    """A study that is killed until it has had enough, and then let through to its end."""
+    """A study that is struck until it has had enough, and then let through to its end. `_deal` says how."""
 
     def __init__(
         self, storage: Storage, place: Place, count: Count, *, chance: random.Random, reference: Ending
@@ -72,30 +30,49 @@ class Battered:
         self.chance, self.reference = chance, reference
         self._witness = Witness(place.url, NAME)
         self._launches = 0
-        self._survived = 0  # results that had been seen when the last kill struck
-        self._writers: set[int] = set()  # workers that were killed in this launch
-        self._ray: str | None = None  # what of Ray was killed in this launch
+        self._survived = 0  # results that had been seen at the last strike
+        self._writers: set[int] = set()  # workers that may have been stopped amid writing in this launch
+        self._cause: str | None = None  # what was struck in this launch without ending it at once
 
-    def run(self, deck: Deck, kills: int) -> None:
+    def run(self, deck: Deck, strikes: int) -> None:
         """Strikes, and looks."""
         with self._witness:
             launch = self._launch()
             struck = 0
-            while launch is not None and struck < kills:
-                if struck % 2:
+            while launch is not None and struck < strikes:
+                wanted = deck.draw()
+                if self._holds_fire(wanted, struck):
                     self._hold_fire(launch)
-                struck += self._strike(deck, launch)
-                launch = self._following(launch, at_most=kills + MORE_LAUNCHES)
+                struck += self._strike(deck, wanted, launch)
+                launch = self._following(launch, at_most=strikes + MORE_LAUNCHES)
             while launch is not None:
                 self._await_end(launch)
-                launch = self._following(launch, at_most=kills + MORE_LAUNCHES)
+                launch = self._following(launch, at_most=strikes + MORE_LAUNCHES)
             self._close()
+
+    # -- what kinds of strike differ in ---------------------------------------------------------------------------
+
+    def _holds_fire(self, wanted: Strike, struck: int) -> bool:
+        """Whether this strike waits for a new result."""
+        return wanted.moment != "any"
+
+    def _aim(self, wanted: Strike) -> Strike:
+        """The process that is caught in that moment."""
+        return wanted
+
+    def _deal(self, wanted: Strike, target: Target, launch: Launch) -> bool:
+        """Strikes the target, which may stand still; False when it could not."""
+        raise NotImplementedError
+
+    def _may_end(self) -> bool:
+        """Whether what was struck in this launch may end it with RESUMABLE."""
+        return self._cause in (RAYLET, GCS)
 
     # -- launches -----------------------------------------------------------------------------------------------
 
     def _launch(self) -> Launch:
         self._launches += 1
-        self._writers, self._ray = set(), None
+        self._writers, self._cause = set(), None
         return Launch(self.place, parallel=self.count.parallel)
 
     def _following(self, launch: Launch, *, at_most: int) -> Launch | None:
@@ -113,24 +90,24 @@ class Battered:
         """Whether a launch has ended its study; notes how it ended, which one that hangs is made to."""
         if launch.running:
             self.count.hung += 1
-            self._note_ray("hung")
+            self._note_after("hung")
             launch.kill()
             return False
         if launch.driver.returncode in (0, -SIGKILL):
-            self._note_ray("went on")
+            self._note_after("went on")
         else:
             self._ended_by_itself(launch)
         return launch.driver.returncode == 0
 
     def _ended_by_itself(self, launch: Launch) -> None:
         code, said = launch.driver.returncode, launch.log.read_text()
-        self._note_ray(f"exit {code}")
-        if self._ray is None or code != RESUMABLE or "Traceback" in said:
-            self.count.unexpected_ends.append(f"{code} after {self._ray}: {said[-1000:]}")
+        self._note_after(f"exit {code}")
+        if not self._may_end() or code != RESUMABLE or "Traceback" in said:
+            self.count.unexpected_ends.append(f"{code} after {self._cause}: {said[-1000:]}")
 
-    def _note_ray(self, what: str) -> None:
-        if self._ray is not None:
-            _add(self.count.after_ray, self._ray, what)
+    def _note_after(self, what: str) -> None:
+        if self._cause is not None:
+            add(self.count.after, self._cause, what)
 
     def _is_stalled(self, launch: Launch) -> bool:
         return time.monotonic() - max(self._witness.moved, launch.began) > STALL
@@ -142,47 +119,31 @@ class Battered:
     # -- strikes ------------------------------------------------------------------------------------------------
 
     def _hold_fire(self, launch: Launch) -> None:
-        """Until there is a result that the last kill has not survived yet."""
+        """Until there is a result that the last strike has not met yet."""
         running = lambda: launch.running and not self._is_stalled(launch)  # noqa: E731
         self._witness.wait(lambda sight: len(sight.results) > self._survived, running=running)
 
-    def _strike(self, deck: Deck, launch: Launch) -> bool:
+    def _strike(self, deck: Deck, wanted: Strike, launch: Launch) -> bool:
         """One strike; False when its moment did not come while this launch ran."""
-        wanted = deck.draw()
         over = lambda: not launch.running or self._is_stalled(launch)  # noqa: E731
-        hit = strike(wanted, launch, self.storage, chance=self.chance, over=over)
-        if hit is None:
+        target = caught(self._aim(wanted), launch, self.storage, chance=self.chance, over=over)
+        if target is None or not self._deal(wanted, target, launch):
             deck.put_back(wanted)
             return False
         deck.struck()
-        self._note(hit, launch)
         return True
 
-    def _note(self, hit: Hit, launch: Launch) -> None:
-        before = self._witness.last  # of a look that had ended before the kill, or showed more than there was then
-        self.count.kills += 1
-        self.count.at_stake += len(before.results)
-        self.count.fresh += len(before.results) > self._survived
-        self._survived = len(before.results)
-        _add(self.count.struck, hit.strike.moment, hit.strike.victim)
-        match hit.strike.victim:
-            case "driver":
-                self._account(before)
-            case "worker":
-                self._writers.add(hit.pid)
-                self.count.half_written += len(list((self.place.home / "cache").glob(f"*/.*.{hit.pid}")))
-            case server:
-                self._ray = server
-                self._await_ray(launch)
+    def _note(self, wanted: Strike) -> int:
+        """How many results the last look saw: it had ended before the strike, or saw more than there was then."""
+        seen = len(self._witness.last.results)
+        self.count.strikes += 1
+        self.count.at_stake += seen
+        self.count.fresh += seen > self._survived
+        self._survived = seen
+        add(self.count.struck, wanted.moment, wanted.victim)
+        return seen
 
-    def _account(self, before: Sight) -> None:
-        """The driver is dead: what it had in hand is there as a whole, or not at all."""
-        if self.place.mark.exists():
-            time.sleep(0.2)  # a server may still be at a commit that it was sent
-            kept = len(self._witness.look().results) > len(before.results)
-            self.count.results_cut["kept" if kept else "rolled_back"] += 1
-
-    def _await_ray(self, launch: Launch) -> None:
+    def _await_effect(self, launch: Launch) -> None:
         """Until the driver has ended, or something new has happened; what was on its way may still come in at first."""
         since = time.monotonic() + UNDER_WAY
         while launch.running and self._witness.moved < since and not self._is_stalled(launch):
@@ -195,7 +156,8 @@ class Battered:
         count.left_running += sight.count("RUNNING")
         count.failed += sight.count("FAIL")
         count.reasons += sight.reasons
-        count.budget_exact &= _shape(sight) == _shape(self.reference.sight)
+        count.tried_again += sum(job.attempts - 1 for job in sight.jobs)
+        count.budget_exact &= shape(sight) == shape(self.reference.sight)
         count.duplicated += duplicates(sight)
         if count.parallel == 1:
             self._compare(Ending(sight, self.place.weights()))
@@ -216,50 +178,3 @@ class Battered:
         self.count.differences += found
         self.count.same_as_unkilled = self.count.same_as_unkilled is not False and not found
         self.count.weights_compared += len(ending.weights.keys() & self.reference.weights.keys())
-
-
-def differences(ending: Ending, reference: Ending) -> list[str]:
-    """Where a study differs from the other: trials, readings of test data, and weights that both caches still have."""
-    found = [f"trial {n}" for n in _unlike(ending.sight.trials, reference.sight.trials)]
-    unread = _unlike(dict(ending.sight.readings), dict(reference.sight.readings))
-    found += [f"reading {role}" for role in sorted({str(_role(key)) for key in unread})]
-    both = ending.weights.keys() & reference.weights.keys()
-    found += [f"weights {name}" for name in sorted(both) if ending.weights[name] != reference.weights[name]]
-    return found if both else [*found, "no backbone of the other is in the cache"]
-
-
-def duplicates(sight: Sight) -> int:
-    """Jobs and readings that are there twice, and trials that two jobs claim."""
-    asked = Counter((job.kind, job.backbone_index, job.round) for job in sight.jobs)
-    read = Counter(key for key, _ in sight.readings)
-    claimed = Counter(number for job in sight.jobs for number in job.numbers)
-    return sum(n - 1 for counter in (asked, read, claimed) for n in counter.values())
-
-
-def undisturbed() -> Ending:
-    """The end of a study that nobody touches."""
-    with tempfile.TemporaryDirectory(prefix="chaos-", dir="/tmp") as folder:
-        place = Sqlite().new(Path(folder))
-        Launch(place).finish()
-        with Witness(place.url, NAME) as witness:
-            return Ending(witness.look(), place.weights())
-
-
-def _shape(sight: Sight) -> tuple[object, ...]:
-    """What a budget asks for."""
-    asked = Counter((job.kind, job.round, job.state, len(job.numbers)) for job in sight.jobs)
-    return asked, Counter(row[:2] for row in sight.trials.values()), Counter(_role(key) for key, _ in sight.readings)
-
-
-def _role(key: Key) -> object:
-    return key if isinstance(key, int) else key[0]
-
-
-def _unlike(found: Mapping[Key, Row] | Mapping[int, Row], wanted: Mapping[Key, Row] | Mapping[int, Row]) -> list[Key]:
-    left, right = dict[Key, Row]({**found}), dict[Key, Row]({**wanted})
-    return [key for key in {**left, **right} if left.get(key) != right.get(key)]
-
-
-def _add(counts: dict[str, dict[str, int]], outer: str, inner: str) -> None:
-    within = counts.setdefault(outer, {})
-    within[inner] = within.get(inner, 0) + 1

@@ -1,7 +1,8 @@
 """`make chaos`: a small real study is killed again and again, and must end as if nobody had touched it.
 
 SIGKILL strikes the driver, a worker, Ray's raylet or its GCS: at random moments, and at the moments of writing (a
-checkpoint, a backbone, features, a commit, a transaction of results). Whatever ends a launch, the same launch is given
+checkpoint, a backbone, features, a commit, a transaction of results). In other studies a process stands still for a
+minute, or the database or its home is taken away and put back later. Whatever ends a launch, the same launch is given
 again. What may not happen is counted; figures are printed and written to runs/chaos.json. Exit code 1: a promise was
 broken; 2: something that was asked for cannot be tried on this machine.
 """
@@ -15,29 +16,34 @@ import shutil
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.battered import Battered, Count, Ending, undisturbed
+from benchmarks.battered import Battered
 from benchmarks.bounds import retries_exhausted, second_launch
+from benchmarks.counts import Count, FreezeCount, KillCount, TakeCount, broken_counts, summary
+from benchmarks.endings import Ending, undisturbed
+from benchmarks.frozen import FEW_FREEZES, FREEZES, Frozen
+from benchmarks.killed import Killed
 from benchmarks.launches import KILLS_PER_STUDY, Postgres, Sqlite, Storage, server
 from benchmarks.outages import postgres_stopped, sqlite_locked
 from benchmarks.postgres_server import PostgresServer, postgres_programs
 from benchmarks.record import hardware, versions
 from benchmarks.strikes import ALL, FEW, Deck
+from benchmarks.taken import FEW_TAKINGS, Taken, takings
 
 OUT = Path("runs") / "chaos.json"
 STORAGES = ("sqlite", "postgresql")
-QUICK = {"kills": len(FEW), "storage": ["sqlite"], "parallel": [1], "more": False}
-ADDED = (
-    "kills", "studies", "lost", "duplicated", "left_running", "failed", "changed_by_relaunch", "orphans",
-    "scratch_left", "unfinished_files", "hung", "unended",
-)  # fmt: skip
+KINDS = ("frozen", "taken")  # of strikes, beside kills
+QUICK = {
+    "kills": len(FEW), "frozen": 1, "frozen_seconds": 5.0, "taken": 1,
+    "storage": ["sqlite"], "parallel": [1], "more": False,
+}  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,6 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked.out.parent.mkdir(parents=True, exist_ok=True)
     asked.out.write_text(json.dumps(report, indent=2) + "\n")
     broken = broken_promises(report)
+    for name in (*STORAGES, *KINDS):
+        if report.get(name, {}).get("strikes"):
+            print(told(name, report[name]))
     for promise in broken:
         print(f"A PROMISE WAS BROKEN: {promise}")
     print(f"{'every promise was kept; ' if not broken else ''}seed {asked.seed}; {asked.out}")
@@ -66,11 +75,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.chaos", description=str(__doc__).partition("\n")[0])
     parser.add_argument("--kills", type=int, default=60, help="over all storages and parallelisms [default: 60]")
+    parser.add_argument("--frozen", type=int, default=6, help="processes made to stand still, 0: none [default: 6]")
+    parser.add_argument("--frozen-seconds", type=float, default=60.0, help="how long each [default: 60]")
+    parser.add_argument("--taken", type=int, default=6, help="databases taken away (SQLite), 0: none [default: 6]")
     parser.add_argument("--seed", type=int, default=int(time.time()) % 10_000, help="[default: from the clock]")
     parser.add_argument("--storage", nargs="+", choices=STORAGES, default=list(STORAGES), help="[default: both]")
     parser.add_argument("--parallel", type=int, nargs="+", default=[1, 2], help="jobs at a time [default: 1 2]")
-    parser.add_argument("--no-outages", dest="more", action="store_false", help="only kills")
-    parser.add_argument("--quick", action="store_true", help="four kills on SQLite, about two minutes")
+    parser.add_argument("--no-outages", dest="more", action="store_false", help="neither those nor second launches")
+    parser.add_argument("--quick", action="store_true", help="few strikes on SQLite, minutes in all")
     parser.add_argument("--out", type=Path, default=OUT, help=f"where the figures go [default: {OUT}]")
     return parser
 
@@ -78,18 +90,23 @@ def _parser() -> argparse.ArgumentParser:
 def _campaigns(asked: argparse.Namespace, postgres: PostgresServer | None) -> dict[str, Any]:
     """Every storage with every parallelism, then what only takes patience."""
     chance, reference = random.Random(asked.seed), undisturbed()
+    storages = {name: _storage(name, postgres) for name in asked.storage}
     each = -(-asked.kills // (len(asked.storage) * len(asked.parallel)))
     found: dict[str, Any] = {}
-    for name in asked.storage:
-        storage: Storage = Sqlite() if postgres is None or name == "sqlite" else Postgres(postgres)
+    for name, storage in storages.items():
         deck = Deck(FEW if asked.quick else ALL, chance)
-        counts = [Count(parallel=parallel) for parallel in asked.parallel]
+        counts = [KillCount(parallel=parallel, storage=name) for parallel in asked.parallel if asked.kills]
         for count in counts:
-            campaign(storage, count, each, deck=deck, chance=chance, reference=reference)
-            print(f"{name}: {json.dumps(asdict(count))}", flush=True)
+            campaign(Killed, storage, count, each, deck=deck, chance=chance, reference=reference)
         found[name] = summary(counts, seed=asked.seed)
         if asked.more:
             found[name]["second_launch"] = second_launch(storage)
+    if asked.frozen:
+        found["frozen"] = _frozen(asked, storages, chance=chance, reference=reference)
+    if asked.taken and "sqlite" in storages:
+        deck, taken = Deck(FEW_TAKINGS if asked.quick else takings(chance), chance), TakeCount(parallel=1)
+        campaign(Taken, storages["sqlite"], taken, asked.taken, deck=deck, chance=chance, reference=reference)
+        found["taken"] = summary([taken], seed=asked.seed)
     if asked.more:
         found["outages"] = {"sqlite": sqlite_locked(30.0, reference)} if "sqlite" in asked.storage else {}
         if postgres is not None:
@@ -99,50 +116,52 @@ def _campaigns(asked: argparse.Namespace, postgres: PostgresServer | None) -> di
     return found
 
 
+def _storage(name: str, postgres: PostgresServer | None) -> Storage:
+    return Sqlite() if postgres is None or name == "sqlite" else Postgres(postgres)
+
+
+def _frozen(
+    asked: argparse.Namespace, storages: dict[str, Storage], *, chance: random.Random, reference: Ending
+) -> dict[str, Any]:
+    """All storages at once, for a study that stands still needs no processor; one job at a time."""
+    strikes = FEW_FREEZES if asked.quick else tuple(chance.sample(FREEZES, len(FREEZES)))
+    counts = {name: FreezeCount(parallel=1, storage=name, seconds=asked.frozen_seconds) for name in storages}
+    each, seeds = -(-asked.frozen // len(storages)), {name: chance.random() for name in storages}
+
+    def on(place: int, name: str) -> None:
+        own = random.Random(seeds[name])
+        deck = Deck(strikes[place :: len(storages)], own)
+        campaign(Frozen, storages[name], counts[name], each, deck=deck, chance=own, reference=reference)
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(on, range(len(storages)), storages))
+    return summary(list(counts.values()), seed=asked.seed)
+
+
 def campaign(
-    storage: Storage, count: Count, kills: int, *, deck: Deck, chance: random.Random, reference: Ending
-) -> None:
-    """Study after study on one storage at one parallelism, until enough kills have struck. A folder in which a promise
+    kind: type[Battered], storage: Storage, count: Count, strikes: int, *,
+    deck: Deck, chance: random.Random, reference: Ending,
+) -> None:  # fmt: skip
+    """Study after study on one storage at one parallelism, until enough strikes were made. A folder in which a promise
     was broken is kept."""
-    while count.kills < kills:
+    while count.strikes < strikes:
         folder, before = Path(tempfile.mkdtemp(prefix="chaos-", dir="/tmp")), len(broken_counts(asdict(count)))
-        study = Battered(storage, storage.new(folder), count, chance=chance, reference=reference)
-        study.run(deck, min(KILLS_PER_STUDY, kills - count.kills))
+        study = kind(storage, storage.new(folder), count, chance=chance, reference=reference)
+        study.run(deck, min(KILLS_PER_STUDY, strikes - count.strikes))
         count.studies += 1
         if len(broken_counts(asdict(count))) > before:
             print(f"a promise was broken; its folder is kept: {folder}", flush=True)
         else:
             shutil.rmtree(folder)
-
-
-def summary(counts: Sequence[Count], *, seed: int) -> dict[str, Any]:
-    """One storage's figures: all parallelisms together, and each."""
-    compared = [count.same_as_unkilled for count in counts if count.same_as_unkilled is not None]
-    return {
-        **{name: sum(getattr(count, name) for count in counts) for name in ADDED},
-        "budget_exact": all(count.budget_exact for count in counts),
-        "same_as_unkilled": all(compared) if compared else None,
-        "seed": seed,
-        "struck": _added([count.struck for count in counts]),
-        "parts": [asdict(count) for count in counts],
-    }
-
-
-def _added(counts: Sequence[dict[str, dict[str, int]]]) -> dict[str, dict[str, int]]:
-    """Kills by moment and victim, of all parts together."""
-    total: dict[str, Counter[str]] = {}
-    for one in counts:
-        for moment, victims in one.items():
-            total.setdefault(moment, Counter()).update(victims)
-    return {moment: dict(victims) for moment, victims in total.items()}
+    print(f"{kind.__name__.lower()}, {count.storage}: {json.dumps(asdict(count))}", flush=True)
 
 
 def broken_promises(report: dict[str, Any]) -> list[str]:
-    """What was not kept, in words; a campaign without a kill has kept nothing."""
+    """What was not kept, in words; a campaign without a strike has kept nothing."""
     broken = []
-    for name in (name for name in STORAGES if name in report):
+    for name in (name for name in (*STORAGES, *KINDS) if name in report):
         for part in report[name]["parts"]:
-            broken += [f"{name}, {part['parallel']} at a time: {words}" for words in broken_counts(part)]
+            broken += [f"{_told(name, part)}: {words}" for words in broken_counts(part)]
         second = report[name].get("second_launch")
         if second is not None and not second["refused"]:
             broken.append(f"{name}: a second launch was not refused: {second}")
@@ -152,14 +171,17 @@ def broken_promises(report: dict[str, Any]) -> list[str]:
     return broken
 
 
-def broken_counts(part: dict[str, Any]) -> list[str]:
-    """The same of one `Count`."""
-    broken = [f"{name} is {part[name]}" for name in ADDED[2:] if part[name]]
-    broken += [f"a launch ended with {words}" for words in part["unexpected_ends"]]
-    broken += [] if part["fresh"] else ["no kill struck when there was a result to lose"]
-    broken += [] if part["budget_exact"] else ["the budget was missed"]
-    broken += [f"not as without kills: {', '.join(part['differences'])}"] if part["differences"] else []
-    return broken
+def _told(name: str, part: dict[str, Any]) -> str:
+    where = f"{name} on {part['storage']}" if name in KINDS else name
+    return f"{where}, {part['parallel']} at a time"
+
+
+def told(name: str, found: dict[str, Any]) -> str:
+    """One kind of strike, or one storage's kills, in a line for people."""
+    figures = {key: found[key] for key in ("strikes", "lost", "duplicated", "left_running", "failed", "tried_again")}
+    words = ", ".join(f"{key} {value}" for key, value in figures.items())
+    exact, same = (found[key] for key in ("budget_exact", "same_as_unkilled"))
+    return f"{name}: {words}, budget exact {exact}, as without strikes {same}; launches after: {found['after']}"
 
 
 if __name__ == "__main__":

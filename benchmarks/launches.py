@@ -41,25 +41,21 @@ baselines: [naive, weight_decay, tau_norm]
 
 @dataclass(frozen=True)
 class Place:
-    """Where a study lies: a folder of its own, with a short name for Ray's sockets, and a database."""
+    """Where a study lies: a folder of its own, with a short name for Ray's sockets, a database and a home."""
 
     folder: Path
     url: str
-
-    @property
-    def home(self) -> Path:
-        """The launch's `--home`."""
-        return self.folder / "runs"
-
-    @property
-    def scratch(self) -> Path:
-        """The launch's temporary folder, by which its processes are known, too."""
-        return self.folder / "t"
+    home: Path  # the launch's `--home`
+    scratch: Path  # its temporary folder, by which its processes are known, too
 
     @property
     def mark(self) -> Path:
         """There while results are written; see `benchmarks.marked_driver`."""
-        return self.folder / "writing-results"
+        return self.scratch / "writing-results"
+
+    def second(self, home: Path) -> Place:
+        """The same study for another launch beside the first one, with SQLite in this home."""
+        return Place(self.folder, _in_home(home), home=home, scratch=self.folder / "t2")
 
     def weights(self) -> dict[str, str]:
         """SHA-256 of the weights of each backbone that is still in the cache, by fingerprint."""
@@ -82,7 +78,8 @@ class Sqlite:
 
     def new(self, folder: Path) -> Place:
         """A place whose database is not there yet."""
-        return Place(folder, f"sqlite:///{folder / 'runs' / 'studies.db'}")
+        home = folder / "runs"
+        return Place(folder, _in_home(home), home=home, scratch=folder / "t")
 
     @contextlib.contextmanager
     def commits(self, place: Place) -> Iterator[Callable[[], bool]]:
@@ -107,7 +104,7 @@ class Postgres:
 
     def new(self, folder: Path) -> Place:
         """A place with an empty database."""
-        return Place(folder, self.server.new_database())
+        return Place(folder, self.server.new_database(), home=folder / "runs", scratch=folder / "t")
 
     @contextlib.contextmanager
     def commits(self, place: Place) -> Iterator[Callable[[], bool]]:
@@ -116,6 +113,10 @@ class Postgres:
         question = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND backend_xid IS NOT NULL"  # has written
         with self.server.connect() as connection:
             yield lambda: bool(connection.execute(question, (f"db_{name}",)).fetchone()[0])  # type: ignore[index]
+
+
+def _in_home(home: Path) -> str:
+    return f"sqlite:///{home / 'studies.db'}"
 
 
 class Launch:

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.battered import Ending, differences
+from benchmarks.endings import Ending, differences
 from benchmarks.launches import NAME, Launch, Place, Postgres, Sqlite
 from benchmarks.postgres_server import PostgresServer
 from benchmarks.witness import Witness

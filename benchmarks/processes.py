@@ -39,6 +39,11 @@ class Process:
         while _state(self.pid) not in (None, "T", "Z", "X") and time.monotonic() < deadline:
             time.sleep(0.0002)
 
+    @property
+    def stopped(self) -> bool:
+        """Whether it stands still."""
+        return self.alive and _state(self.pid) == "T"
+
     def thaw(self) -> None:
         """SIGCONT."""
         self._send(signal.SIGCONT)

@@ -1,4 +1,4 @@
-"""Whom the kill campaign kills, and when: moments that are waited for, victims that are found, SIGKILL."""
+"""Whom the kill campaign strikes, and when: moments that are waited for, victims that are found; and SIGKILL."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TRANSACTION = 0.02  # seconds: about what a transaction of results takes on two 
 
 @dataclass(frozen=True)
 class Strike:
-    """One kill to come: at `moment`, of `victim`."""
+    """One strike to come: at `moment`, of `victim`."""
 
     moment: str
     victim: str
@@ -87,23 +87,28 @@ def strike(
     wanted: Strike, launch: Launch, storage: Storage, *, chance: random.Random, over: Callable[[], bool]
 ) -> Hit | None:
     """Waits for the moment and kills; None when it did not come before `over`."""
-    _pause(chance.uniform(0, 12 if wanted.moment == "any" else 4), over)
-    target = _caught(wanted, launch, storage, chance=chance, over=over)
-    if target is None:
-        return None
+    target = caught(wanted, launch, storage, chance=chance, over=over)
+    return Hit(wanted, target.process.pid) if target is not None and killed(wanted, target, launch) else None
+
+
+def killed(wanted: Strike, target: Target, launch: Launch) -> bool:
+    """Kills; False when a driver had ended by itself a moment before. Raises RuntimeError when a process goes on."""
     target.process.kill()
     if wanted.victim == DRIVER:
-        if launch.driver.wait() != -SIGKILL:
-            return None  # it had ended by itself a moment before
-    elif not ended(target.process):
+        return launch.driver.wait() == -SIGKILL
+    if not ended(target.process):
         raise RuntimeError(f"{target.process} survived SIGKILL")
-    return Hit(wanted, target.process.pid)
+    return True
 
 
-def _caught(
+def caught(
     wanted: Strike, launch: Launch, storage: Storage, *, chance: random.Random, over: Callable[[], bool]
 ) -> Target | None:
-    """The victim in its moment. One amid writing is made to stand still, for its moment is a matter of milliseconds."""
+    """The victim in its moment; None when that did not come before `over`.
+
+    One amid writing is made to stand still, for its moment is a matter of milliseconds.
+    """
+    _pause(chance.uniform(0, 12 if wanted.moment == "any" else 4), over)
     with _looking(wanted, launch, storage, chance) as look:
         while not over():
             target = look()
@@ -132,6 +137,8 @@ def _looking(
             yield lambda: _target(driver)
         case "any", server:
             yield lambda: _target(launch.ray(server))
+        case "at work", "driver":
+            yield lambda: _target(driver) if launch.workers() else None
         case "at work", "worker":
             yield lambda: _target(chance.choice(launch.workers() or [None]))
         case "at work", server:

@@ -10,7 +10,7 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -87,6 +87,12 @@ class Witness:
                 return False
             time.sleep(LOOK_EVERY)
         return True
+
+    @contextlib.contextmanager
+    def resting(self) -> Iterator[None]:
+        """Nobody looks meanwhile, for what lies at the database's place is not the study."""
+        with self._turn:
+            yield
 
     def _watch(self) -> None:
         while not self._ended.wait(LOOK_EVERY):

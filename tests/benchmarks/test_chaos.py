@@ -21,7 +21,8 @@ import pytest
 from sqlalchemy.exc import DBAPIError
 
 from benchmarks import chaos
-from benchmarks.battered import Count, Ending, differences, duplicates
+from benchmarks.counts import ADDED, TOLD, FreezeCount, KillCount, broken_counts, summary
+from benchmarks.endings import Ending, differences, duplicates
 from benchmarks.launches import NAME, SPACE, Place, Sqlite
 from benchmarks.marked_driver import marked
 from benchmarks.pretend import job_result
@@ -155,28 +156,19 @@ def test_trials_readings_and_weights_are_compared(place: Place, planner: Planner
     assert differences(Ending(sight, {"c": "4"}), whole) == ["no backbone of the other is in the cache"]
 
 
-KEPT = dataclasses.asdict(Count(parallel=1, kills=3, studies=1, at_stake=9, fresh=2, same_as_unkilled=True))
+KEPT = dataclasses.asdict(KillCount(parallel=1, strikes=3, studies=1, at_stake=9, fresh=2, same_as_unkilled=True))
 
 
 def test_every_broken_promise_is_named() -> None:
-    assert chaos.broken_counts(KEPT) == []
-    broken = {name: 1 for name in chaos.ADDED if name not in ("kills", "studies")}
+    assert broken_counts(KEPT) == []
+    broken = dict.fromkeys(ADDED[TOLD:], 1)
     broken |= {"budget_exact": False, "fresh": 0}  # with nothing to lose, nothing was shown
     broken |= {"unexpected_ends": ["1 after None"], "differences": ["trial 3"]}
     for name, value in broken.items():
-        assert len(chaos.broken_counts({**KEPT, name: value})) == 1, name
-    counted = {field.name for field in dataclasses.fields(Count)}
-    described = {
-        "parallel",
-        "kills",
-        "studies",
-        "at_stake",
-        "same_as_unkilled",
-        "weights_compared",
-        "reasons",
-        "struck",
-    }
-    described |= {"half_written", "results_cut", "after_ray"}
+        assert len(broken_counts({**KEPT, name: value})) == 1, name
+    counted = {field.name for kind in (KillCount, FreezeCount) for field in dataclasses.fields(kind)}
+    described = {"parallel", "storage", *ADDED[:TOLD], "at_stake", "same_as_unkilled", "reasons"}
+    described |= {"weights_compared", "struck", "after", "half_written", "results_cut", "seconds", "gave_up"}
     assert counted == set(broken) | described, "a new count is a promise or a description"
 
 
@@ -186,6 +178,7 @@ def test_a_promise_of_any_part_is_the_reports() -> None:
     assert chaos.broken_promises(report) == []
     for other in (
         {"postgresql": {"parts": [KEPT, {**KEPT, "lost": 1}]}},
+        {"frozen": {"parts": [KEPT, {**KEPT, "lost": 1}]}},
         {"sqlite": {**good, "second_launch": {"refused": False}}},
         {"outages": {"postgresql": {"kept": False}}},
         {"max_retries": {"kept": False}},
@@ -194,15 +187,14 @@ def test_a_promise_of_any_part_is_the_reports() -> None:
 
 
 def test_a_storage_is_its_parts_together() -> None:
-    one = Count(parallel=1, kills=2, lost=1, same_as_unkilled=False, struck={"any": {"driver": 2}})
-    two = Count(
-        parallel=2, kills=3, budget_exact=False, struck={"any": {"driver": 1, "raylet": 1}, "commit": {"driver": 1}}
-    )
-    found = chaos.summary([one, two], seed=7)
-    assert (found["kills"], found["lost"], found["seed"]) == (5, 1, 7)
+    one = KillCount(parallel=1, strikes=2, lost=1, same_as_unkilled=False, struck={"any": {"driver": 2}})
+    struck = {"any": {"driver": 1, "raylet": 1}, "commit": {"driver": 1}}
+    two = KillCount(parallel=2, strikes=3, budget_exact=False, struck=struck)
+    found = summary([one, two], seed=7)
+    assert (found["strikes"], found["lost"], found["seed"]) == (5, 1, 7)
     assert (found["budget_exact"], found["same_as_unkilled"]) == (False, False)
     assert found["struck"] == {"any": {"driver": 3, "raylet": 1}, "commit": {"driver": 1}}
-    assert chaos.summary([two], seed=7)["same_as_unkilled"] is None, "it is not promised there"
+    assert summary([two], seed=7)["same_as_unkilled"] is None, "it is not promised there"
 
 
 def test_a_storage_that_cannot_be_tried_is_no_success(
@@ -210,7 +202,7 @@ def test_a_storage_that_cannot_be_tried_is_no_success(
 ) -> None:
     monkeypatch.setattr(chaos, "postgres_programs", lambda: None)
     monkeypatch.setattr(
-        chaos, "_campaigns", lambda asked, postgres: {name: {"parts": [KEPT]} for name in asked.storage}
+        chaos, "_campaigns", lambda asked, postgres: {name: KEPT | {"parts": [KEPT]} for name in asked.storage}
     )
     with pytest.raises(SystemExit) as ended:
         chaos.main(["--out", str(tmp_path / "chaos.json")])
@@ -322,16 +314,18 @@ def test_every_strike_is_drawn_and_one_whose_moment_never_comes_ends_the_campaig
 
 
 @pytest.mark.slow
-def test_a_few_kills_of_a_real_study_break_no_promise(tmp_path: Path) -> None:
+def test_a_few_strikes_at_real_studies_break_no_promise(tmp_path: Path) -> None:
     out = tmp_path / "chaos.json"
     assert chaos.main(["--quick", "--seed", "1", "--out", str(out)]) == 0
-    report = json.loads(out.read_text())["sqlite"]
-    assert report["kills"] == chaos.QUICK["kills"]
-    nothing = ("lost", "duplicated", "left_running", "failed", "orphans", "scratch_left", "unfinished_files", "hung")
-    assert {name: report[name] for name in nothing} == dict.fromkeys(nothing, 0)
-    assert report["budget_exact"]
-    assert report["same_as_unkilled"]
-    (part,) = report["parts"]
+    report = json.loads(out.read_text())
+    asked = {"sqlite": "kills", **{name: name for name in chaos.KINDS}}
+    for name, option in asked.items():
+        found = report[name]
+        assert found["strikes"] == chaos.QUICK[option], name
+        assert {count: found[count] for count in ADDED[TOLD:]} == dict.fromkeys(ADDED[TOLD:], 0), name
+        assert found["budget_exact"], name
+        assert found["same_as_unkilled"], name
+    (part,) = report["sqlite"]["parts"]
     assert sum(part["struck"]["checkpoint"].values()) == 1
     assert part["half_written"] > 0, "a worker died while it wrote"
     assert sum(part["results_cut"].values()) > 0, "a driver died in a transaction of results"
