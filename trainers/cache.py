@@ -17,6 +17,7 @@ pair is the old one or the new one. A pair that does not match is removed with a
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -34,11 +35,14 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as dump_tensors
 from torch import Tensor
 
+from trainers.errors import ConfigError
+
 logger = logging.getLogger(__name__)
 
 Manifest = dict[str, Any]
 MISFIT = (KeyError, TypeError, ValueError, RuntimeError, IndexError, AttributeError)
 """What a file of another release, whole as it is, can raise when it is made use of."""
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)  # of a file system that cannot
 _SLOTS = ("", "-2")  # of a name's tensors: the one that the .json does not name is written next
 
 
@@ -212,11 +216,16 @@ class Cache:
 
 
 def _locked(path: Path, operation: int) -> IO[str] | None:
-    """The file at `path`, made if need be and locked; None when somebody else has it (and LOCK_NB was asked for)."""
+    """The file at `path`, made if need be and locked; None when somebody else has it (and LOCK_NB was asked for).
+
+    Raises ConfigError where the file system has no locks.
+    """
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            handle = path.open("a")
+            handle = path.open(
+                "a+"
+            )  # NFS locks for sharing only what may be read, and for one only what may be written
         except FileNotFoundError:  # its folder was just evicted
             continue
         try:
@@ -228,7 +237,18 @@ def _locked(path: Path, operation: int) -> IO[str] | None:
             return None
         except FileNotFoundError:
             pass
+        except OSError as error:
+            handle.close()
+            raise _no_locks(path, error) if error.errno in _NO_LOCKS else error from error
         handle.close()  # it was removed between opening and locking: whoever comes next would lock another one
+
+
+def _no_locks(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"the file system of {path.parent} has no file locks ({error.strerror}), so nothing would keep two jobs from "
+        "training one backbone, or the cache's limit from removing what a job uses; put the cache on a local disk "
+        "(--home, or --cache of the trainer)"
+    )
 
 
 def _size(paths: Iterator[Path]) -> int:

@@ -6,13 +6,14 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 import torch
+import torchvision
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from trainers.card import ModelCard, read_card, shown
 from trainers.data.splits import StreamedSplit
 from trainers.data.task import Task
 from trainers.errors import ConfigError, DataError
@@ -20,31 +21,11 @@ from trainers.models import Network, build_model
 from trainers.precision import Precision, autocast
 from trainers.weight_balance import LinearHead
 
+__all__ = ["FORMAT", "LoadedModel", "ModelCard", "describe", "load_model", "save_model"]
+
 FORMAT = 1
-View = Literal["fit", "center_crop"]  # as splits in memory and streamed ones show an image
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelCard:
-    """What a model file says of itself."""
-
-    model: str
-    class_names: tuple[str, ...]
-    channels: int
-    image_size: int
-    mean: tuple[float, ...]  # per channel, of pixels in [0, 1]
-    std: tuple[float, ...]
-    temperature: float  # fitted on validation; softmax(logits / temperature) is calibrated
-    data_fingerprint: str  # of the splits as the study had them
-    config: dict[str, str | int | float | bool | None]
-    train_counts: tuple[int, ...] = ()  # per class, of the training split; they make a class many, medium or few
-    trained_on: tuple[str, ...] = ("train",)  # splits
-    view: View = "fit"  # how an image of another size becomes one of `image_size`
-
-    @property
-    def averages_mirror(self) -> bool:
-        """Whether test features are the mean over image and mirror image."""
-        return self.config.get("task.flip_average") is True
+_SMALLER = 10  # times, at most, without the classifier of 1,000 classes
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 @dataclass(frozen=True)
@@ -56,19 +37,22 @@ class LoadedModel:
 
     @torch.no_grad()
     def logits(self, images: Tensor) -> Tensor:
-        """Logits (B, num_classes) of normalised images (B, C, H, W), in the precision in which it was measured."""
+        """Logits (B, num_classes) of normalised images (B, C, H, W), in the precision in which it was measured.
+
+        Raises DataError where they are not finite.
+        """
         images = images.contiguous(memory_format=torch.channels_last)
         with autocast(self._precision, images.device):
             features = self.network.features(images)  # (B, D)
             if self.card.averages_mirror:
                 features = (features + self.network.features(images.flip(3))) / 2
         found: Tensor = self.network.classifier(features.float())
-        return found
+        return _finite(found)
 
     @torch.no_grad()
     def probabilities(self, images: Tensor) -> Tensor:
-        """Calibrated probabilities (B, num_classes) of normalised images (B, C, H, W)."""
-        return torch.softmax(self.logits(images) / self.card.temperature, dim=1)
+        """Calibrated probabilities (B, num_classes) of normalised images (B, C, H, W). Raises DataError as `logits`."""
+        return _finite(torch.softmax(self.logits(images) / self.card.temperature, dim=1))
 
     @property
     def _precision(self) -> Precision:
@@ -108,7 +92,7 @@ def save_model(path: Path, network: Network, head: LinearHead, card: ModelCard) 
 
 
 def load_model(path: Path) -> LoadedModel:
-    """Reads a model file. Raises DataError when it is not one, or of another format."""
+    """Reads a model file. Raises DataError when it is not one, of another format, or when its card cannot be so."""
     if path.is_dir():
         raise DataError(f"{path}: is a folder; give the model.safetensors in it")
     try:
@@ -122,20 +106,54 @@ def load_model(path: Path) -> LoadedModel:
     if metadata.get("format") != str(FORMAT):
         raise DataError(f"{path}: not a model of format {FORMAT}; train it again with this release")
     try:
-        said = json.loads(metadata["card"]).items()
-        fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in said}
-        card = ModelCard(**fields)
-        network = build_model(card.model, len(card.class_names), in_channels=card.channels, image_size=card.image_size)
-        network.load_state_dict(tensors)
-    except (
-        KeyError,
-        TypeError,
-        ValueError,
-        RuntimeError,
-        AttributeError,
-        ConfigError,
-    ) as error:  # of a later release, or edited
+        card = read_card(metadata.get("card", ""))
+        network = _network(card, tensors)
+    except (ConfigError, DataError) as error:  # of a later release, or edited
         raise DataError(
             f"{path}: its card and its tensors do not fit this release ({error}); train it again"
         ) from error
     return LoadedModel(network.eval(), card)
+
+
+def _network(card: ModelCard, tensors: dict[str, Tensor]) -> Network:
+    """Raises DataError or ConfigError where the tensors are not those of the network that the card names."""
+    _check_sizes(card, tensors)
+    network = build_model(card.model, len(card.class_names), in_channels=card.channels, image_size=card.image_size)
+    wanted = network.state_dict()
+    strange = sorted(wanted.keys() ^ tensors.keys())
+    if strange:
+        raise DataError(f"{card.model} and the file differ in {len(strange)} tensors, first {shown(strange[0])}")
+    for name, tensor in tensors.items():
+        _check_tensor(name, tensor, wanted[name])
+    network.load_state_dict(tensors)
+    return network
+
+
+def _check_sizes(card: ModelCard, tensors: dict[str, Tensor]) -> None:
+    """What a card says takes memory once the network is built, so the tensors must be of about that size."""
+    rows = tensors["classifier.weight"].shape[:1] if "classifier.weight" in tensors else ()
+    if rows != (len(card.class_names),):
+        raise DataError(
+            f"class_names: has {len(card.class_names)} names, but the classifier has {rows[0] if rows else 'no'} rows"
+        )
+    held, published = sum(tensor.numel() for tensor in tensors.values()), 0
+    if card.model in torchvision.models.list_models(module=torchvision.models):
+        published = torchvision.models.get_model_weights(card.model).DEFAULT.meta["num_params"]
+    if held < published / _SMALLER:
+        raise DataError(f"model: {card.model} has about {published:,} weights, but the file has {held:,}")
+
+
+def _check_tensor(name: str, tensor: Tensor, wanted: Tensor) -> None:
+    kinds = _FLOATS if wanted.is_floating_point() else (wanted.dtype,)
+    if tensor.shape != wanted.shape or tensor.dtype not in kinds:
+        raise DataError(
+            f"tensor {name} must be {wanted.dtype} {tuple(wanted.shape)}, but is {tensor.dtype} {tuple(tensor.shape)}"
+        )
+    if not torch.isfinite(tensor).all():
+        raise DataError(f"tensor {name} has numbers that are not finite")
+
+
+def _finite(found: Tensor) -> Tensor:
+    if not torch.isfinite(found).all():
+        raise DataError("the network answers with numbers that are not finite; train the model again")
+    return found

@@ -96,7 +96,8 @@ def task_of(card: ModelCard, *, data: str | None, dataset: str | None = None) ->
 
     Raises ConfigError for a form there is not.
     """
-    task = dataclasses.replace(_task_config(card), image_size=card.image_size, pretrained=False)
+    told = _task_config(card)  # by a file, which does not decide that anything is fetched
+    task = dataclasses.replace(told, image_size=card.image_size, pretrained=False, download=False)
     flat = {"task.data": data or task.data, "task.dataset": dataset or task.dataset}
     asked = TrialConfig.from_flat(flat).task
     task = dataclasses.replace(task, data=asked.data, dataset=asked.dataset)

@@ -123,9 +123,7 @@ class Desk:
         if "outcome" in result:
             outcome = json.loads(result["outcome"])
             if task.job is not None and task.job.round > 0 and not outcome["backbone"]["cached"]:
-                logger.warning(
-                    "backbone %d had left the cache and was trained again; raise --cache-gb", task.job.backbone_index
-                )
+                logger.warning(_trained_again(task.job.backbone_index, limited=self.settings.cache_bytes is not None))
             self.planner.complete(task, outcome)
             self.watcher.ended(key, task, outcome, None)
         elif "failure" in result:
@@ -138,6 +136,14 @@ class Desk:
         """A task came to nothing."""
         again = self.planner.fail(task, reason, transient=transient)
         self.watcher.ended(key, task, None, reason, again=again)
+
+
+def _trained_again(backbone: int, *, limited: bool) -> str:
+    """What is known of a backbone that a later round did not find: who removed its files is not."""
+    said = f"backbone {backbone} was no longer in the cache, so it was trained again"
+    if limited:
+        return f"{said}; unless somebody deleted its files, the size limit did: raise --cache-gb"
+    return f"{said}; this launch has no size limit, so its files were deleted by somebody else"
 
 
 class PlannerSearcher(Searcher):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tuner.searcher import _error_line
+from tuner.searcher import _error_line, _trained_again
 
 
 @pytest.mark.parametrize(
@@ -21,3 +21,10 @@ from tuner.searcher import _error_line
 )  # fmt: skip
 def test_the_reason_is_one_line_of_what_was_seen(report: str, reason: str) -> None:
     assert _error_line(report) == reason
+
+
+def test_the_size_limit_is_blamed_only_where_there_is_one() -> None:
+    """The files may also have been deleted, and without a limit they must have been."""
+    assert "deleted" in _trained_again(3, limited=True)
+    assert "--cache-gb" in _trained_again(3, limited=True)
+    assert "--cache-gb" not in _trained_again(3, limited=False)

@@ -1,0 +1,131 @@
+"""What a model file says of itself. Files come from anybody, so nothing of it is believed before it is checked."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, NoReturn, get_args
+
+from trainers.errors import DataError
+
+View = Literal["fit", "center_crop"]  # as splits in memory and streamed ones show an image
+MAX_IMAGE_SIZE = 2048  # pixels a side; the largest networks of torchvision take 600
+_SCALARS = (str, int, float, bool, type(None))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """What a model file says of itself."""
+
+    model: str
+    class_names: tuple[str, ...]
+    channels: int
+    image_size: int
+    mean: tuple[float, ...]  # per channel, of pixels in [0, 1]
+    std: tuple[float, ...]
+    temperature: float  # fitted on validation; softmax(logits / temperature) is calibrated
+    data_fingerprint: str  # of the splits as the study had them
+    config: dict[str, str | int | float | bool | None]
+    train_counts: tuple[int, ...] = ()  # per class, of the training split; they make a class many, medium or few
+    trained_on: tuple[str, ...] = ("train",)  # splits
+    view: View = "fit"  # how an image of another size becomes one of `image_size`
+
+    @property
+    def averages_mirror(self) -> bool:
+        """Whether test features are the mean over image and mirror image."""
+        return self.config.get("task.flip_average") is True
+
+
+def read_card(text: str) -> ModelCard:
+    """From JSON. Raises DataError with the rule, the value and the field."""
+    try:
+        said = json.loads(text, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"it is no JSON: {error}") from error
+    if not isinstance(said, dict):
+        raise DataError("it must be a JSON object")
+    fields = {field.name: field.default is dataclasses.MISSING for field in dataclasses.fields(ModelCard)}
+    strange = [name for name in said if name not in fields]
+    missing = [name for name, needed in fields.items() if needed and name not in said]
+    if strange or missing:
+        raise DataError(
+            f"fields must be {', '.join(fields)}, but {shown(strange or missing)} is out of place or missing"
+        )
+    for name, value in said.items():
+        holds, rule = _RULES[name]
+        if not holds(value):
+            raise DataError(f"{name}: must be {rule}, but got {shown(value)}")
+    checked: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in said.items()}
+    card = ModelCard(**checked)
+    _check_lengths(card)
+    return card
+
+
+def shown(value: object) -> str:
+    """A value that is not ours, short and on one line."""
+    text = ascii(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."
+
+
+def _check_lengths(card: ModelCard) -> None:
+    for name, values in (("mean", card.mean), ("std", card.std)):
+        if len(values) != card.channels:
+            raise DataError(f"{name}: must have a value for each of {card.channels} channel(s), but has {len(values)}")
+    if len(card.train_counts) not in (0, len(card.class_names)):
+        raise DataError(
+            f"train_counts: must have a count for each of {len(card.class_names)} classes, but has "
+            f"{len(card.train_counts)}"
+        )
+
+
+def _no_number(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no number")
+
+
+def _text(value: object) -> bool:
+    return isinstance(value, str) and value.isprintable() and bool(value)
+
+
+def _name(value: object) -> bool:
+    """Any text that can be written: half a surrogate pair cannot."""
+    return isinstance(value, str) and not any("\ud800" <= letter <= "\udfff" for letter in value)
+
+
+def _whole(value: object, low: int, high: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def _number(value: object, low: float, high: float) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
+
+
+def _list(value: object, holds: Callable[[Any], bool], *, least: int = 0) -> bool:
+    return isinstance(value, list) and len(value) >= least and all(map(holds, value))
+
+
+def _scalars(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(each, _SCALARS) and (not isinstance(each, float) or math.isfinite(each)) for each in value.values()
+    )
+
+
+_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "model": (_text, "the name of a network"),
+    "class_names": (lambda value: _list(value, _name, least=2), "a list of at least 2 names"),
+    "channels": (lambda value: value in (1, 3) and _whole(value, 1, 3), "1 or 3"),
+    "image_size": (lambda value: _whole(value, 1, MAX_IMAGE_SIZE), f"a whole number from 1 to {MAX_IMAGE_SIZE}"),
+    "mean": (lambda value: _list(value, lambda one: _number(one, 0, 1)), "a list of numbers in [0, 1]"),
+    "std": (lambda value: _list(value, lambda one: _number(one, 1e-30, 1)), "a list of numbers in (0, 1]"),
+    "temperature": (lambda value: _number(value, 1e-30, 1e30), "a finite number above 0"),
+    "data_fingerprint": (_name, "text"),
+    "config": (_scalars, "a mapping of names to text, numbers, true, false or null"),
+    "train_counts": (lambda value: _list(value, lambda one: _whole(one, 0, 2**53)), "a list of whole numbers"),
+    "trained_on": (
+        lambda value: _list(value, lambda one: one in ("train", "val", "test"), least=1),
+        "a list of train, val, test",
+    ),
+    "view": (lambda value: isinstance(value, str) and value in get_args(View), "fit or center_crop"),
+}
