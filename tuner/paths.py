@@ -17,13 +17,23 @@ class Home:
 
     @classmethod
     def choose(cls, home: Path | None = None) -> Home:
-        """The folder asked for, or the one the environment names, or `runs`."""
-        return cls((home or Path(os.environ.get("TUNER_HOME") or "runs")).expanduser())
+        """The folder asked for, or the one the environment names, or `runs`. Raises UsageError for no path at all."""
+        root = home or Path(os.environ.get("TUNER_HOME") or "runs")
+        if "\0" in str(root):
+            raise UsageError(f"--home must be a path, which holds no NUL, but is {str(root)!r}")
+        try:
+            return cls(root.expanduser())
+        except RuntimeError:  # there is no such user: the folder is called so
+            return cls(root)
 
     @property
     def storage_url(self) -> str:
         """The study database, unless `--storage` or `TUNER_STORAGE` says otherwise."""
-        return f"sqlite:///{self.root / 'studies.db'}"
+        from studies.urls import sqlite_url  # SQLAlchemy
+
+        # SQLAlchemy takes `a/..` for nothing, which it is not where `a` is a link
+        root = Path(os.path.realpath(self.root)) if ".." in self.root.parts else self.root
+        return sqlite_url(root / "studies.db")
 
     @property
     def cache(self) -> Path:
