@@ -93,8 +93,8 @@ def run_study(space: Space, *, home: Home, storage: str, resources: Resources, c
     checked = dry_build(space)
     for note in checked.notes:
         console.print(f"note: {note}", style="dim", highlight=False, soft_wrap=True)
-    home.root.mkdir(parents=True, exist_ok=True)
-    with study_lock(storage, space.name) as lock, _open(storage, space, lock) as store:
+    home.make(space.name)
+    with home.sharing(), study_lock(storage, space.name) as lock, _open(storage, space, lock) as store:
         _refuse_other_data(store, checked)
         sweep_scratch()  # of killed drivers, also where nothing is left to run
         Cache(home.cache.absolute()).sweep()
