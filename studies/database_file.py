@@ -13,7 +13,8 @@ from pathlib import Path
 
 from studies.errors import MovedDatabaseError, StorageUnavailableError
 
-_PRIVATE, _SHARED, _PRIVATE_FOLDER = 0o600, 0o660, 0o700
+_PRIVATE, _SHARED = 0o600, 0o660
+_PRIVATE_FOLDER, _SHARED_FOLDER = 0o700, 0o2770
 
 
 class DatabaseFile:
@@ -46,7 +47,12 @@ class DatabaseFile:
             self._held = -1
 
     def confirm(self) -> None:
-        """Raises MovedDatabaseError when another file lies at the path, or none; a few microseconds."""
+        """Raises MovedDatabaseError when another file lies at the path, or none; a few microseconds.
+
+        A closed one has nothing to compare.
+        """
+        if self._held < 0:
+            return
         there, real = found(self.path), found(self._real, links=False)
         if not (self._is(there) and self._is(real)):
             raise MovedDatabaseError(self._story(replaced=there is not None and not self._is(there)))
@@ -93,12 +99,14 @@ def found(path: Path, *, links: bool = True) -> os.stat_result | None:
         raise _unreachable(path, error) from error
 
 
-def make_folder(folder: Path) -> None:
-    """Makes a folder, and those above it that are not there, for its owner alone. Raises OSError."""
+def make_folder(folder: Path, *, shared: bool = False) -> None:
+    """Makes a folder, and those above it that are not there, for its owner alone or for its group. Raises OSError."""
     if folder.is_dir():
         return
     make_folder(folder.parent)
     folder.mkdir(mode=_PRIVATE_FOLDER, exist_ok=True)
+    if shared:
+        folder.chmod(_SHARED_FOLDER)
 
 
 def make_file(path: Path) -> int | None:
@@ -116,10 +124,10 @@ def make_file(path: Path) -> int | None:
 
 
 def is_shared(folder: Path) -> bool:
-    """Whether a folder is meant for a group: its group may write there, or has been made that of all files in it."""
-    mode = folder.stat().st_mode
-    groups = mode & stat.S_IWGRP or (mode & stat.S_ISGID and mode & stat.S_IRWXG)
-    return bool(groups) and not mode & stat.S_ISVTX  # /tmp is everybody's
+    """Whether a folder is meant for a group: its group may write there, and has all files that are made in it."""
+    seen = folder.stat()
+    inherited = seen.st_mode & stat.S_ISGID or seen.st_gid == os.getegid()
+    return bool(seen.st_mode & stat.S_IWGRP and inherited) and not seen.st_mode & stat.S_ISVTX  # /tmp is everybody's
 
 
 def _whereabouts(descriptor: int) -> str:

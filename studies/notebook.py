@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from studies.records import StudyRow
 from studies.store import Store
+from studies.urls import sqlite_url
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +21,7 @@ def open_study(name: str, *, storage: str | None = None, home: str | PathLike[st
 
     Raises StudyNotFoundError with the names there are, StorageUnavailableError, NewerSchemaError.
     """
-    return Study(Store.open(storage or f"sqlite:///{Path(home).expanduser() / 'studies.db'}", name))
+    return Study(Store.open(storage or sqlite_url(Path(home).expanduser() / "studies.db"), name))
 
 
 class Study:

@@ -6,18 +6,29 @@ A secret is the password of the URL, and any parameter behind its question mark 
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from urllib.parse import quote_plus
+from typing import Any
+from urllib.parse import parse_qs, quote, quote_plus, unquote, unquote_to_bytes
 
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
+from sqlalchemy.util import asbool
 
 from studies.errors import StorageUnavailableError
 
 MASK = "***"
 _SECRET = ("passw", "pwd", "secret", "token", "scram_client_key", "scram_server_key", "odbc_connect")  # in a name
+_SQLITE: dict[str, Callable[[Any], object]] = {  # what Python's driver takes from a URL
+    "uri": asbool,
+    "timeout": float,
+    "isolation_level": str,
+    "detect_types": int,
+    "check_same_thread": asbool,
+    "cached_statements": int,
+}
 _FORMS = "sqlite:///runs/studies.db or postgresql+psycopg://user@host/database"
 
 
@@ -35,19 +46,68 @@ def parse(url: str) -> URL:
         ) from None
     if "@" in (parsed.host or ""):
         raise StorageUnavailableError("storage: the password holds an @, which must be written as %40 in a URL")
-    if parsed.get_backend_name() == "sqlite" and (parsed.host or parsed.username):
+    if "\0" in unquote(url):
+        raise StorageUnavailableError("storage: a URL holds no NUL (%00), for neither paths nor databases know one")
+    if parsed.get_backend_name() == "sqlite":
+        _check_sqlite(parsed)
+    return parsed
+
+
+def _check_sqlite(url: URL) -> None:
+    """Raises StorageUnavailableError for what SQLite would understand in another way than it is meant."""
+    name = url.database or ""
+    if url.host or url.username:
         raise StorageUnavailableError(
             "storage: an SQLite URL has three slashes before a relative path and four before an absolute one, e.g. "
             "sqlite:///runs/studies.db, but got two"
         )
-    return parsed
+    unknown = sorted(set(url.query) - set(_SQLITE))
+    if _is_uri(url):
+        _uri_path(name)
+    elif unknown:
+        raise StorageUnavailableError(
+            f"storage: SQLite knows {', '.join(unknown)} only in a URI, sqlite:///file:PATH?uri=true; a question mark "
+            "of the path is written %3F"
+        )
+    elif name.startswith("file:"):
+        raise StorageUnavailableError(
+            "storage: for a URI add uri=true, as in sqlite:///file:PATH?uri=true; a path that begins with file: is "
+            "written ./file:"
+        )
+
+
+def _is_uri(url: URL) -> bool:
+    """Whether SQLite reads the database's name as a URI. Raises StorageUnavailableError where `uri` is neither."""
+    for name, read in _SQLITE.items():
+        try:
+            read(url.query.get(name, "0"))
+        except (ValueError, TypeError):
+            raise StorageUnavailableError(f"storage: {name}={url.query[name]} is no value for SQLite") from None
+    return bool(asbool(url.query.get("uri", "0")))
+
+
+def _uri_path(name: str) -> Path:
+    """The path in a URI, as SQLite reads it. Raises StorageUnavailableError for one on another machine."""
+    path = re.split(r"[?#]", name.removeprefix("file:"), maxsplit=1)[0]
+    if path.startswith("//"):
+        machine, _, rest = path.removeprefix("//").partition("/")
+        if machine not in ("", "localhost"):
+            raise StorageUnavailableError(
+                f"storage: file://{machine}/ names another machine, and SQLite opens files of this one: write file:PATH"
+            )
+        path = f"/{rest}"
+    return Path(os.fsdecode(unquote_to_bytes(os.fsencode(path))))
 
 
 def masked(url: str) -> str:
     """The URL as it may be shown."""
     parsed = parse(url)
     hidden = {key: MASK if _is_secret(key) else value for key, value in parsed.query.items()}
-    shown = parsed.set(query=hidden).render_as_string(hide_password=True)
+    name = parsed.database  # a path may hold bytes that are no text
+    shown = parsed.set(query=hidden, database=None if name is None else "").render_as_string(hide_password=True)
+    if name:
+        place, mark, query = shown.partition("?")
+        shown = f"{place}{quote(os.fsencode(name), safe=' +/')}{mark}{query}"
     return shown.replace(quote_plus(MASK), MASK)
 
 
@@ -63,13 +123,20 @@ def for_optuna(url: str) -> str:
     return url.replace("{", "{{").replace("}", "}}")
 
 
+def sqlite_url(file: Path) -> str:
+    """The URL of a file, whatever characters its path has."""
+    # Only these mean something there; bytes that are no text stay as they are, for which per cents have no form
+    path = str(file).replace("%", "%25").replace("?", "%3F")
+    return f"sqlite:///./{path}" if path.startswith("file:") else f"sqlite:///{path}"
+
+
 def sqlite_file(url: str) -> Path | None:
     """The file of an SQLite database; None for one in memory and for any other kind."""
     parsed = parse(url)
     if parsed.get_backend_name() != "sqlite" or in_memory(url):
         return None
     name = parsed.database or ""
-    return Path(name.removeprefix("file:").partition("?")[0])
+    return _uri_path(name) if _is_uri(parsed) else Path(os.path.abspath(name))  # noqa: PTH100  (as SQLAlchemy does)
 
 
 def in_memory(url: str) -> bool:
@@ -78,7 +145,11 @@ def in_memory(url: str) -> bool:
     if parsed.get_backend_name() != "sqlite":
         return False
     name = parsed.database or ""
-    return name in ("", ":memory:", "file::memory:") or parsed.query.get("mode") == "memory"
+    if not _is_uri(parsed):
+        return name in ("", ":memory:")
+    path, _, query = name.partition("?")
+    modes = (parsed.query.get("mode"), *parse_qs(query).get("mode", []))
+    return path in ("", "file:", "file::memory:", ":memory:") or "memory" in modes
 
 
 def _is_secret(key: str) -> bool:

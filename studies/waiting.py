@@ -38,6 +38,25 @@ _LASTING = (
     "permission denied",
     "not permitted to log in",
 )
+_KEPT = "nothing that was finished is lost, and `tuner resume STUDY` goes on once the database is back"
+_DAMAGED = (
+    "the file is damaged, and results may be lost: put a copy of it back, or save what can be read with "
+    "`sqlite3 FILE .recover`, then: tuner resume STUDY"
+)
+_UNKNOWN = "whether all that was finished is still there is not known; once it can be used: tuner resume STUDY"
+_WAYS_OUT = {  # by SQLite's kind of error
+    sqlite3.SQLITE_BUSY: _KEPT,
+    sqlite3.SQLITE_LOCKED: _KEPT,
+    sqlite3.SQLITE_FULL: "nothing that was finished is lost; make space, then: tuner resume STUDY",
+    sqlite3.SQLITE_READONLY: "nothing that was finished is lost; allow writing to the file and to its folder, then: "
+    "tuner resume STUDY",
+    sqlite3.SQLITE_CANTOPEN: "make sure that it is a file, that you may read and write it and its folder, and that "
+    "the disk has space and inodes left, then: tuner resume STUDY",
+    sqlite3.SQLITE_IOERR: "the disk may be full or failing, and whether all that was finished can be read again is not "
+    "known: make space, or look at the disk, then: tuner resume STUDY",
+    sqlite3.SQLITE_CORRUPT: _DAMAGED,
+    sqlite3.SQLITE_NOTADB: f"it is another kind of file, or {_DAMAGED}",
+}
 _FORBIDDEN, _NO_SCHEMA = "42501", "3F000"  # SQLSTATEs
 
 T = TypeVar("T")
@@ -100,12 +119,16 @@ def _state(error: DBAPIError) -> str | None:
 def _unavailable(error: DBAPIError, *, url: str, waited: float | None) -> StorageUnavailableError:
     said = redacted(" ".join(str(error.orig).split()).rstrip(" .;"), url=url)
     waiting = "" if waited is None else f" after waiting {waited:g} s"
-    way_out = (
-        _grant(said, url=url)
-        if _state(error) in (_FORBIDDEN, _NO_SCHEMA)
-        else ("nothing that was finished is lost, and `tuner resume STUDY` goes on once the database is back")
-    )
+    way_out = _grant(said, url=url) if _state(error) in (_FORBIDDEN, _NO_SCHEMA) else _way_out(error)
     return StorageUnavailableError(f"study database {masked(url)} cannot be used{waiting}: {said}; {way_out}")
+
+
+def _way_out(error: DBAPIError) -> str:
+    """What is known of the results, and what helps; by SQLite's code, whose lower byte is the kind."""
+    if (_state(error) or "").startswith("XX"):  # PostgreSQL found damage
+        return _UNKNOWN
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    return _WAYS_OUT.get(code & 0xFF, _UNKNOWN) if isinstance(code, int) else _KEPT
 
 
 def _grant(said: str, *, url: str) -> str:

@@ -97,8 +97,8 @@ def run_study(
             console.print(styled(f"note: {note}", "dim"), soft_wrap=True)
         stops.leave()
         lock.confirm()
-        home.root.mkdir(parents=True, exist_ok=True)
-        with _open(storage, space, lock) as store, _stopped_state(store, stops):
+        home.make(space.name)
+        with home.sharing(), _open(storage, space, lock) as store, _stopped_state(store, stops):
             _refuse_other_data(store, checked)
             return _run(Planner(space, store), lock, home, slots, resources, console, stops)
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from tuner.errors import UsageError
+
+_GROUP = 0o007  # umask: all for owner and group, nothing for others
 
 
 @dataclass(frozen=True)
@@ -17,13 +21,48 @@ class Home:
 
     @classmethod
     def choose(cls, home: Path | None = None) -> Home:
-        """The folder asked for, or the one the environment names, or `runs`."""
-        return cls((home or Path(os.environ.get("TUNER_HOME") or "runs")).expanduser())
+        """The folder asked for, or the one the environment names, or `runs`. Raises UsageError for no path at all."""
+        root = home or Path(os.environ.get("TUNER_HOME") or "runs")
+        if "\0" in str(root):
+            raise UsageError(f"--home must be a path, which holds no NUL, but is {str(root)!r}")
+        try:
+            return cls(root.expanduser())
+        except RuntimeError:  # there is no such user: the folder is called so
+            return cls(root)
+
+    def make(self, study: str) -> None:
+        """Makes the folders of a study that are not there, for their owner alone; for its group in a home of a group.
+
+        Raises OSError.
+        """
+        from studies.database_file import is_shared, make_folder
+
+        make_folder(self.root)
+        for folder in (self.cache, self.artifacts, self.study(study)):
+            make_folder(folder, shared=is_shared(self.root))
+
+    @contextlib.contextmanager
+    def sharing(self) -> Iterator[None]:
+        """What this process and its workers write meanwhile is the group's, too, in a home of a group."""
+        from studies.database_file import is_shared
+
+        if not is_shared(self.root):
+            yield
+            return
+        before = os.umask(_GROUP)
+        try:
+            yield
+        finally:
+            os.umask(before)
 
     @property
     def storage_url(self) -> str:
         """The study database, unless `--storage` or `TUNER_STORAGE` says otherwise."""
-        return f"sqlite:///{self.root / 'studies.db'}"
+        from studies.urls import sqlite_url  # SQLAlchemy
+
+        # SQLAlchemy takes `a/..` for nothing, which it is not where `a` is a link
+        root = Path(os.path.realpath(self.root)) if ".." in self.root.parts else self.root
+        return sqlite_url(root / "studies.db")
 
     @property
     def cache(self) -> Path:

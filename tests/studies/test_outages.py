@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -232,9 +233,61 @@ def test_a_full_disk_is_said_at_once_and_the_study_goes_on_after(
 def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     path = tmp_path / "notes.db"
     path.write_text("these are my notes, not a database\n" * 100)
-    with pytest.raises(StorageUnavailableError, match=r"notes\.db.*not a database"):
+    with pytest.raises(StorageUnavailableError, match=r"notes\.db.*not a database.*another kind of file") as caught:
         study_names(f"sqlite:///{path}")
+    assert "nothing that was finished is lost" not in str(caught.value)
     assert path.read_text().startswith("these are my notes")
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_of_a_file_of_which_a_part_is_gone_nothing_is_said_to_be_kept(
+    share: float, file_url: str, new_store: Open, record: Callable[..., Any]
+) -> None:
+    path = Path(file_url.removeprefix("sqlite:///"))
+    with contextlib.closing(new_store(file_url)) as store:
+        record(store, heads=60)
+    os.truncate(path, int(share * path.stat().st_size))
+    for deed in (study_names, lambda url: Store.open(url, "tail"), new_store):
+        with pytest.raises(StorageUnavailableError, match=r"malformed.*damaged.*may be lost.*\.recover") as caught:
+            deed(file_url)
+        assert "nothing that was finished is lost" not in str(caught.value)
+
+
+def test_damage_in_the_middle_of_a_study_is_said_when_it_is_found(
+    file_url: str, new_store: Open, record: Callable[..., Any]
+) -> None:
+    path = Path(file_url.removeprefix("sqlite:///"))
+    with contextlib.closing(new_store(file_url)) as store:
+        record(store, heads=60)
+    store = new_store(file_url)
+    with path.open("r+b") as file:  # not written anew: it is the same file
+        file.seek(4096)
+        file.write(b"\xff" * (path.stat().st_size - 4096))
+    with pytest.raises(StorageUnavailableError, match=r"may be lost|not known") as caught:
+        store.trials()
+    assert "nothing that was finished is lost" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (sqlite3.SQLITE_BUSY_SNAPSHOT, "nothing that was finished is lost"),
+        (sqlite3.SQLITE_FULL, "nothing that was finished is lost; make space"),
+        (sqlite3.SQLITE_IOERR_READ, "may be full or failing.*not known"),
+        (sqlite3.SQLITE_CANTOPEN, "read and write it and its folder.*inodes"),
+        (sqlite3.SQLITE_READONLY, "allow writing"),
+        (sqlite3.SQLITE_PROTOCOL, "not known"),
+    ],
+)
+def test_the_way_out_is_that_of_what_sqlite_found(code: int, words: str) -> None:
+    found = sqlite3.OperationalError("some words")
+    found.sqlite_errorcode = code
+
+    def fail() -> None:
+        raise OperationalError("SELECT 1", {}, found)
+
+    with pytest.raises(StorageUnavailableError, match=words):
+        patiently(fail, url="sqlite:///a.db", patience=0)
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
 
+from studies.database import Database
 from studies.errors import StorageUnavailableError
-from studies.urls import masked, parse, redacted
+from studies.store import study_names
+from studies.urls import for_optuna, masked, parse, redacted, sqlite_file, sqlite_url
 
 SECRETS = ("password", "sslpassword", "passwd", "scram_client_key", "oauth_client_secret", "odbc_connect")
 passwords = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20)
@@ -70,3 +74,71 @@ def test_a_bad_url_is_a_sentence_that_shows_no_secret(url: str, words: str | Non
 def test_a_good_url_is_read_as_sqlalchemy_reads_it() -> None:
     for url in ("sqlite://", "sqlite:///a.db", "sqlite:////a/b.db", "postgresql+psycopg://u:p%40@[::1]:5432/db?a=1"):
         assert parse(url) == make_url(url)
+
+
+ODD = ["a%20b", "a b", "x?1", "x#1", "100%", "file:x", "file://localhost/x", "{y}", "käfer \N{SNOWMAN}", "new\nline",
+       "~", "a\udcffb", "%00", "$HOME", "'\"", "a&b=c", "+", "@", ":memory:", "a:b@c", "\\", "[x]", "-o"]  # fmt: skip
+names = st.text(st.characters(exclude_characters="\0/", exclude_categories=["Cs"]), min_size=1, max_size=30)
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_database_lies_where_its_path_says_whatever_that_looks_like(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    url = sqlite_url(Path(name) / "studies.db")
+    assert sqlite_file(url) == tmp_path / name / "studies.db"
+    Database(url).close()
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / name / "studies.db"]
+    assert study_names(url) == []
+    assert "studies.db" in masked(url)
+
+
+@given(names.filter(lambda name: name not in (".", "..")))
+def test_any_path_is_read_from_its_url_as_it_is(name: str) -> None:
+    for file in (Path("/home") / name / "studies.db", Path(name) / "studies.db", Path("/runs") / name):
+        url = sqlite_url(file)
+        assert sqlite_file(url) == file.absolute()
+        assert sqlite_file(for_optuna(url).format()) == file.absolute()
+        assert sqlite_file(masked(url)) == file.absolute()
+        engine = create_engine(url)
+        ((opened,), _) = engine.dialect.create_connect_args(engine.url)
+        assert Path(opened) == file.absolute()
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("sqlite:///file:a.db?uri=true", "a.db"),
+        ("sqlite:///file:/x/a.db?uri=true&mode=rw", "/x/a.db"),
+        ("sqlite:///file:///x/a.db?uri=true", "/x/a.db"),
+        ("sqlite:///file://localhost/x/a.db?uri=1", "/x/a.db"),
+        ("sqlite:///file:/x/a%2520b.db?uri=true", "/x/a b.db"),  # SQLAlchemy reads it once, SQLite once more
+    ],
+)
+def test_a_uri_is_the_file_that_sqlite_opens(url: str, path: str) -> None:
+    assert sqlite_file(url) == Path(path)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("sqlite:///file://server/x/a.db?uri=true", "another machine"),
+        ("sqlite:///file://localhost/x/a.db", "add uri=true"),
+        ("sqlite:///a.db?mode=ro", "knows mode only in a URI"),
+        ("sqlite:///a.db?timeout=soon", "timeout=soon is no value"),
+        ("sqlite:///a.db?uri=maybe", "uri=maybe is no value"),
+        ("sqlite:///a%00.db", "NUL"),
+        ("postgresql://u@h/a%00", "NUL"),
+        ("sqlite:///a\0.db", "NUL"),
+    ],
+)
+def test_a_url_that_sqlite_would_take_for_something_else_is_refused(url: str, words: str) -> None:
+    with pytest.raises(StorageUnavailableError, match=words):
+        parse(url)
+
+
+@pytest.mark.parametrize("query", ["", "?mode=memory&cache=shared&uri=true", "?uri=true"])
+def test_a_database_in_memory_is_known_for_one(query: str) -> None:
+    name = {"": ":memory:", "?uri=true": "file::memory:"}.get(query, "file:some")
+    assert sqlite_file(f"sqlite:///{name}{query}") is None

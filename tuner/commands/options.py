@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from tuner.errors import UsageError
 from tuner.paths import Home
 
 if TYPE_CHECKING:
@@ -145,7 +146,9 @@ CacheOption = Annotated[
 
 
 def storage_url(home: Path | None, storage: str | None) -> str:
-    """The study database: the one asked for, or the environment's, or the home's."""
+    """The study database: the one asked for, or the environment's, or the home's. Raises UsageError for a NUL."""
+    if "\0" in (storage or ""):
+        raise UsageError("--storage must be a URL, which holds no NUL")
     return storage or os.environ.get("TUNER_STORAGE") or Home.choose(home).storage_url
 
 
