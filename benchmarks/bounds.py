@@ -1,10 +1,16 @@
-"""Where trying ends: a job whose worker dies again and again, and a second launch of a study that has a driver."""
+"""Where trying ends: a job whose worker dies again and again, and a second launch of a study.
+
+That one comes when the study has a driver, or a moment after the first launch on a busy machine.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +20,8 @@ from benchmarks.witness import Witness
 from tuner.planner import DEATH
 
 WITHIN = 5.0  # seconds in which a second launch must have been refused, on a machine that is not busy
+APART = 0.02  # seconds between two launches at once
+BUSY = 4  # processes beside them
 MAX_RETRIES = 2
 ENDLESS = f"""
 version: 1
@@ -63,6 +71,58 @@ def second_launch(storage: Storage) -> dict[str, Any]:
             first.end()
     refused = code == 1 and going_on and f"already being run by pid={first.driver.pid}" in said
     return {"seconds": round(took, 2), "within_5_s": took <= WITHIN, "refused": refused, "code": code, "said": said}
+
+
+def two_at_once(storage: Storage) -> dict[str, Any]:
+    """Two launches APART seconds apart, on a busy machine: one gets the study, the other is refused, and how soon."""
+    with tempfile.TemporaryDirectory(prefix="chaos-", dir="/tmp") as folder:
+        place = storage.new(Path(folder))
+        with Witness(place.url, NAME) as witness, contextlib.ExitStack() as stack:
+            with busy(BUSY):
+                launches = [stack.enter_context(_ended_after(Launch(place, space=ENDLESS)))]
+                time.sleep(APART)
+                launches.append(stack.enter_context(_ended_after(Launch(place.second(), space=ENDLESS))))
+                loser = _first_to_end(launches, seconds=300)
+                took = time.monotonic() - loser.began
+            (winner,) = (launch for launch in launches if launch is not loser)
+            witness.wait(lambda sight: sight.count("RUNNING") > 0, running=lambda: winner.running)
+            code, said, at_work = loser.driver.poll(), loser.log.read_text(), witness.last.count("RUNNING") > 0
+            refused = code == 1 and "already being run by" in said and winner.running and at_work
+    return {
+        "apart": APART, "busy": BUSY, "seconds": round(took, 2), "refused": refused,
+        "first_won": winner is launches[0], "code": code, "said": said,
+    }  # fmt: skip
+
+
+@contextlib.contextmanager
+def busy(processes: int) -> Iterator[None]:
+    """So many processes that want a core each."""
+    made = [subprocess.Popen([sys.executable, "-I", "-S", "-c", "while True: pass"]) for _ in range(processes)]
+    try:
+        yield
+    finally:
+        for process in made:
+            process.kill()
+            process.wait()
+
+
+@contextlib.contextmanager
+def _ended_after(launch: Launch) -> Iterator[Launch]:
+    try:
+        yield launch
+    finally:
+        launch.end()
+
+
+def _first_to_end(launches: list[Launch], *, seconds: float) -> Launch:
+    """The one that ended first, or the last one where none has after so long."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        for launch in launches:
+            if not launch.running:
+                return launch
+        time.sleep(0.01)
+    return launches[-1]
 
 
 def _code(launch: Launch, *, seconds: float) -> int:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.battered import Battered
-from benchmarks.bounds import retries_exhausted, second_launch
+from benchmarks.bounds import retries_exhausted, second_launch, two_at_once
 from benchmarks.counts import Count, FreezeCount, KillCount, TakeCount, broken_counts, summary
 from benchmarks.endings import Ending, undisturbed
 from benchmarks.frozen import FEW_FREEZES, FREEZES, Frozen
@@ -100,7 +100,7 @@ def _campaigns(asked: argparse.Namespace, postgres: PostgresServer | None) -> di
             campaign(Killed, storage, count, each, deck=deck, chance=chance, reference=reference)
         found[name] = summary(counts, seed=asked.seed)
         if asked.more:
-            found[name]["second_launch"] = second_launch(storage)
+            found[name] |= {"second_launch": second_launch(storage), "two_at_once": two_at_once(storage)}
     if asked.frozen:
         found["frozen"] = _frozen(asked, storages, chance=chance, reference=reference)
     if asked.taken and "sqlite" in storages:
@@ -162,9 +162,8 @@ def broken_promises(report: dict[str, Any]) -> list[str]:
     for name in (name for name in (*STORAGES, *KINDS) if name in report):
         for part in report[name]["parts"]:
             broken += [f"{_told(name, part)}: {words}" for words in broken_counts(part)]
-        second = report[name].get("second_launch")
-        if second is not None and not second["refused"]:
-            broken.append(f"{name}: a second launch was not refused: {second}")
+        seconds = (report[name].get(found) for found in ("second_launch", "two_at_once"))
+        broken += [f"{name}: a second launch was not refused: {one}" for one in seconds if one and not one["refused"]]
     for name, found in (*report.get("outages", {}).items(), ("max_retries", report.get("max_retries"))):
         if found is not None and not found["kept"]:
             broken.append(f"{name}: {found}")

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -53,9 +53,13 @@ class Place:
         """There while results are written; see `benchmarks.marked_driver`."""
         return self.scratch / "writing-results"
 
-    def second(self, home: Path) -> Place:
-        """The same study for another launch beside the first one, with SQLite in this home."""
-        return Place(self.folder, _in_home(home), home=home, scratch=self.folder / "t2")
+    def second(self) -> Place:
+        """The same study for another launch beside the first one."""
+        return replace(self, scratch=self.folder / "t2")
+
+    def moved(self, home: Path) -> Place:
+        """The same where its home, with SQLite in it, has been moved."""
+        return replace(self, url=_in_home(home), home=home)
 
     def weights(self) -> dict[str, str]:
         """SHA-256 of the weights of each backbone that is still in the cache, by fingerprint."""

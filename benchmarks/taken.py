@@ -109,8 +109,8 @@ class Taken(Battered):
 
     def _second(self, way: str, absence: Absence) -> Launch:
         """Launched where somebody would do so; it has been refused, or is at work on a study, when this returns."""
-        home = absence.home_now if way == HOME else self.place.home
-        second = Launch(self.place.second(home))
+        place = self.place.moved(absence.home_now) if way == HOME else self.place
+        second = Launch(place.second())
         if way == ANEW:
             with Witness(second.place.url, NAME) as witness:
                 witness.wait(lambda sight: sight.count("RUNNING") > 0, running=lambda: second.running, seconds=DECIDED)

@@ -180,6 +180,7 @@ def test_a_promise_of_any_part_is_the_reports() -> None:
         {"postgresql": {"parts": [KEPT, {**KEPT, "lost": 1}]}},
         {"frozen": {"parts": [KEPT, {**KEPT, "lost": 1}]}},
         {"sqlite": {**good, "second_launch": {"refused": False}}},
+        {"sqlite": {**good, "two_at_once": {"refused": False}}},
         {"outages": {"postgresql": {"kept": False}}},
         {"max_retries": {"kept": False}},
     ):

@@ -184,7 +184,7 @@ def second(code: int | None, said: str, place: Place) -> Any:
     log = place.folder / "log-second"
     log.write_text(said)
     driver = SimpleNamespace(poll=lambda: code, wait=lambda timeout: code)
-    return SimpleNamespace(driver=driver, log=log, end=lambda: None, place=place.second(place.home))
+    return SimpleNamespace(driver=driver, log=log, end=lambda: None, place=place.second())
 
 
 def taking(study: Taken, way: str, launch: Any) -> bool:
