@@ -223,9 +223,7 @@ def _locked(path: Path, operation: int) -> IO[str] | None:
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            handle = path.open(
-                "a+"
-            )  # NFS locks for sharing only what may be read, and for one only what may be written
+            handle = path.open("a+")  # NFS shares only what may be read, and keeps for one only what may be written
         except FileNotFoundError:  # its folder was just evicted
             continue
         try:

@@ -150,6 +150,8 @@ def test_an_unknown_class_in_the_test_folder(tmp_path: Path) -> None:
         ("a.png 0\nb.png 1\nc.png 0\n", r"train\.txt: 2 of 3 image files are missing or empty, first .*b\.png"),
         ("a.png\n", r"train\.txt:1: a line is `path label`"),
         ("a.png zero\n", r"train\.txt:1: a line is `path label`"),
+        ("a.png 0\na.png --1\n", r"train\.txt:2: a line is `path label`"),
+        (f"a.png {'9' * 5_000}\n", r"train\.txt:1: a line is `path label`"),
         ("\n\n", "the list is empty"),
     ],
 )

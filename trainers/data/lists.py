@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -26,6 +27,7 @@ _NORMALIZATION: dict[str, Normalization] = {
     "inaturalist18": ((0.466, 0.471, 0.380), (0.195, 0.194, 0.192)),  # classifier-balancing (Kang et al. 2020)
 }
 _NOTES = {"inaturalist18": ("test is the official validation set; selection uses images held out of training",)}
+_WHOLE = re.compile(r"-?\d{1,19}")
 _SPLIT_WORDS: dict[str, SplitName] = {
     "": "train", "train": "train", "val": "val", "validation": "val", "valid": "val", "test": "test",
 }  # fmt: skip
@@ -72,8 +74,10 @@ def _parse(path: Path) -> list[Entry]:
         words = line.rsplit(maxsplit=1)
         if not words:
             continue
-        if len(words) < 2 or not words[1].lstrip("-").isdecimal():
-            raise DataError(f"{path}:{number}: a line is `path label` with a whole number, but this one is {line!r}")
+        if len(words) < 2 or not _WHOLE.fullmatch(words[1]):
+            raise DataError(
+                f"{path}:{number}: a line is `path label` with a whole number, but this one is {line[:200]!r}"
+            )
         entries.append((words[0].strip(), words[1]))
     if not entries:
         raise DataError(f"{path}: the list is empty; it needs `path label` lines")

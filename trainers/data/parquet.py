@@ -96,7 +96,8 @@ def _read(path: Path) -> pa.Table:
 def _read_columns(file: pq.ParquetFile, columns: list[str], path: Path, *, stored: int) -> pa.Table:
     """Some rows at a time: a dictionary page can stand for any number of images, of which no header tells."""
     groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
-    claimed = sum(group.column(k).total_uncompressed_size for group in groups for k in range(group.num_columns))
+    chunks = [group.column(k) for group in groups for k in range(group.num_columns)]
+    claimed = sum(each.total_uncompressed_size for each in chunks if each.path_in_schema.split(".")[0] in columns)
     check_claim(str(path), claimed=max(claimed, _BYTES_OF_A_ROW * file.metadata.num_rows), stored=stored)
     batches, read = list[pa.RecordBatch](), 0
     for batch in file.iter_batches(_ROWS_AT_A_TIME, columns=columns, use_threads=False):
