@@ -104,7 +104,18 @@ def run_study(space: Space, *, home: Home, storage: str, resources: Resources, c
             store.set_state("running")
             store.clear_stop()
             _search(planner, lock, home, slots, resources, console)
+        _note_others(store, console)
         return _finish(planner, home)
+
+
+def _note_others(store: Store, console: Console) -> None:
+    others = store.others_trials()
+    if others:
+        words = (
+            f"note: {others} trial(s) of study {store.name} are another program's, made with Optuna; none of them was "
+            "run, counted or reported"
+        )
+        console.print(words, style="dim", highlight=False, markup=False, soft_wrap=True)
 
 
 def _refuse_other_data(store: Store, checked: Preflight) -> None:
