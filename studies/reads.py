@@ -36,7 +36,7 @@ from studies.tables import (
     TrialTable,
 )
 
-DELETED = "the study was deleted while it was open; start it again with: tuner launch"
+DELETED = "the study was deleted or renamed while it was open; see what there is with: tuner status"
 _TRIALS, _VALUES = OPTUNA_TRIAL.table, VALUES.trial_id.table
 
 

@@ -82,7 +82,7 @@ def test_a_study_that_optuna_deletes_ends_the_search_in_words_and_with_a_code(
     searcher.on_trial_complete("a", {"outcome": json.dumps(pretend(task))})
     assert searcher.suggest("b") == Searcher.FINISHED
     assert isinstance(desk.error, StudyNotFoundError)
-    assert "was deleted while it was open" in str(desk.error)
+    assert "was deleted or renamed while it was open" in str(desk.error)
     assert cli._exit_code(desk.error) == 3
 
 
