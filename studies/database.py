@@ -106,7 +106,7 @@ class Database:
             return work(session)
 
     def _confirm(self, session: Session) -> None:
-        """The same for a transaction, whose connection has opened files of its own."""
+        """The same for a transaction, whose connection has opened a log of its own."""
         self.confirm()
         if self._file is not None:
             connection: SqliteReader = session.connection().connection.dbapi_connection  # type: ignore[assignment]

@@ -18,7 +18,10 @@ _PRIVATE_FOLDER, _SHARED_FOLDER = 0o700, 0o2770
 
 
 class DatabaseFile:
-    """A file at a path, held. Close it. Raises FileNotFoundError, StorageUnavailableError."""
+    """The file that lies at a path now, held until it is closed.
+
+    Raises FileNotFoundError, and StorageUnavailableError for a file that cannot be reached or has hard links.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
@@ -79,7 +82,7 @@ class DatabaseFile:
         if not os.fstat(self._held).st_nlink:
             return (
                 f"the study database {self.path} was removed while it was in use{other}: what it held is lost. If you "
-                f"have a copy, put it there and go on with: tuner resume STUDY. Otherwise start again with: tuner "
+                "have a copy, put it there and go on with: tuner resume STUDY. Otherwise start again with: tuner "
                 "launch; backbones that are still in the cache are not trained again"
             )
         return (
@@ -103,7 +106,9 @@ def make_folder(folder: Path, *, shared: bool = False) -> None:
     """Makes a folder, and those above it that are not there, for its owner alone or for its group. Raises OSError."""
     if folder.is_dir():
         return
-    make_folder(folder.parent)
+    for above in reversed(folder.parents):
+        if not above.is_dir():
+            above.mkdir(mode=_PRIVATE_FOLDER, exist_ok=True)
     folder.mkdir(mode=_PRIVATE_FOLDER, exist_ok=True)
     if shared:
         folder.chmod(_SHARED_FOLDER)

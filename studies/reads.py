@@ -36,6 +36,7 @@ from studies.tables import (
     TrialTable,
 )
 
+DELETED = "the study was deleted or renamed while it was open; see what there is with: tuner status"
 _TRIALS, _VALUES = OPTUNA_TRIAL.table, VALUES.trial_id.table
 
 
@@ -50,7 +51,7 @@ def find_study(session: Session, study_id: int, *, locked: bool = False) -> Stud
     """Our row of the study; `locked` keeps other writers away until the transaction ends. Raises StudyNotFoundError."""
     row = session.get(StudyTable, study_id, with_for_update=locked)
     if row is None:
-        raise StudyNotFoundError("the study was deleted while it was open; start it again with: tuner launch")
+        raise StudyNotFoundError(DELETED)
     return row
 
 

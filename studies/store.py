@@ -8,13 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, func, select
 from sqlalchemy.orm import Session
 
 from studies import optuna_rows, progress, reads, schema, writes
 from studies.database import Database
 from studies.engines import look
 from studies.errors import StudyNotFoundError
+from studies.optuna_rows import TRIALS
 from studies.records import (
     BackboneRow,
     ClassRow,
@@ -31,6 +32,7 @@ from studies.records import (
     StudyState,
     TrialRow,
 )
+from studies.tables import TrialTable
 from studies.urls import masked
 from studies.waiting import GLANCE, PATIENCE
 
@@ -224,6 +226,13 @@ class Store:
         """All trials by number."""
         return self._read(reads.trials)
 
+    def others_trials(self) -> int:
+        """How many trials other programs have put into the study, by Optuna's `enqueue_trial` or a search of theirs.
+
+        They are nobody's here: none is run, counted, learnt from or reported; they only take a number.
+        """
+        return self._read(_others_trials)
+
     def backbones(self) -> list[BackboneRow]:
         """All backbones in the order in which they came in."""
         return self._read(reads.backbones)
@@ -274,16 +283,26 @@ class Store:
     # -- transactions -------------------------------------------------------------------------------------------
 
     def _read(self, question: Callable[..., T], *args: Any, **named: Any) -> T:
-        return self.database.read(lambda session: question(session, self._study_id, *args, **named))
+        def read(session: Session) -> T:
+            self._find(session)
+            return question(session, self._study_id, *args, **named)
+
+        return self.database.read(read)
 
     def _write(self, deed: Callable[..., T], *args: Any, **named: Any) -> T:
         """One writer of a study at a time: a try whose answer was lost may still be at it when the next one comes."""
 
         def write(session: Session) -> T:
+            self._find(session)
             reads.find_study(session, self._study_id, locked=True)
             return deed(session, self._study_id, *args, **named)
 
         return self.database.write(write)
+
+    def _find(self, session: Session) -> None:
+        """Raises StudyNotFoundError when the study was deleted, also where another one has been given its id."""
+        if optuna_rows.find_study(session, self.name) != self._study_id:
+            raise StudyNotFoundError(reads.DELETED)
 
     def _change(self, **values: Any) -> None:
         def change(session: Session, study_id: int) -> None:
@@ -303,6 +322,12 @@ def _names(connection: Connection) -> list[str]:
 def _one_job(session: Session, study_id: int, job_id: int) -> JobRow:
     writes.find_job(session, study_id, job_id)
     return reads.jobs(session, study_id, job_id=job_id)[0]
+
+
+def _others_trials(session: Session, study_id: int) -> int:
+    ours = select(TrialTable.trial_id)
+    others = select(func.count(TRIALS.trial_id)).where(TRIALS.study_id == study_id, TRIALS.trial_id.not_in(ours))
+    return session.execute(others).scalar_one()
 
 
 def _wish(session: Session, study_id: int) -> StopWish | None:

@@ -122,6 +122,7 @@ def _run(
         store.set_state("running")
         store.clear_stop()
         _search(planner, lock, home, slots, resources, console, stops)
+    _note_others(store, console)
     stops.note(f"the search of {name} is over; its report is being written; Ctrl-C again stops now", _teller(console))
     unwritten = f"the search of {name} is over, but its report is not written; write it with: tuner report {name}"
     with stops.ending(f"{unwritten}, and best.yaml with: tuner export {name}"):
@@ -142,6 +143,16 @@ def _stopped_state(store: Store, stops: StopRequests) -> Iterator[None]:
 
 def _teller(console: Console) -> Callable[[str], None]:
     return lambda text: console.print(styled(text, "yellow"), soft_wrap=True)
+
+
+def _note_others(store: Store, console: Console) -> None:
+    others = store.others_trials()
+    if others:
+        words = (
+            f"note: {others} trial(s) of study {store.name} are another program's, made with Optuna; none of them was "
+            "run, counted or reported"
+        )
+        console.print(styled(words, "dim"), soft_wrap=True)
 
 
 def _refuse_other_data(store: Store, checked: Preflight) -> None:

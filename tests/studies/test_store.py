@@ -162,10 +162,33 @@ class TestStudy:
         optuna.create_study(study_name="theirs", storage=file_url)  # under the other study's id
         assert study_names(file_url) == ["stays"]
 
-    def test_every_call_on_a_deleted_study_says_so(self, url: str, store: Store, record: Job, answer: Made) -> None:
+    def test_a_trial_that_optuna_enqueues_is_nobodys_and_only_takes_a_number(
+        self, store: Store, record: Job, answer: Made
+    ) -> None:
+        job = record(store)
+        theirs = optuna.load_study(study_name="tail", storage=store.database.storage)
+        theirs.enqueue_trial({"stage1.lr": 0.1})
+        theirs.tell(theirs.ask(), 0.99)  # takes the enqueued one, and says that it is the best
+        theirs.enqueue_trial({"stage1.lr": 0.2})
+        store.finish_job(job.id, answer(job))
+        assert record(store).numbers == (4, 5)
+        assert [(row.number, row.state) for row in store.trials()] == [
+            (0, "COMPLETE"), (1, "COMPLETE"), (4, "RUNNING"), (5, "RUNNING"),
+        ]  # fmt: skip
+        assert store.others_trials() == 2
+        assert [trial.state.name for trial in theirs.trials[2:4]] == ["COMPLETE", "WAITING"]
+
+    @pytest.mark.parametrize("id_taken", [False, True])
+    def test_every_call_on_a_deleted_study_says_so(
+        self, id_taken: bool, url: str, store: Store, new_store: Open, record: Job, answer: Made
+    ) -> None:
         job = record(store)
         result = answer(job, test=True)
         optuna.delete_study(study_name="tail", storage=store.database.storage)
+        if id_taken:  # SQLite gives it to the next
+            other = new_store(url, name="other")
+            record(other)
+            before = rows(other)
         calls: list[Callable[[], object]] = [
             store.study,
             store.stop_requested,
@@ -180,6 +203,7 @@ class TestStudy:
         for call in calls:
             with pytest.raises(StudyNotFoundError, match="deleted"):
                 call()
+        assert not id_taken or rows(other) == before
 
 
 class TestJobs:

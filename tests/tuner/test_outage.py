@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import optuna
 import pytest
 from ray.tune.search import Searcher
 
 from search_spaces import loads
-from studies.errors import StorageUnavailableError
+from studies.errors import StorageUnavailableError, StudyNotFoundError
 from studies.lock import refuse_if_locked, study_lock
 from studies.store import Store
 from tuner import cli
@@ -68,6 +70,20 @@ def test_a_database_that_stays_away_ends_the_search_and_leaves_everything_adopta
     assert stop("d", {"progress": "{}"})
     states = [row.state for row in desk.planner.store.trials()]
     assert states == ["FAIL", "FAIL", "RUNNING", "RUNNING"]
+
+
+def test_a_study_that_optuna_deletes_ends_the_search_in_words_and_with_a_code(
+    desk: Desk, pretend: Callable[..., Any]
+) -> None:
+    searcher, store = PlannerSearcher(desk), desk.planner.store
+    assert searcher.suggest("a")
+    task = desk.held["a"]
+    optuna.delete_study(study_name="away", storage=store.database.storage)
+    searcher.on_trial_complete("a", {"outcome": json.dumps(pretend(task))})
+    assert searcher.suggest("b") == Searcher.FINISHED
+    assert isinstance(desk.error, StudyNotFoundError)
+    assert "was deleted or renamed while it was open" in str(desk.error)
+    assert cli._exit_code(desk.error) == 3
 
 
 def test_after_an_error_what_is_under_way_ends_before_the_search_does(desk: Desk) -> None:
