@@ -17,8 +17,12 @@ class Home:
 
     @classmethod
     def choose(cls, home: Path | None = None) -> Home:
-        """The folder asked for, or the one the environment names, or `runs`."""
-        return cls((home or Path(os.environ.get("TUNER_HOME") or "runs")).expanduser())
+        """The folder asked for, or the one the environment names, or `runs`. Raises UsageError for a `~` of nobody."""
+        folder = home or Path(os.environ.get("TUNER_HOME") or "runs")
+        try:
+            return cls(folder.expanduser())
+        except RuntimeError:
+            raise UsageError(f"{folder}: there is no such user; write the folder's whole path") from None
 
     @property
     def storage_url(self) -> str:
