@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search_spaces.document import Node, decode, parse
+from search_spaces.document import MAX_BYTES, Node, decode, parse
 from search_spaces.problems import Problem, SpaceError, did_you_mean, printable, shown
 from search_spaces.schema import Stage1, Stage2, Task
 from studies.records import Scalar
@@ -48,7 +48,8 @@ class ExportedConfig:
 def load_config(path: Path) -> ExportedConfig:
     """Reads a best.yaml. Raises ExportError with every problem as `file:line:column: error: key: what, way out`."""
     try:
-        text = decode(path.read_bytes(), file=str(path))
+        with path.open("rb") as file:
+            text = decode(file.read(4 * MAX_BYTES + 1), file=str(path))  # more is refused by its length
         root, problems = parse(text, file=str(path))
     except OSError as error:
         raise ExportError(

@@ -152,12 +152,15 @@ _NOT_NEGATIVE = {
     "stage1.seed", "stage1.weight_decay", "stage1.momentum", "stage1.feature_regularization", "stage1.gamma",
     "stage2.seed", "stage2.weight_decay", "stage2.momentum", "stage2.maxnorm_radius", "stage2.gamma",
 }  # fmt: skip
+_LARGEST = 10**18  # what is below fits into 64 bits
 _BELOW_ONE = {"stage1.momentum", "stage2.momentum", "stage1.beta", "stage2.beta"}
 
 
 def checked(key: str, value: Any) -> Scalar:
     """Returns `value` in the type that `key` has. Raises ConfigError with the rule, the value and the way out."""
     part, _, name = key.partition(".")
+    if isinstance(value, int) and abs(value) >= _LARGEST:
+        raise ConfigError(f"{key}: a whole number has at most 18 digits; torch and databases hold no larger ones")
     value = _typed(key, value, _FIELDS[part][name])
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         if not math.isfinite(value):

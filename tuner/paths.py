@@ -21,14 +21,14 @@ class Home:
 
     @classmethod
     def choose(cls, home: Path | None = None) -> Home:
-        """The folder asked for, or the one the environment names, or `runs`. Raises UsageError for no path at all."""
+        """The folder asked for, or the one the environment names, or `runs`. Raises UsageError for no path."""
         root = home or Path(os.environ.get("TUNER_HOME") or "runs")
         if "\0" in str(root):
             raise UsageError(f"--home must be a path, which holds no NUL, but is {str(root)!r}")
         try:
             return cls(root.expanduser())
-        except RuntimeError:  # there is no such user: the folder is called so
-            return cls(root)
+        except RuntimeError:
+            raise UsageError(f"{root}: there is no such user; write the folder's whole path") from None
 
     def make(self, study: str) -> None:
         """Makes the folders of a study that are not there, for their owner alone; for its group in a home of a group.

@@ -47,7 +47,11 @@ def json_text(value: Any, *, indent: int | None = None) -> str:
     encoding = str(getattr(sys.stdout, "encoding", None) or "utf-8")
     ascii_only = codecs.lookup(encoding).name != "utf-8"
     text = json.dumps(value, indent=indent, default=str, ensure_ascii=ascii_only)
-    return "".join(letter if letter.isprintable() or letter == "\n" else json.dumps(letter)[1:-1] for letter in text)
+    return "\n".join(line if line.isprintable() else _json_escaped(line) for line in text.split("\n"))
+
+
+def _json_escaped(line: str) -> str:
+    return "".join(letter if letter.isprintable() else json.dumps(letter)[1:-1] for letter in line)
 
 
 def _write(text: str, stream: Stream) -> None:

@@ -105,4 +105,7 @@ def _override(text: str) -> tuple[str, Any]:
         meant = [known for known in FLAT_NAMES if known.endswith(f".{name}")]
         hint = f"; did you mean {' or '.join(meant)}?" if meant else did_you_mean(name, FLAT_NAMES)
         raise UsageError(f"--set {text}: there is no setting {name!r}{hint or '; such as stage1.lr=0.05'}")
-    return name, scalar(value)
+    try:
+        return name, scalar(value)
+    except ValueError as error:
+        raise UsageError(f"--set {name}: {error}, but got {shown(value)}") from None
