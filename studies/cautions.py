@@ -21,6 +21,7 @@ def cautions(data: StudyData) -> tuple[str, ...]:
     line = headline(data)
     return (
         *_protocol(data),
+        *_trainers(data),
         *_readings(data),
         *_naive(data, line),
         *_gains(line),
@@ -44,6 +45,16 @@ def _protocol(data: StudyData) -> list[str]:
         return []
     return [
         "Protocol paper_leak: epochs and configurations were selected on test data. These are not honest test results."
+    ]
+
+
+def _trainers(data: StudyData) -> list[str]:
+    versions = data.study.trainers
+    if len(versions) < 2:
+        return []
+    return [
+        f"Trainer versions {listed([str(version) for version in versions])} gave these results, and train the same "
+        "settings differently: a difference between two trials may be one of versions."
     ]
 
 

@@ -70,6 +70,7 @@ def study(session: Session, study_id: int, *, name: str) -> StudyRow:
         train_counts=tuple(row.train_counts),
         notes=tuple(row.notes),
         spent_seconds=row.spent_seconds or 0.0,
+        trainers=tuple(row.trainers or ()),
     )
 
 

@@ -36,6 +36,7 @@ class StudyRow:
     train_counts: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
     spent_seconds: float = 0.0  # that drivers have worked on it
+    trainers: tuple[int, ...] = ()  # versions that gave its results, in order; none: not on record
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -152,6 +152,10 @@ class Store:
         """How long drivers have worked on the study, all of them together."""
         self._change(spent_seconds=seconds)
 
+    def set_trainers(self, versions: Sequence[int]) -> None:
+        """Which versions of the trainer gave the study its results."""
+        self._change(trainers=list(versions))
+
     def request_stop(self, *, now: bool = False) -> None:
         """Asks the driver to stop after its current epochs, or at once; a soft wish does not soften one for now."""
 

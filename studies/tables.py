@@ -105,6 +105,7 @@ class StudyTable(Base):
     train_counts: Mapped[list[int]] = mapped_column(default=list)
     notes: Mapped[list[str]] = mapped_column(default=list)
     spent_seconds: Mapped[float | None]  # that drivers have worked on it
+    trainers: Mapped[list[int] | None] = mapped_column(JSON)  # versions that gave its results, in order
 
 
 class BackboneTable(Base):

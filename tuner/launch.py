@@ -26,14 +26,17 @@ from tuner.ray_session import ray_session, sweep_scratch
 from tuner.stopping import STOP_NOTICE, StopRequests
 from tuner.terminal import styled
 
+_UNRECORDED = 2  # the trainer's version when studies began to record it
+
 
 @dataclass(frozen=True)
 class Resources:
-    """How much of the machine a study uses. None: all there is."""
+    """How a study is run: how much of the machine it uses (None: all there is), and by which trainers."""
 
     parallel: int | None = None  # jobs at a time
     gpus_per_trial: float | None = None
     cache_bytes: int | None = None  # size limit of the backbone cache
+    mixed_trainers: bool = False  # whether results of another version of the trainer may stand beside this one's
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,7 @@ def _run(
     Cache(home.cache.absolute()).sweep()
     planner.time_is_up = Hours(store, planner.space.budget.hours).over
     if planner.has_work():
+        store.set_trainers(_trainers(store, mixed=resources.mixed_trainers))
         store.set_state("running")
         store.clear_stop()
         _search(planner, lock, home, slots, resources, console, stops)
@@ -162,6 +166,20 @@ def _refuse_other_data(store: Store, checked: Preflight) -> None:
             f"study {store.study().name} was made on other images (fingerprint {str(known)[:12]}, now "
             f"{checked.data_fingerprint[:12]}); bring the data back, or start another study with --name"
         )
+
+
+def _trainers(store: Store, *, mixed: bool) -> tuple[int, ...]:
+    """The versions of the trainer that the study's results will be of. Raises UsageError for an unwanted mixture."""
+    from trainers.backbone import TRAINER_VERSION
+
+    known = (store.study().trainers or (_UNRECORDED,)) if store.backbones() else ()
+    if known and TRAINER_VERSION not in known and not mixed:
+        raise UsageError(
+            f"study {store.name} holds results of trainer version {known[-1]}, and this release trains by version "
+            f"{TRAINER_VERSION}, which gives other results for the same settings; go on with the release that it was "
+            "begun with, start another study with --name, or mix them with --mixed-trainers (the report will say so)"
+        )
+    return known if TRAINER_VERSION in known else (*known, TRAINER_VERSION)
 
 
 def _open(storage: str, space: Space, lock: StudyLock) -> Store:

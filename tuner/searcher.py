@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from ray import tune
 from ray.tune import Callback, Stopper
 from ray.tune.search import Searcher
 
+from tuner.deaths import cause, oom_kills
 from tuner.engine import EngineLostError, engine_watched, lost_process
 from tuner.errors import StoppedError, UnreachableError
 from tuner.planner import DEATH, Planner, Task
@@ -194,29 +194,18 @@ class DeathWatch(Callback):
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
+        self._oom_kills = oom_kills()
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Gives the task back with the line of Ray's report that names the error."""
+        """Gives the task back with the cause of death."""
         task = self.desk.held.pop(trial.trial_id, None)
+        before, self._oom_kills = self._oom_kills, oom_kills()
         if task is None or self.desk.closed:
             return
         with self.desk.keeping_errors():
             report = Path(trial.error_file).read_text(encoding="utf-8") if trial.error_file else ""
-            self.desk.lose(trial.trial_id, task, f"{DEATH}: {_error_line(report)}", transient=True)
-
-
-def _error_line(report: str) -> str:
-    """The last line like `ModuleNotFoundError: ...`, else the last line, at most 300 characters.
-
-    Of Ray's words on a dead worker only what it saw is kept, not what it guesses in general.
-    """
-    if "The actor never ran" in report:
-        return "it was ended before it took the job"
-    lines = [line.strip() for line in report.splitlines() if line.strip()]
-    named = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
-    line = (named or lines or ["no reason given"])[-1]
-    seen = line.removeprefix("The actor is dead because its worker process has died. ")
-    return seen.partition(" Some common causes include")[0][:300]
+            found = cause(report, oom_killed=self._oom_kills > before)
+            self.desk.lose(trial.trial_id, task, f"{DEATH}: {found}", transient=True)
 
 
 class SoftStop(Stopper):

@@ -19,6 +19,7 @@ from tuner.same_code import difference
 
 REPORT_EVERY = 0.5  # seconds between two results: each costs the driver some milliseconds
 CHECKPOINT_SECONDS = 30.0  # between two checkpoints of stage 1
+_SHORT_OF_MEMORY = ("out of memory", "allocate memory", "enough memory")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,17 +138,18 @@ def _describe(error: Exception) -> Failure:
         return Failure(str(error))
     place = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{Path(place.filename).name}:{place.lineno}"
-    transient = isinstance(error, (OSError, MemoryError)) or _is_out_of_memory(error)
+    said = f"{type(error).__name__}: {error} ({where})"
     if _is_out_of_memory(error):
         _free_memory(error)
-    reason = f"{type(error).__name__}: {error} ({where})"
+        return Failure(said if "out of memory" in said else f"out of memory: {said}", transient=True)
     if isinstance(error, OSError) and error.errno in DISK_FULL:
-        return Failure(f"{reason}; make space in the folder of --home", transient=True, ends_launch=True)
-    return Failure(reason, transient=transient)
+        return Failure(f"{said}; make space in the folder of --home", transient=True, ends_launch=True)
+    return Failure(said, transient=isinstance(error, OSError))
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    return "out of memory" in str(error)
+    """Whether a GPU, torch's allocator of the CPU (a RuntimeError), numpy, Python or the kernel (ENOMEM) says so."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in _SHORT_OF_MEMORY)
 
 
 def _spoils_process(error: Exception) -> bool:
@@ -159,7 +161,10 @@ def _free_memory(error: Exception) -> None:
     """Gives back what the failed job still held, so that another try in this process has all there is."""
     import torch
 
-    traceback.clear_frames(error.__traceback__)  # which hold model, features and optimiser
+    chain: BaseException | None = error
+    while chain is not None:
+        traceback.clear_frames(chain.__traceback__)  # which hold model, features and optimiser
+        chain = chain.__context__
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -380,3 +380,59 @@ def test_a_home_renamed_amid_a_launch_ends_it_and_the_study_goes_on_there(folder
     assert place.run("resume", "endless").returncode == 0
     assert place.states() == ["COMPLETE"] * 13
     assert (folder / "moved" / "endless" / "best.yaml").exists()
+
+
+@pytest.fixture
+def little_memory() -> Iterator[Path]:
+    """A control group of the kernel's with little memory, of version 1 or 2."""
+    about = dict(line.split(":", 2)[1:] for line in Path("/proc/self/cgroup").read_text().splitlines())
+    first = "memory" in about
+    root = Path("/sys/fs/cgroup/memory" if first else "/sys/fs/cgroup")
+    group = root / about.get("memory", about.get("", "/")).lstrip("/") / f"tuner-test-{os.getpid()}"
+    try:
+        group.mkdir()
+        (group / ("memory.limit_in_bytes" if first else "memory.max")).write_text("64M")
+    except OSError as error:
+        pytest.skip(f"this system does not allow a control group with little memory ({error})")
+    yield group
+    group.rmdir()
+
+
+def ended(driver: subprocess.Popen[bytes]) -> int:
+    """The exit code of a driver that ends by itself."""
+    try:
+        return driver.wait(timeout=180)
+    finally:
+        driver.kill()
+        driver.wait()
+
+
+NO_RETRY = ["--set", "budget.max_retries=0"]
+
+
+@pytest.mark.slow
+def test_a_worker_that_the_kernel_kills_for_want_of_memory_says_so(folder: Path, little_memory: Path) -> None:
+    place = Place(folder)
+    hungry = [sys.executable, Path(__file__).with_name("hungry_driver.py"), little_memory]
+    asked = ["launch", "--space", "endless.yaml", "--parallel", "1", *NO_RETRY]
+    with place.log.open("w") as log:
+        driver = subprocess.Popen(
+            [*hungry, *asked], cwd=folder, env=place.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        )
+    assert ended(driver) == 1, place.log.read_text()
+    (failed,) = json.loads(place.run("trials", "endless", "--failed", "--json").stdout)
+    assert "it was killed or crashed when the kernel killed a process for want of memory" in failed["reason"]
+
+
+@pytest.mark.slow
+def test_rays_own_monitor_of_memory_is_told(folder: Path) -> None:
+    place = Place(folder)
+    place.environment |= {
+        "RAY_memory_usage_threshold": "0.01",
+        "RAY_memory_monitor_refresh_ms": "250",
+    }  # 0.95 by itself
+    driver = place.start("launch", "--space", "endless.yaml", *NO_RETRY)
+    assert ended(driver) == 1
+    (failed,) = json.loads(place.run("trials", "endless", "--failed", "--json").stdout)
+    assert "Ray killed it, for the machine was nearly out of memory" in failed["reason"]
+    assert "Traceback" not in place.log.read_text()

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import pytest
 
-from tuner.searcher import _error_line, _trained_again
+from tuner.deaths import cause, oom_kills
+from tuner.searcher import _trained_again
+
+KILLED = (
+    "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR End of file. "
+    "Some common causes include: (1) the process was killed by the OOM killer, (2) ray stop --force was called."
+)
+MONITOR = (  # as Ray 2.60 writes it
+    "Failure # 1\n1 worker(s) were killed due to the node running low on memory. Memory on the node (IP: 127.0.0.1, "
+    "ID: b3) was 22.70GB used / 23.54GB limit (0.96)\nOOM kill reason: Memory usage exceeded threshold\n"
+    "Refer to the documentation on how to address the out of memory issue: https://docs.ray.io/en/latest"
+)
 
 
 @pytest.mark.parametrize(
     ("report", "reason"),
     [
-        ("The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR End of file. "
-         "Some common causes include: (1) the process was killed by the OOM killer, (2) ray stop --force was called.",
-         "Worker exit type: SYSTEM_ERROR End of file."),
+        (KILLED, "it was killed or crashed without a word (SIGKILL, or a fault in C++)"),
+        (MONITOR, "Ray killed it, for the machine was nearly out of memory (22.70GB of 23.54GB used); fewer jobs at a "
+                  "time (--parallel) need less"),
         ("Traceback\n  File \"x.py\"\nModuleNotFoundError: no module x\nsee above", "ModuleNotFoundError: no module x"),
         ("The actor died.\nThe actor never ran - it was cancelled.", "it was ended before it took the job"),
         ("", "no reason given"),
@@ -20,7 +31,12 @@ from tuner.searcher import _error_line, _trained_again
     ],
 )  # fmt: skip
 def test_the_reason_is_one_line_of_what_was_seen(report: str, reason: str) -> None:
-    assert _error_line(report) == reason
+    assert cause(report, oom_killed=False) == reason
+
+
+def test_want_of_memory_is_said_where_the_kernel_counted_a_kill() -> None:
+    assert "for want of memory; fewer jobs" in cause(KILLED, oom_killed=True)
+    assert oom_kills() >= 0
 
 
 def test_the_size_limit_is_blamed_only_where_there_is_one() -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -126,6 +127,33 @@ def test_memory_that_was_short_may_be_there_the_next_time(tmp_path: Path, monkey
     assert last["transient"] is True
     assert job.reset_config(settings(tmp_path))
     assert "outcome" in steps(job)[-1]
+
+
+@pytest.mark.parametrize(
+    ("allocate", "words"),
+    [
+        (lambda: torch.empty(1 << 55), "out of memory: RuntimeError: "),  # what torch itself says on a CPU
+        (lambda: np.empty(1 << 55), "out of memory: "),
+        (lambda: bytearray(1 << 62), "out of memory: MemoryError: "),
+    ],
+)
+def test_want_of_memory_is_named_and_may_pass_and_all_memory_is_given_back(
+    allocate: Callable[[], object], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[weakref.ref[Any]] = []
+
+    def short(bank: object, *_: object, **__: object) -> None:
+        held.append(weakref.ref(bank))
+        try:
+            allocate()
+        except (MemoryError, RuntimeError) as error:
+            raise type(error)(*error.args) from error  # its cause has frames as well
+
+    monkeypatch.setattr("trainers.job.train_heads", short)
+    last = steps(JobTrainable(settings(tmp_path)))[-1]
+    assert last["failure"].startswith(words)
+    assert last["transient"] is True
+    assert held[0]() is None
 
 
 def test_a_spoilt_device_takes_its_process_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

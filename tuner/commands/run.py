@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+MixedOption = Annotated[
+    bool, typer.Option("--mixed-trainers", help="Go on though a release that trained otherwise began the study.")
+]
+
 
 @app.command()
 def launch(
@@ -46,6 +50,7 @@ def launch(
     parallel: ParallelOption = None,
     gpus_per_trial: GpusOption = None,
     cache_gb: CacheOption = None,
+    mixed_trainers: MixedOption = False,
     home: HomeOption = None,
     storage: StorageOption = None,
 ) -> None:
@@ -53,7 +58,7 @@ def launch(
     from search_spaces import load
 
     loaded = load(space, overrides=[*shorthands(dataset, data), *(overrides or [])], name=name)
-    _run(context, loaded, home, storage, parallel, gpus_per_trial, cache_gb)
+    _run(context, loaded, home, storage, parallel, gpus_per_trial, cache_gb, mixed_trainers)
 
 
 @app.command()
@@ -67,6 +72,7 @@ def resume(
     parallel: ParallelOption = None,
     gpus_per_trial: GpusOption = None,
     cache_gb: CacheOption = None,
+    mixed_trainers: MixedOption = False,
     home: HomeOption = None,
     storage: StorageOption = None,
 ) -> None:
@@ -76,7 +82,7 @@ def resume(
     with open_store(study, home, storage) as store:
         text = store.study().space_yaml
     space = loads(text, source=f"study {study}", overrides=overrides or [])
-    _run(context, space, home, storage, parallel, gpus_per_trial, cache_gb)
+    _run(context, space, home, storage, parallel, gpus_per_trial, cache_gb, mixed_trainers)
 
 
 @app.command()
@@ -109,12 +115,16 @@ def _run(
     parallel: int | None,
     gpus: float | None,
     cache_gb: float | None,
+    mixed_trainers: bool,
 ) -> None:
     from tuner.launch import Resources, run_study
     from tuner.streams import steady_output
 
     resources = Resources(
-        parallel=parallel, gpus_per_trial=gpus, cache_bytes=None if cache_gb is None else int(cache_gb * 2**30)
+        parallel=parallel,
+        gpus_per_trial=gpus,
+        cache_bytes=None if cache_gb is None else int(cache_gb * 2**30),
+        mixed_trainers=mixed_trainers,
     )
     with steady_output():
         finished = run_study(
