@@ -22,6 +22,7 @@ from tuner.planner import DEATH
 WITHIN = 5.0  # seconds in which a second launch must have been refused, on a machine that is not busy
 APART = 0.02  # seconds between two launches at once
 BUSY = 4  # processes beside them
+DATA_LOADED = "were set aside first"  # said of the digits once they are there
 MAX_RETRIES = 2
 ENDLESS = f"""
 version: 1
@@ -90,7 +91,7 @@ def two_at_once(storage: Storage) -> dict[str, Any]:
             refused = code == 1 and "already being run by" in said and winner.running and at_work
     return {
         "apart": APART, "busy": BUSY, "seconds": round(took, 2), "refused": refused,
-        "first_won": winner is launches[0], "code": code, "said": said,
+        "before_data": DATA_LOADED not in said, "first_won": winner is launches[0], "code": code, "said": said,
     }  # fmt: skip
 
 

@@ -53,6 +53,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"code": None}, {"code": 1, "said": REFUSED}, True, True),
         ({"code": 1, "said": REFUSED}, {"code": None}, False, True),
         ({"code": 1, "said": REFUSED}, {"code": 1, "said": REFUSED}, False, False),  # nobody has it
+        ({"code": None}, {"code": 1, "said": f"note: 40 images were set aside first\n{REFUSED}"}, True, True),
         ({"code": None}, {"code": 1, "said": "Traceback"}, True, False),
         ({"code": None}, {"code": 4, "said": "database is locked"}, True, False),
         ({"code": None}, {"code": None}, True, False),  # both have it
@@ -71,6 +72,7 @@ def test_one_of_two_at_once_gets_the_study(
     assert (found["refused"], found["first_won"]) == (kept, first_won)
     assert (found["apart"], found["busy"]) == (0.02, 4)
     assert found["seconds"] > 0
+    assert found["before_data"] is ("note: " not in found["said"])
     assert places[0].url == places[1].url
     assert places[0].scratch != places[1].scratch, "each is ended by its own"
 

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from threading import Timer
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,7 +23,7 @@ from benchmarks.counts import TakeCount, broken_counts
 from benchmarks.endings import Ending
 from benchmarks.launches import Place, Sqlite
 from benchmarks.processes import read
-from benchmarks.strikes import DRIVER, Strike, Target
+from benchmarks.strikes import DRIVER, Deck, Strike, Target
 from benchmarks.taken import MOMENTS, Taken, takings
 from benchmarks.witness import Sight
 
@@ -251,6 +252,19 @@ def test_a_study_with_all_its_results_or_no_database_is_not_struck(study: Taken,
     assert not taking(study, MOVED, launch)
     assert launch.driver.wait(timeout=60) == 4, "it goes on"
     assert study.count == TakeCount(parallel=1)
+
+
+def test_a_database_that_is_not_there_yet_is_waited_for(
+    study: Taken, drive: Any, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launch, database, there = drive("looks"), place.home / "studies.db", list[bool]()
+    database.rename(place.home / "kept")
+    later = Timer(0.3, lambda: (place.home / "kept").rename(database))
+    monkeypatch.setattr(taken.Battered, "_strike", lambda self, *args: there.append(database.exists()) or True)
+    later.start()
+    assert study._strike(Deck((), random.Random(1)), Strike("any", RENAMED), launch)
+    later.join()
+    assert there == [True]
 
 
 def test_the_first_launch_is_aimed_at_whatever_is_taken(study: Taken) -> None:
