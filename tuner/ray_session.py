@@ -147,7 +147,7 @@ def _is_left(owner: Path) -> bool:
     try:
         if time.time() - owner.stat().st_mtime < _YOUNG:  # its driver may be about to lock it
             return False
-        with owner.open("rb") as file:
+        with owner.open("r+b") as file:  # on NFS an exclusive lock asks for a file open for writing
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except FileNotFoundError:  # the owner's file is there before Ray's
         return True

@@ -34,7 +34,7 @@ def test_a_home_above_a_link_is_where_the_system_says(tmp_path: Path) -> None:
     assert sqlite_file(Home(tmp_path / "link" / ".." / "runs").storage_url) == tmp_path / "far" / "runs" / "studies.db"
 
 
-def test_a_tilde_of_nobody_is_a_name() -> None:
+def test_a_tilde_is_the_folder_of_the_user() -> None:
     assert Home.choose(Path("~/x")).root == Path.home() / "x"
 
 
