@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from studies.cautions import cautions, remarks
 from studies.figures.figure import Absent
 from studies.headline import Headline, headline
+from studies.redaction import redacted
 from studies.study_data import SEARCH_ROLES, StudyData
 from studies.wording import gain_limits, limits, listed, mean_and_deviation, per_cent, points, role_label
 
@@ -45,7 +46,7 @@ def publish(store: Store, data: StudyData) -> list[str]:
 
     from studies.figures import FIGURES  # noqa: PLC0415  (plotly)
 
-    study = store.optuna_study()
+    study, data = store.optuna_study(), redacted(data)
     few = thinned(data, trials=_TRIALS)
     saved = []
     for name, title in SHOWN.items():

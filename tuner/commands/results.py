@@ -104,7 +104,8 @@ def export(
         raise NotThereError(f"study {study} has no finished trial with a norm balance yet; see: tuner status")
     for number, target in targets.items():
         target.parent.mkdir(parents=True, exist_ok=True)
-        content = dump_config(export_config(data, number=number, baseline=baseline), file=target.name)
+        config = export_config(data, number=number, baseline=baseline, folder=target.parent)
+        content = dump_config(config, file=target.name)
         target.write_text(content, encoding="utf-8")
         typer.echo(target)
 
