@@ -17,6 +17,7 @@ from studies.figures.figure import Absent, Table
 from studies.headline import Headline, headline
 from studies.intervals import Interval, difference
 from studies.records import Scalar
+from studies.redaction import redacted
 from studies.report import as_object, fragment, tables_folder, write_json, write_tables, write_text
 from studies.report_page import Panel, boxed, document, escape, panel_html, table_html
 from studies.study_data import StudyData
@@ -27,6 +28,7 @@ _SETTINGS_ALWAYS = ("stage1.weight_decay", "stage2.weight_decay", "stage2.maxnor
 
 def write_comparison(studies: Sequence[StudyData], path: Path) -> list[Path]:
     """Writes `path` (HTML), the same numbers as JSON beside it and a folder of CSVs. The same data, the same files."""
+    studies = [redacted(data) for data in studies]
     lines = [headline(data) for data in studies]
     found = {
         "headlines": headlines_table(lines),

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 from studies.cautions import cautions, remarks
 from studies.figures.figure import Absent
 from studies.headline import Headline, headline
+from studies.markdown import escape
+from studies.redaction import redacted
 from studies.study_data import SEARCH_ROLES, StudyData
 from studies.wording import gain_limits, limits, listed, mean_and_deviation, per_cent, points, role_label
 
@@ -45,7 +47,7 @@ def publish(store: Store, data: StudyData) -> list[str]:
 
     from studies.figures import FIGURES  # noqa: PLC0415  (plotly)
 
-    study = store.optuna_study()
+    study, data = store.optuna_study(), redacted(data)
     few = thinned(data, trials=_TRIALS)
     saved = []
     for name, title in SHOWN.items():
@@ -123,7 +125,7 @@ def note(data: StudyData) -> str:
     """The headline as Markdown; the page itself shows the study's name."""
     line = headline(data)
     lines = [_story(line), "", *_table(line)]
-    lines += ["", *(f"- {line}" for line in (*cautions(data), *remarks(data)))]
+    lines += ["", *(f"- {escape(line)}" for line in (*cautions(data), *remarks(data)))]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -131,7 +133,9 @@ def _story(line: Headline) -> str:
     if line.trial is None:
         return "No trial of the search has finished yet."
     ties = f", which {line.tied:,} trials share" if line.tied > 1 else ""
-    return f"Trial **{line.trial}** was chosen on validation: {line.objective} **{per_cent(line.value)}**{ties}."
+    return (
+        f"Trial **{line.trial}** was chosen on validation: {escape(line.objective)} **{per_cent(line.value)}**{ties}."
+    )
 
 
 def _table(line: Headline) -> list[str]:
@@ -147,5 +151,5 @@ def _table(line: Headline) -> list[str]:
     for other in (line.naive, line.baseline):
         if other is not None:
             gain = f"{points(other.gain.value)} ({gain_limits(other.gain.low, other.gain.high)})"
-            rows.append(f"| {role_label(other.role)} | {per_cent(other.accuracy.value)} | {gain} |")
+            rows.append(f"| {escape(role_label(other.role))} | {per_cent(other.accuracy.value)} | {gain} |")
     return rows

@@ -6,13 +6,17 @@ compared with, `provenance` says how the configuration was found. Floats are wri
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC
+from pathlib import Path
 from typing import Any
 
 from search_spaces.canonical import dump
+from search_spaces.problems import printable
 from studies.candidates import Candidate, baseline_candidate, trial_candidate
+from studies.data_path import portable
 from studies.expected import FRESH_SEEDS, STUDY_RUN, expected
 from studies.exported import BLOCKS, KIND, VERSION, Expectation, ExportedConfig, ExportError, load_config
 from studies.provenance import code_version, library_versions
@@ -22,16 +26,19 @@ from studies.study_data import StudyData
 __all__ = ["Expectation", "ExportError", "ExportedConfig", "dump_config", "export_config", "load_config"]
 
 
-def export_config(data: StudyData, *, number: int | None = None, baseline: str | None = None) -> dict[str, Any]:
+def export_config(
+    data: StudyData, *, number: int | None = None, baseline: str | None = None, folder: Path | None = None
+) -> dict[str, Any]:
     """The chosen trial, trial `number`, or a baseline by its role, as the tree that best.yaml holds.
 
-    The same data gives the same tree. Raises ExportError when there is no such thing.
+    `folder` is where the file will lie: `task.data` is then relative to it where that works. The same data gives the
+    same tree. Raises ExportError when there is no such thing.
     """
     candidate = trial_candidate(data, number) if baseline is None else baseline_candidate(data, baseline)
     blocks: dict[str, dict[str, Scalar]] = {name: {} for name in BLOCKS}
     for key, value in candidate.config.items():
         part, _, name = key.partition(".")
-        blocks[part][name] = value
+        blocks[part][name] = portable(value, folder=folder) if key == "task.data" and isinstance(value, str) else value
     expect, origin = expected(data, candidate)
     return {
         "kind": KIND,
@@ -90,11 +97,16 @@ _COMMENTS = {
 }
 
 
+def _word(text: str) -> str:
+    """A name as a command takes it; no line break may end the comment that it stands in."""
+    return printable(shlex.quote(text))
+
+
 def dump_config(config: Mapping[str, Any], *, file: str = "best.yaml") -> str:
     """The tree as YAML 1.2 with comments; `load_config` reads the same values back."""
     provenance, parts = config["provenance"], []
     origin = provenance["expect"]
-    named = {"study": provenance["study"], "seeds": ", ".join(map(str, origin["seeds"])), "file": file}
+    named = {"study": _word(provenance["study"]), "seeds": ", ".join(map(str, origin["seeds"])), "file": _word(file)}
     comments = {key: text.format(**named) for key, text in {**_COMMENTS, "expect": _EXPECT[origin["from"]]}.items()}
     for key, value in config.items():
         comment = f"# {comments[key]}\n" if key in comments else ""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from search_spaces.document import MAX_BYTES, Node, decode, parse
 from search_spaces.problems import Problem, SpaceError, did_you_mean, printable, shown
 from search_spaces.schema import Stage1, Stage2, Task
+from studies.data_path import located
 from studies.records import Scalar
 
 KIND = "tuner/config"
@@ -20,6 +21,7 @@ BLOCKS: dict[str, frozenset[str]] = {
     "stage1": frozenset(Stage1.model_fields),
     "stage2": frozenset(Stage2.model_fields),
 }
+_MAPPINGS = ("selected_by", "dataset", "hardware", "code", "versions", "expect")  # of provenance, where they are there
 _KEYS = ("kind", "version", *BLOCKS, "expect", "provenance")
 
 
@@ -46,7 +48,9 @@ class ExportedConfig:
 
 
 def load_config(path: Path) -> ExportedConfig:
-    """Reads a best.yaml. Raises ExportError with every problem as `file:line:column: error: key: what, way out`."""
+    """Reads a best.yaml; a relative `task.data` is looked for beside it, then in the current folder.
+
+    Raises ExportError with every problem as `file:line:column: error: key: what, way out`."""
     try:
         with path.open("rb") as file:
             text = decode(file.read(4 * MAX_BYTES + 1), file=str(path))  # more is refused by its length
@@ -62,6 +66,9 @@ def load_config(path: Path) -> ExportedConfig:
     found = reader.read(root)
     if reader.problems:
         raise ExportError("\n".join(str(problem) for problem in sorted(reader.problems, key=_place)))
+    data = found.config.get("task.data")
+    if isinstance(data, str):
+        return replace(found, config={**found.config, "task.data": located(data, folder=path.parent)})
     return found
 
 
@@ -87,11 +94,8 @@ class _Reader:
                 message = "unknown key" + (near or f"; there are {', '.join(_KEYS)}")
                 self.problems.append(entry.mark.problem(key, message))
         config = {f"{part}.{name}": value for part in BLOCKS for name, value in self._block(root, part).items()}
-        provenance = root.child("provenance")
-        plain = provenance.plain() if provenance else {}
-        if provenance is not None and not isinstance(plain, dict):
-            self._problem(provenance, "provenance", f"must be a mapping, but got {shown(plain)}")
-        return ExportedConfig(config=config, expect=self._expect(root), provenance=plain, places=self.places)
+        expect, provenance = self._expect(root), self._provenance(root)
+        return ExportedConfig(config=config, expect=expect, provenance=provenance, places=self.places)
 
     def _header(self, root: Node) -> None:
         for key, wanted, way_out in (
@@ -125,6 +129,16 @@ class _Reader:
                 mark = entry.node.mark
                 self.places[key] = f"{printable(mark.file)}:{mark.line}:{mark.column}"
         return values
+
+    def _provenance(self, root: Node) -> dict[str, Any]:
+        node = root.child("provenance")
+        if node is None:
+            return {}
+        for key, found in [("provenance", node), *((f"provenance.{name}", node.child(name)) for name in _MAPPINGS)]:
+            if found is not None and not isinstance(found.value, dict):
+                self._problem(found, key, f"must be a mapping, but got {shown(found.plain())}; export the trial again")
+        plain = node.plain()
+        return plain if isinstance(plain, dict) else {}
 
     def _expect(self, root: Node) -> dict[str, Expectation]:
         node = root.child("expect")

@@ -16,6 +16,7 @@ from studies.figures import FIGURES
 from studies.figures.figure import Absent, Table
 from studies.headline import headline
 from studies.needs import needs
+from studies.redaction import redacted
 from studies.report_end import again, failed, settings
 from studies.report_page import Page, Panel, document, panel_html
 from studies.report_tables import study_tables
@@ -39,9 +40,9 @@ PLOTLY = {
 def write_report(data: StudyData, path: Path, *, images: bool = False) -> list[Path]:
     """Writes `path` (HTML), the same numbers as JSON beside it, a folder of CSVs, and with `images` each figure as SVG.
 
-    Returns all files written. The same data gives the same files.
+    Returns all files written. The same data gives the same files. They say nothing of where data and study lie.
     """
-    folder = tables_folder(path)
+    data, folder = redacted(data), tables_folder(path)
     drawn = {name: _draw(name, data) for name in FIGURES}
     tables = {**study_tables(data), **{panel.name: panel.table for panel, _ in drawn.values() if panel.table}}
     page = _page(data, tuple(panel for panel, _ in drawn.values()), tables, path)

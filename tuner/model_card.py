@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from studies.applicable import applies
 from studies.exported import ExportedConfig
 from studies.intervals import Interval, group_of, group_recalls
+from studies.markdown import code, escape
 from studies.provenance import code_version, library_versions
 from studies.records import ClassRow
 from studies.spread import Spread
@@ -34,7 +35,7 @@ def model_card(
 ) -> str:
     """The card as Markdown. `classes` are the test images of the first seed, whose model was kept."""
     parts = [
-        f"# {card.model} on {card.config['task.dataset']}",
+        f"# {escape(card.model)} on {escape(card.config['task.dataset'])}",
         _what(card, exported),
         _data(card, task),
         _protocol(card, exported, seeds),
@@ -48,40 +49,42 @@ def model_card(
 
 def _what(card: ModelCard, exported: ExportedConfig) -> str:
     return (
-        f"An image classifier for {len(card.class_names)} classes: network `{card.model}`, images of "
+        f"An image classifier for {len(card.class_names)} classes: network {code(card.model)}, images of "
         f"{card.image_size}x{card.image_size} pixels and {card.channels} channel(s). Features were learnt with "
-        f"`{card.config['stage1.loss']}` and weight decay {card.config['stage1.weight_decay']}; the classifier is "
-        f"{_classifier(card)}.{_origin(exported)}\n\n```sh\ntuner predict model.safetensors IMAGE...\n```"
+        f"{code(card.config['stage1.loss'])} and weight decay {escape(card.config['stage1.weight_decay'])}; the "
+        f"classifier is {_classifier(card)}.{_origin(exported)}\n\n```sh\ntuner predict model.safetensors IMAGE...\n```"
     )
 
 
 def _classifier(card: ModelCard) -> str:
     """Its method, with the settings that had a part in it."""
     names = ("stage2.loss", "stage2.weight_decay", "stage2.maxnorm_radius", "stage2.radius_unit", "stage2.tau")
-    told = [f"{name} {number(card.config[name], digits=6)}" for name in names if applies(name, card.config)]
+    told = [f"{name} {escape(number(card.config[name], digits=6))}" for name in names if applies(name, card.config)]
     settings = f" ({', '.join(told)})" if told else ""
-    return f"{method_label(card.config['stage2.method'])}{settings}"
+    return f"{escape(method_label(card.config['stage2.method']))}{settings}"
 
 
 def _origin(exported: ExportedConfig) -> str:
     study, trial = exported.provenance.get("study"), exported.provenance.get("trial")
     if not study:
         return ""
-    which = f"trial {trial}" if trial is not None else f"baseline {exported.provenance.get('baseline')}"
-    return f" The configuration is {which} of study `{study}`."
+    baseline = exported.provenance.get("baseline")
+    which = f"trial {escape(trial)}" if trial is not None else f"baseline {escape(baseline)}"
+    return f" The configuration is {which} of study {code(study)}."
 
 
 def _data(card: ModelCard, task: Task) -> str:
     thresholds = _thresholds(card)
     ranked = sorted(zip(card.class_names, task.counts, strict=True), key=lambda pair: -pair[1])
     shown = ranked if len(ranked) <= _CLASSES else [*ranked[: _CLASSES // 2], *ranked[-_CLASSES // 2 :]]
-    rows = [f"| {_cell(name)} | {count} | {group_of(count, thresholds)} |" for name, count in shown]
+    rows = [f"| {escape(name)} | {count} | {group_of(count, thresholds)} |" for name, count in shown]
     left_out = len(ranked) - len(shown)
     more = f"\n\n{left_out} classes of middle size are left out." if left_out else ""
     splits = f"{len(task.train)} training, {len(task.val)} validation and {len(task.test)} test images"
     trained = "; trained on the first two" if "val" in card.trained_on else ""
+    known = f"Fingerprint {code(card.data_fingerprint)}"
     return (
-        f"## Data\n\n`{card.config['task.dataset']}`: {splits}{trained}. Fingerprint `{card.data_fingerprint}`.\n\n"
+        f"## Data\n\n{code(card.config['task.dataset'])}: {splits}{trained}. {known}.\n\n"
         "| class | images of the training split | group |\n|---|---|---|\n" + "\n".join(rows) + more
     )
 
@@ -89,8 +92,8 @@ def _data(card: ModelCard, task: Task) -> str:
 def _protocol(card: ModelCard, exported: ExportedConfig, seeds: Sequence[int]) -> str:
     chosen = exported.provenance.get("selected_by", {})
     how = (
-        f"Chosen by `{chosen.get('metric')}` on {chosen.get('split')} among {chosen.get('among')} trials "
-        f"({chosen.get('rule')})."
+        f"Chosen by {code(chosen.get('metric'))} on {escape(chosen.get('split'))} among {escape(chosen.get('among'))} "
+        f"trials ({escape(chosen.get('rule'))})."
         if chosen
         else "How the configuration was chosen is not on record."
     )
@@ -98,7 +101,7 @@ def _protocol(card: ModelCard, exported: ExportedConfig, seeds: Sequence[int]) -
         "Test images were read once, after training."
     )  # fmt: skip
     kept = f" Seeds {', '.join(map(str, seeds))}; the model kept is that of seed {seeds[0]}, whichever was best."
-    return f"## Protocol\n\nProtocol `{card.config['task.protocol']}`. {how} {read}{kept if len(seeds) > 1 else ''}"
+    return f"## Protocol\n\nProtocol {code(card.config['task.protocol'])}. {how} {read}{kept if len(seeds) > 1 else ''}"
 
 
 def _figures(card: ModelCard, classes: ClassCounts, metrics: Mapping[str, Spread], seeds: Sequence[int]) -> str:
@@ -155,8 +158,8 @@ def _limits(card: ModelCard) -> str:
 def _made_with(exported: ExportedConfig) -> str:
     found = {**library_versions(), "tuner": code_version()["package"]}
     created = exported.provenance.get("created")
-    versions = ", ".join(f"{name} {number}" for name, number in found.items())
-    return f"Made with {versions}" + (f"; configuration exported {created}." if created else ".")
+    versions = ", ".join(f"{name} {escape(number)}" for name, number in found.items())
+    return f"Made with {versions}" + (f"; configuration exported {escape(created)}." if created else ".")
 
 
 def _thresholds(card: ModelCard) -> tuple[int, int]:
@@ -177,8 +180,3 @@ def _spread(metrics: Mapping[str, Spread], group: str) -> str:
     if found is None or found.deviation is None:
         return " | none"
     return f" | {mean_and_deviation(*found)}"
-
-
-def _cell(text: str) -> str:
-    """Untrusted text in a table."""
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")

@@ -62,7 +62,7 @@ def publish_results(store: Store, data: StudyData, home: Home) -> None:
     home.study(store.name).mkdir(parents=True, exist_ok=True)
     write_report(data, home.report(store.name))
     if data.best is not None:
-        _replace(home.best(store.name), dump_config(export_config(data)))
+        _replace(home.best(store.name), dump_config(export_config(data, folder=home.study(store.name))))
     show_results(store, data, home)
 
 

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from studies.data_path import portable
 from studies.exported import ExportedConfig, load_config
+from studies.redaction import redacted_tree
 from studies.spread import Spread, spreads
 from tuner.errors import NotThereError, TunerError
 from tuner.expectations import comparison, origin, within
@@ -200,7 +202,9 @@ def _read_test(
 def _describe(config: Mapping[str, Any], task: Task, temperature: float, *, full: bool) -> ModelCard:
     from trainers.model_file import describe
 
-    card = describe(task, model=str(config["task.model"]), temperature=temperature, config=dict(config))
+    where = config.get("task.data")
+    config = {**config, "task.data": portable(where) if isinstance(where, str) else None}  # the file is passed on
+    card = describe(task, model=str(config["task.model"]), temperature=temperature, config=config)
     return dataclasses.replace(card, trained_on=("train", "val") if full else ("train",))
 
 
@@ -242,7 +246,7 @@ def _as_json(runs: Sequence[_Run], over: Mapping[str, Spread], *, full: bool) ->
     """Of the first run everything the trainer measured; of all the figures, their mean and their deviation."""
     result = {} if full else dataclasses.asdict(runs[0].trained.result)  # with --full, its validation is no validation
     return {
-        **result,
+        **redacted_tree(result),
         "seeds": [{"seed": run.seed, "temperature": run.temperature, "metrics": run.metrics} for run in runs],
         "mean": {name: one.mean for name, one in over.items()},
         "deviation": {name: one.deviation for name, one in over.items()},

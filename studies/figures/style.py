@@ -101,8 +101,11 @@ def figure(*, height: int = 440, legend: bool = True, **layout: Any) -> go.Figur
 
 
 def text(value: object) -> str:
-    """Untrusted text inside a figure, where plotly reads a small HTML of its own, entities and all: `<` becomes `‹`."""
-    return str(value).replace("&", "&amp;").replace("<", "‹").replace(">", "›")
+    """Untrusted text inside a figure, where plotly reads a small HTML of its own, entities and all: `<` becomes `‹`.
+
+    In what is shown when a mark is pointed at, plotly also fills in `%{name}`: its sign becomes an entity.
+    """
+    return str(value).replace("&", "&amp;").replace("<", "‹").replace(">", "›").replace("%{", "&#37;{")
 
 
 def folded(words: str, *, width: int = 66) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import runpy
@@ -16,6 +17,8 @@ from studies.dashboard_server import server
 from studies.headline import headline
 from studies.wording import mean_and_deviation
 
+_support = runpy.run_path(str(Path(__file__).with_name("rendered.py")))
+HOSTILE, JOINER, as_read, rendered = (_support[name] for name in ("HOSTILE", "JOINER", "as_read", "rendered"))
 Generator = runpy.run_path(str(Path(__file__).with_name("synthetic.py")))["Generator"]
 
 
@@ -94,3 +97,21 @@ def test_the_note_is_the_headline():
     line = headline(Generator().study(fresh=3))
     over = mean_and_deviation(*line.fresh.of("test.balanced_accuracy"))
     assert f"| the same, fresh seeds 1, 2 and 3 | {over} over seeds | |" in note(Generator().study(fresh=3))
+
+
+@pytest.mark.parametrize("word", HOSTILE)
+def test_hostile_names_and_notes_are_text_in_the_note(word):
+    def of(text):
+        made = Generator(class_names=(text, *map(str, range(9)))).study(trials=4, backbones=2, epochs=False)
+        empty = [
+            dataclasses.replace(row, total=0, correct=0) if row.class_index == 0 else row
+            for row in made.readings[0].classes
+        ]
+        best = dataclasses.replace(made.readings[0], classes=tuple(empty))
+        study = dataclasses.replace(made.study, name=text, notes=(text,), objective=text)
+        return rendered(note(dataclasses.replace(made, study=study, readings=(best, *made.readings[1:]))))
+
+    page, plain = of(word or "x"), of("plain")
+    assert page.elements == plain.elements
+    assert page.attributes == plain.attributes
+    assert page.text.replace(JOINER, "").count(as_read(word)) >= 2

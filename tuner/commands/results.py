@@ -110,7 +110,8 @@ def export(
     if not targets:
         raise NotThereError(f"study {study} has no finished trial with a norm balance yet; see: tuner status")
     for number, target in targets.items():
-        content = dump_config(export_config(data, number=number, baseline=baseline), file=target.name)
+        config = export_config(data, number=number, baseline=baseline, folder=target.parent)
+        content = dump_config(config, file=target.name)
         with staged(target) as draft:
             draft.write_text(content, encoding="utf-8")
         say(target)

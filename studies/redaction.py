@@ -1,0 +1,91 @@
+"""A study as it may be passed on: folders that tell whose machine it was are left out, names of files stay."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from search_spaces import SpaceError, loads
+from studies.records import Scalar
+from studies.study_data import StudyData
+
+DATA = "task.data"
+_PATH = re.compile(r"(?:(?<![^\s'\"(\[=,;:])|(?<=:///))~?/(?:[^\s'\"<>|:,;()/]+/)+(?=[^\s/])")  # its folders
+
+
+def redacted(data: StudyData) -> StudyData:
+    """The same study for pages that are passed on. Best.yaml and the database keep what a run needs."""
+    where = sorted({str(config[DATA]) for config in _configs(data) if config.get(DATA)}, key=len, reverse=True)
+    study = replace(
+        data.study,
+        space_yaml=_space(data.study.space_yaml, where),
+        notes=tuple(without_folders(note, where) for note in data.study.notes),
+    )
+    return replace(
+        data,
+        study=study,
+        trials=tuple(
+            replace(
+                row,
+                config=_config(row.config),
+                reason=None if row.reason is None else without_folders(row.reason, where),
+                notes=tuple(without_folders(note, where) for note in row.notes),
+            )
+            for row in data.trials
+        ),
+        backbones=tuple(replace(row, config=_config(row.config)) for row in data.backbones),
+        posthoc=tuple(replace(row, config=_config(row.config)) for row in data.posthoc),
+        readings=tuple(replace(row, config=_config(row.config)) for row in data.readings),
+        fresh=tuple(replace(row, config=_config(row.config)) for row in data.fresh),
+    )
+
+
+def redacted_tree(value: Any, where: tuple[str, ...] = ()) -> Any:
+    """The same for plain values as JSON holds them; `where` are paths of data."""
+    if isinstance(value, Mapping):
+        return {
+            key: name_only(inner) if key == DATA and isinstance(inner, str) else redacted_tree(inner, where)
+            for key, inner in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [redacted_tree(inner, where) for inner in value]
+    return without_folders(value, where) if isinstance(value, str) else value
+
+
+def name_only(path: str) -> str:
+    """`…/name` of a path that tells of a machine: absolute, below `~`, or up and down again."""
+    parts = Path(path).parts
+    told = path.startswith(("/", "~")) or ".." in parts
+    return f"…/{parts[-1]}" if told and len(parts) > 1 else path
+
+
+def without_folders(text: str, where: tuple[str, ...] | list[str] = ()) -> str:
+    """Text with paths of data, and all other absolute ones, cut to their names."""
+    for path in where:
+        if path.startswith(("/", "~")):
+            text = text.replace(path, name_only(path))
+    return _PATH.sub("…/", text)
+
+
+def _configs(data: StudyData) -> Iterator[Mapping[str, Scalar]]:
+    yield from (row.config for row in data.trials)
+    yield from (row.config for row in data.backbones)
+    yield from (row.config for row in (*data.readings, *data.fresh))
+
+
+def _config(config: Mapping[str, Scalar]) -> Mapping[str, Scalar]:
+    where = config.get(DATA)
+    return {**config, DATA: name_only(where)} if isinstance(where, str) else config
+
+
+def _space(text: str, where: list[str]) -> str:
+    try:
+        path = loads(text).task.data
+    except SpaceError:  # of another release
+        return without_folders(text, where)
+    if path is None or name_only(path) == path:
+        return text
+    return loads(text, overrides=[f"{DATA}={name_only(path)}"]).to_yaml()
