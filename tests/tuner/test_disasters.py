@@ -365,9 +365,7 @@ def test_a_home_renamed_amid_a_launch_ends_it_and_the_study_goes_on_there(folder
     try:
         place.home.rename(folder / "moved")
         place.environment["TUNER_HOME"] = str(folder / "moved")
-        second = place.run("resume", "endless")
-        assert second.returncode == 1, second.stderr  # the moved lock is still held
-        assert f"pid={driver.pid}" in second.stderr
+        second = place.run("resume", "endless")  # told who has it, or, once that one has ended, goes on
         assert driver.wait(timeout=120) == 4, place.log.read_text()
     finally:
         driver.kill()
@@ -375,9 +373,10 @@ def test_a_home_renamed_amid_a_launch_ends_it_and_the_study_goes_on_there(folder
     said = place.log.read_text()
     assert f"it lies at {folder / 'moved' / 'studies.db'} now" in said
     assert not re.search("Traceback|^report |^config ", said, re.MULTILINE), said
-    before = place.states()
-    assert before.count("COMPLETE") > 2
-    assert place.run("resume", "endless").returncode == 0
+    if second.returncode:
+        assert second.returncode == 1, second.stderr
+        assert f"is already being run by pid={driver.pid}" in second.stderr
+        assert place.run("resume", "endless").returncode == 0
     assert place.states() == ["COMPLETE"] * 13
     assert (folder / "moved" / "endless" / "best.yaml").exists()
 
