@@ -84,33 +84,44 @@ def start_watched() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _signals_kept() -> Iterator[None]:
-    """Keeps signals this process's own while Ray starts.
+    """Keeps signals this process's own, while Ray starts and when it ends.
 
     Ray puts two SIGTERM handlers in the place of ours: one in Python that ends the driver without a word, and one in
-    C++, as it connects, that aborts it after three seconds. And a terminal that is closed sends SIGHUP to all its
-    processes: Ray's inherit that it is blocked, so that they outlive a soft stop.
+    C++, as it connects, that aborts it after three seconds; as it disconnects it leaves none. And a terminal that is
+    closed sends SIGHUP to all its processes: Ray's inherit that it is blocked, so that they outlive a soft stop.
     """
     from ray import _raylet
     from ray._private import utils
 
     core: Any = _raylet  # has no types
-    connect, set_handler = core.CoreWorker, utils.set_sigterm_handler
+    connection, set_handler = core.CoreWorker, utils.set_sigterm_handler
+    ours = _untouching(connection)
     utils.set_sigterm_handler = lambda _: None
-    core.CoreWorker = lambda *args, **named: _as_if_untouched(lambda: connect(*args, **named))
+    core.CoreWorker = lambda *args, **named: _as_if_untouched(lambda: ours(*args, **named))
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        core.CoreWorker, utils.set_sigterm_handler = connect, set_handler
+        core.CoreWorker, utils.set_sigterm_handler = connection, set_handler
 
 
-def _as_if_untouched(connect: Callable[[], T]) -> T:
+def _untouching(connection: Any) -> Any:
+    """Ray's connection of a driver, that leaves the SIGTERM handler as it is when it ends."""
+
+    class Untouching(connection):  # type: ignore[misc]
+        def shutdown_driver(self) -> None:
+            _as_if_untouched(super().shutdown_driver)
+
+    return Untouching
+
+
+def _as_if_untouched(deed: Callable[[], T]) -> T:
     """Runs it with SIGTERM held back, until the handler that it replaced is there again."""
     before = signal.getsignal(signal.SIGTERM)
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
-        return connect()
+        return deed()
     finally:
         signal.signal(signal.SIGTERM, before)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)

@@ -182,13 +182,13 @@ def test_a_signal_while_ray_starts_is_heard(start: Start) -> None:
 
 @pytest.mark.slow
 def test_a_report_is_written_to_its_end_and_a_second_signal_leaves_it(start: Start) -> None:
-    driver = start("studies.report:write_report")
+    driver = start("tuner.launch:publish_results")
     driver.wait_for(driver.reached)
     assert "is not running, but done" in driver.tuner("stop", "brief").stderr
     driver.send(signal.SIGTERM, signal.SIGTERM)
     code, err = driver.go()
     assert (code, UNWRITTEN in err) == (130, True), err
-    again = start("studies.report:write_report")
+    again = start("tuner.launch:publish_results")
     again.wait_for(again.reached)
     again.send(signal.SIGTERM)
     code, err = again.go()
