@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,30 +22,11 @@ from tuner.planner import Planner
 from tuner.preflight import Preflight, dry_build
 from tuner.publishing import Publisher, publish_results
 from tuner.ray_session import ray_session, sweep_scratch
+from tuner.slots import Resources, Slots, available_cpus, cut_slots, describe, gpu_count
 from tuner.stopping import STOP_NOTICE, StopRequests
 from tuner.terminal import styled
 
 _UNRECORDED = 2  # the trainer's version when studies began to record it
-
-
-@dataclass(frozen=True)
-class Resources:
-    """How a study is run: how much of the machine it uses (None: all there is), and by which trainers."""
-
-    parallel: int | None = None  # jobs at a time
-    gpus_per_trial: float | None = None
-    cache_bytes: int | None = None  # size limit of the backbone cache
-    mixed_trainers: bool = False  # whether results of another version of the trainer may stand beside this one's
-
-
-@dataclass(frozen=True)
-class Slots:
-    """The machine cut into equal workers. Torch threads over all workers never exceed the CPUs."""
-
-    workers: int
-    cpus_each: int
-    gpus_each: float
-    gpus: int
 
 
 @dataclass(frozen=True)
@@ -56,32 +36,6 @@ class Finished:
     report: Path
     best: Path
     readings: tuple[ReadingRow, ...]
-
-
-def cut_slots(resources: Resources, *, cpus: int, gpus: int) -> Slots:
-    """As many workers as asked for, or as GPUs allow, or one a CPU; several on a GPU where more are asked for.
-
-    Raises UsageError for a share of GPUs that no worker can have.
-    """
-    share = _gpu_share(resources, gpus)
-    if not share:
-        workers = max(1, min(resources.parallel or cpus, cpus))
-        return Slots(workers=workers, cpus_each=max(1, cpus // workers), gpus_each=0.0, gpus=0)
-    possible = gpus * math.floor(1 / share + 1e-6) if share <= 1 else gpus // int(share)
-    workers = max(1, min(resources.parallel or possible, possible, cpus))
-    return Slots(workers=workers, cpus_each=max(1, cpus // workers), gpus_each=share, gpus=gpus)
-
-
-def _gpu_share(resources: Resources, gpus: int) -> float:
-    """GPUs a worker gets; 0 where there are none, or none is wanted."""
-    asked = resources.gpus_per_trial
-    if asked is None:
-        return 1 / math.ceil((resources.parallel or 1) / gpus) if gpus else 0.0  # each whole on one GPU
-    if asked < 0 or asked > gpus:
-        raise UsageError(f"--gpus-per-trial must be between 0 and the {gpus} GPU(s) of this machine, but is {asked:g}")
-    if asked > 1 and asked != int(asked):
-        raise UsageError(f"--gpus-per-trial must be a whole number above 1, or a share up to 1, but is {asked:g}")
-    return asked
 
 
 def run_study(
@@ -211,7 +165,7 @@ def _search(
 
     torch.set_num_threads(1)  # the driver's share: the outer sampler's Gaussian process
     name = planner.space.name
-    console.print(styled(_describe(slots, resources), "dim"), soft_wrap=True)
+    console.print(styled(describe(slots, resources), "dim"), soft_wrap=True)
     running = Running(planner)
     live = console.is_terminal
     screen = LiveTable(planner, running, name=name, console=console) if live else PlainLines(planner, running)
@@ -307,22 +261,3 @@ def checkpoint_seconds() -> float:
     if not seconds >= 0:
         raise UsageError(f"TUNER_CHECKPOINT_SECONDS must be a number of seconds, 0 or more, but is {text!r}")
     return seconds
-
-
-def gpu_count() -> int:
-    """GPUs that this process may use."""
-    import torch
-
-    return torch.cuda.device_count()
-
-
-def available_cpus() -> int:
-    """CPUs that this process may use."""
-    return len(os.sched_getaffinity(0))
-
-
-def _describe(slots: Slots, resources: Resources) -> str:
-    where = f"{slots.gpus} GPU(s), {slots.gpus_each:g} each" if slots.gpus else "CPU"
-    asked = resources.parallel or slots.workers
-    fewer = f" ({asked} were asked for, but there is no room for more)" if asked > slots.workers else ""
-    return f"{slots.workers} worker(s) with {slots.cpus_each} thread(s) each on {where}{fewer}"

@@ -98,7 +98,7 @@ class StopRequests:
             _write(self._notice or "")
 
     def _raise(self, *, at_once: bool = False) -> NoReturn:
-        self._raised, self.at_once = True, at_once
+        self._raised, self.at_once = True, at_once or self.at_once
         raise KeyboardInterrupt
 
 

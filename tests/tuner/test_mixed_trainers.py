@@ -16,10 +16,11 @@ from studies.study_data import load_study_data
 from trainers.backbone import TRAINER_VERSION
 from tuner import launch
 from tuner.errors import UsageError
-from tuner.launch import Resources, run_study
+from tuner.launch import run_study
 from tuner.paths import Home
 from tuner.planner import Planner
 from tuner.preflight import Preflight
+from tuner.slots import Resources
 from tuner.stopping import StopRequests
 
 SPACE = (

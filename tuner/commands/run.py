@@ -117,7 +117,8 @@ def _run(
     cache_gb: float | None,
     mixed_trainers: bool,
 ) -> None:
-    from tuner.launch import Resources, run_study
+    from tuner.launch import run_study
+    from tuner.slots import Resources
     from tuner.streams import steady_output
 
     resources = Resources(
