@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tuner.errors import UsageError
 
+_DATABASES = (b"SQLite format 3\0", b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")  # the last two of a write-ahead log
 _LINKS = 40  # in a row, as the kernel allows
 
 
@@ -20,7 +21,8 @@ def staged(target: Path) -> Iterator[Path]:
     """Yields where to write instead of `target`: in a folder of its own beside it, whose files take their places when
     the block has ended well, each by a rename. If it has not, what was there before is as it was.
 
-    Raises UsageError where a device, pipe, socket or folder is in the way, OSError where the folder cannot be written.
+    Raises UsageError where a device, pipe, socket, folder or database is in the way, OSError where nothing can be
+    written.
     """
     refuse_special(target)
     with _named_after(target):
@@ -38,7 +40,7 @@ def staged(target: Path) -> Iterator[Path]:
 
 
 def refuse_special(target: Path) -> None:
-    """Raises UsageError unless a plain file is at `target`, or nothing yet; a link is as good as what it leads to."""
+    """Raises UsageError unless a plain file is at `target` that may be replaced, or nothing yet; links are followed."""
     for step in _way(target):
         if step.name in ("", "-", "..") or Path("/proc") in step.parents:
             raise UsageError(f"{target}: output goes to a file; give the file's name")
@@ -50,6 +52,9 @@ def refuse_special(target: Path) -> None:
         raise UsageError(f"{target} is a folder; give the file to write, such as {target / 'out'}")
     if not stat.S_ISREG(mode):
         raise UsageError(f"{target} is a device, a pipe or a socket; output goes to a file, so give another name")
+    with target.open("rb") as file:
+        if file.read(16).startswith(_DATABASES):
+            raise UsageError(f"{target} is a database, which may hold studies; give another name")
 
 
 def _way(target: Path) -> Iterator[Path]:

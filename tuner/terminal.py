@@ -10,6 +10,8 @@ from __future__ import annotations
 import codecs
 import json
 import logging
+import os
+import re
 import sys
 import traceback
 import warnings
@@ -22,6 +24,7 @@ from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 
+_SIZE = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
 WIDE = 400  # columns where no line may be cut: in a pipe, a log or a file
 
 
@@ -99,10 +102,14 @@ def _plain(text: str, style: Style | None) -> Segment:
 
 
 def take_over() -> None:
-    """Sends warnings, log lines and tracebacks of this process the same way; what an encoding lacks is escaped."""
+    """Sends warnings, log lines and tracebacks of this process the same way; what an encoding lacks is escaped, and a
+    size of the terminal that cannot be is none."""
     logging.lastResort = _LogLines(logging.WARNING)
     warnings.formatwarning = _warning
     sys.excepthook = _defect
+    for name in ("COLUMNS", "LINES"):
+        if not _SIZE.fullmatch(os.environ.get(name, "1")):
+            del os.environ[name]  # rich reads any digits, also none at all and five thousand
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

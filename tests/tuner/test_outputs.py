@@ -70,6 +70,18 @@ def test_a_file_is_replaced_whole_with_its_rights(tmp_path: Path) -> None:
     assert os.listdir(file.parent) == ["file"]  # noqa: PTH208
 
 
+def test_a_database_is_never_replaced(kept_home: Path, studies_in: Callable[[Path], list[str]]) -> None:
+    for name in ("studies.db", "studies.db-wal"):
+        place = kept_home / name
+        if not place.exists():
+            place.write_bytes(b"\x37\x7f\x06\x82" + bytes(28))
+        before = place.read_bytes()
+        with pytest.raises(UsageError, match="is a database"):
+            write(place)
+        assert place.read_bytes() == before
+    assert studies_in(kept_home) == ["kept"]
+
+
 def test_a_link_is_written_through_also_where_it_leads_to_nothing_yet(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     link = tmp_path / "link"

@@ -329,9 +329,18 @@ def test_an_output_that_knows_ascii_only_is_no_traceback(tmp_path: Path) -> None
     assert r"no study '\xe9\xbd'" in ran.stderr
 
 
-@pytest.mark.parametrize("option", ["--version"])
-def test_the_version_is_told(said: Command, option: str) -> None:
-    code, text = said(option)
+@pytest.mark.parametrize("columns", ["0", "9" * 5000, "²", "-1", "x", ""])
+def test_a_width_that_cannot_be_is_none(
+    said: Command, home: Home, monkeypatch: pytest.MonkeyPatch, columns: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    code, text = said("status", "--home", str(home.root))
+    assert code == 0, text
+    assert "shown" in text
+
+
+def test_the_version_is_told(said: Command) -> None:
+    code, text = said("--version")
     assert code == 0, text
     assert re.fullmatch(r"\d+\.\d+\.\d+\S*\n", text)
 

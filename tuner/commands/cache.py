@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from tuner.commands.options import HomeOption, JsonOption, fraction, number_option, text_option
 from tuner.paths import Home
 from tuner.terminal import say, say_json, screen
+
+if TYPE_CHECKING:
+    from trainers.cache import Cache
 
 app = typer.Typer()
 
@@ -27,18 +30,13 @@ def cache(
     """Show, trim or clear the cache of trained backbones, which all studies of a home share."""
     from trainers.cache import Cache
     from tuner import views
-    from tuner.errors import NotThereError
+    from tuner.errors import UsageError
 
+    if clear is not None and trim_gb is not None:
+        raise UsageError("--clear and --trim-gb remove different entries; give one of them")
     store = Cache(Home.choose(home).cache)
     if clear is not None:
-        found = [e.fingerprint for e in store.entries() if clear == "all" or e.fingerprint.startswith(clear)]
-        if not found and clear != "all":
-            raise NotThereError(f"no entry of the cache begins with {clear!r}; see: tuner cache")
-        freed = {fingerprint: store.clear(fingerprint) for fingerprint in found}
-        removed = [size for size in freed.values() if size is not None]
-        say(f"removed {len(removed)} entries, {sum(removed) / 2**20:.1f} MiB")
-        for fingerprint in (name for name, size in freed.items() if size is None):
-            say(f"{fingerprint[:12]} stays: a job is using it")
+        _clear(store, clear, as_json=as_json)
         return
     if trim_gb is not None:
         store.trim(int(trim_gb * 2**30))
@@ -47,3 +45,21 @@ def cache(
         say_json([views.cache_entry(entry) for entry in entries], indent=2)
     else:
         screen().print(views.cache_table(entries))
+
+
+def _clear(store: Cache, wanted: str, *, as_json: bool) -> None:
+    """Removes entries and says which of them a job is using. Raises NotThereError where none is meant."""
+    from tuner.errors import NotThereError
+
+    found = [entry.fingerprint for entry in store.entries() if wanted == "all" or entry.fingerprint.startswith(wanted)]
+    if not found and wanted != "all":
+        raise NotThereError(f"no entry of the cache begins with {wanted!r}; see: tuner cache")
+    freed = {fingerprint: store.clear(fingerprint) for fingerprint in found}
+    removed = {name: size for name, size in freed.items() if size is not None}
+    stay = [name for name, size in freed.items() if size is None]
+    if as_json:
+        say_json({"removed": list(removed), "bytes": sum(removed.values()), "in_use": stay}, indent=2)
+        return
+    say(f"removed {len(removed)} entries, {sum(removed.values()) / 2**20:.1f} MiB")
+    for fingerprint in stay:
+        say(f"{fingerprint[:12]} stays: a job is using it")
