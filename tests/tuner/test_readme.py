@@ -39,3 +39,11 @@ def test_make_targets_exist() -> None:
     targets = [line.split()[1] for line in LINES if line.startswith("make ")]
     assert targets
     assert all(re.search(rf"^{target}:", makefile, flags=re.MULTILINE) for target in targets)
+
+
+@pytest.mark.parametrize("page", ["SECURITY.md", "RELIABILITY.md"])
+def test_a_test_that_a_page_names_is_there(page: str) -> None:
+    root = Path(__file__).resolve().parents[2]
+    named = re.findall(r"`(tests/[\w/]+\.py)`", (root / page).read_text())
+    assert len(named) > 10
+    assert [name for name in named if not (root / name).is_file()] == []
