@@ -154,14 +154,12 @@ def take_over(app: Bottle, ours: dict[Rule, Callable[..., object]]) -> None:
 
 
 def _refuse(reason: str, *, api: bool, **_: object) -> HTTPResponse:
-
     if api:
         return _json({"reason": reason}, HTTPStatus.FORBIDDEN)
     return HTTPResponse(f"{reason}\n", HTTPStatus.FORBIDDEN.value, {"Content-Type": "text/plain; charset=utf-8"})
 
 
 def _json(content: object, status: HTTPStatus) -> HTTPResponse:
-
     return HTTPResponse(json.dumps(content), status.value, {"Content-Type": "application/json"})
 
 
@@ -181,7 +179,6 @@ def _told(deed: Callable[..., HTTPResponse]) -> Callable[..., HTTPResponse]:
 
 
 def _rename(database: Database, check_name: Callable[[str], None], study_id: int) -> HTTPResponse:
-
     name = _asked().get("study_name")
     if not isinstance(name, str):
         return _json({"reason": "give the new name as study_name"}, HTTPStatus.BAD_REQUEST)
@@ -192,7 +189,6 @@ def _rename(database: Database, check_name: Callable[[str], None], study_id: int
 
 def _delete(database: Database, kept: FileSystemArtifactStore, study_id: int) -> HTTPResponse:
     """Row first, files after: what is left when this is cut short is a file that nothing points to."""
-
     with without_driver(database, study_id, deed="deleted"):
         offered = _offered(database.storage, study_id)
         database.storage.delete_study(study_id)
@@ -204,7 +200,6 @@ def _delete(database: Database, kept: FileSystemArtifactStore, study_id: int) ->
 
 def _offered(storage: BaseStorage, study_id: int) -> list[str]:
     """Ids of the files of a study and of its trials."""
-
     of_study = storage.get_study_system_attrs(study_id)
     trials = storage.get_all_trials(study_id, deepcopy=False)
     of_trials = [list_trial_artifacts(of_study, trial.system_attrs, trial) for trial in trials]
@@ -226,7 +221,6 @@ def _with_a_body(view: Callable[..., object]) -> Callable[..., object]:
 
 def _page(view: Callable[..., HTTPResponse], *arguments: object, **named: object) -> HTTPResponse:
     """Optuna's page with our script, which shows why something was refused."""
-
     for condition in ("HTTP_IF_MODIFIED_SINCE", "HTTP_IF_NONE_MATCH", "HTTP_RANGE"):  # they are of the file as it lies
         request.environ.pop(condition, None)
     found = view(*arguments, **named)
@@ -239,7 +233,6 @@ def _page(view: Callable[..., HTTPResponse], *arguments: object, **named: object
 
 
 def _script() -> HTTPResponse:
-
     text = (files("studies") / "assets" / "dashboard.js").read_text("utf-8")
     return HTTPResponse(text, HTTPStatus.OK.value, {"Content-Type": "text/javascript; charset=utf-8"})
 
@@ -255,6 +248,5 @@ def _csv(view: Callable[..., object], **named: object) -> object:
 
 
 def _asked() -> dict[str, Any]:
-
     found = request.json
     return found if isinstance(found, dict) else {}

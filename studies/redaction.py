@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,16 +43,16 @@ def redacted(data: StudyData) -> StudyData:
     )
 
 
-def redacted_tree(value: Any, where: tuple[str, ...] = ()) -> Any:
-    """The same for plain values as JSON holds them; `where` are paths of data."""
+def redacted_tree(value: Any) -> Any:
+    """The same for plain values as JSON holds them."""
     if isinstance(value, Mapping):
         return {
-            key: name_only(inner) if key == DATA and isinstance(inner, str) else redacted_tree(inner, where)
+            key: name_only(inner) if key == DATA and isinstance(inner, str) else redacted_tree(inner)
             for key, inner in value.items()
         }
     if isinstance(value, list | tuple):
-        return [redacted_tree(inner, where) for inner in value]
-    return without_folders(value, where) if isinstance(value, str) else value
+        return [redacted_tree(inner) for inner in value]
+    return without_folders(value) if isinstance(value, str) else value
 
 
 def name_only(path: str) -> str:
@@ -62,7 +62,7 @@ def name_only(path: str) -> str:
     return f"…/{parts[-1]}" if told and len(parts) > 1 else path
 
 
-def without_folders(text: str, where: tuple[str, ...] | list[str] = ()) -> str:
+def without_folders(text: str, where: Iterable[str] = ()) -> str:
     """Text with paths of data, and all other absolute ones, cut to their names."""
     for path in where:
         if path.startswith(("/", "~")):

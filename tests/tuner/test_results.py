@@ -12,10 +12,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from search_spaces import load
+from studies.errors import StudyMismatchError
 from studies.exported import ExportError, load_config
 from studies.store import Store
 from studies.study_data import load_study_data
 from tuner.cli import app
+from tuner.commands.results import _check_name
 from tuner.errors import UsageError
 from tuner.paths import Home
 from tuner.planner import Planner
@@ -107,3 +109,14 @@ def test_a_comparison_says_which_files_it_wrote(store: Store, home: Home) -> Non
     written = [Path(line) for line in ran.stdout.split()]
     assert {path.suffix for path in written} == {".html", ".json", ".csv"}
     assert all(path.exists() for path in written)
+
+
+def test_the_dashboard_takes_names_of_machines_and_of_studies_only(store: Store, home: Home) -> None:
+    for name in ("http://gpu.lab", "gpu.lab:8080", "*", ""):
+        ran = tuner(home, "dashboard", "--allow-host", name)
+        assert isinstance(ran.exception, UsageError)
+        assert "without http:// and port" in str(ran.exception)
+    for name in ("cache", "artifacts", "studies.db"):
+        with pytest.raises(StudyMismatchError, match="the output folder uses that name"):
+            _check_name(home, name)
+    _check_name(home, "wd_maxnorm")

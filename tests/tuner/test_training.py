@@ -23,7 +23,7 @@ from tuner.cli import app
 from tuner.errors import NotThereError, TunerError, UsageError
 from tuner.expectations import comparison, differences, origin, within
 from tuner.threads import exported_threads
-from tuner.training import TrainedExport, compare, train_export
+from tuner.training import TrainedExport, _describe, compare, train_export
 from tuner.training_request import Asked, changes, configuration, parse_seeds
 
 QUICK = {"stage1.epochs": 3, "stage1.lr": 0.08, "stage2.epochs": 2, "stage2.features": "search"}
@@ -263,3 +263,11 @@ def test_seeds_that_are_none_are_refused(text: str) -> None:
 def test_seeds_are_read_in_order() -> None:
     assert parse_seeds("2, 0") == (2, 0)
     assert parse_seeds(None) == ()
+
+
+def test_files_beside_a_model_say_no_more_of_its_user_than_a_run_needs() -> None:
+    config = TrialConfig.from_flat(QUICK).to_flat()
+    task = load_task_once(TrialConfig.from_flat(config).task)
+    card = _describe({**config, "task.data": str(Path.home() / "sets" / "birds")}, task, 1.5, full=False)
+    assert card.config["task.data"] == "~/sets/birds"
+    assert _describe(config, task, 1.5, full=False).config == config
