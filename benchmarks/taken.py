@@ -52,14 +52,11 @@ class Taken(Battered):
     def _holds_fire(self, wanted: Strike, struck: int) -> bool:
         return wanted.moment != "any" or wanted.victim == OLDER
 
-    def _hold_fire(self, launch: Launch) -> None:
-        super()._hold_fire(launch)
-        if self._database.exists():
-            copy_of(self._database, self._older)
-
     def _strike(self, deck: Deck, wanted: Strike, launch: Launch) -> bool:
         while launch.running and not self._database.exists() and not self._is_stalled(launch):
             time.sleep(0.05)  # on a busy machine its driver takes longer to make it than any moment is away
+        if wanted.victim == OLDER and self._database.exists():
+            copy_of(self._database, self._older)
         return super()._strike(deck, wanted, launch)
 
     def _aim(self, wanted: Strike) -> Strike:

@@ -261,10 +261,14 @@ def test_a_database_that_is_not_there_yet_is_waited_for(
     database.rename(place.home / "kept")
     later = Timer(0.3, lambda: (place.home / "kept").rename(database))
     monkeypatch.setattr(taken.Battered, "_strike", lambda self, *args: there.append(database.exists()) or True)
+    copied = list[tuple[Path, Path]]()
+    monkeypatch.setattr(taken, "copy_of", lambda *paths: copied.append(paths))
     later.start()
-    assert study._strike(Deck((), random.Random(1)), Strike("any", RENAMED), launch)
+    for way in (RENAMED, OLDER):
+        assert study._strike(Deck((), random.Random(1)), Strike("any", way), launch)
     later.join()
-    assert there == [True]
+    assert there == [True, True]
+    assert copied == [(database, place.folder / "older.db")]
 
 
 def test_the_first_launch_is_aimed_at_whatever_is_taken(study: Taken) -> None:
