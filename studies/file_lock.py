@@ -24,13 +24,13 @@ def lock_file(database: Path, name: str) -> Path:
     safe = quote(name, safe=" ")
     if len(safe) > 100:  # file systems stop at 255 bytes
         safe = f"{safe[:60]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
-    real = database.resolve()
+    real = Path(os.path.realpath(database))  # which a link in a circle leaves to whoever opens it
     return real.with_name(f"{real.name}.{safe}.lock")
 
 
 def lock_files(database: Path) -> list[Path]:
     """Of all studies of a database that were ever locked."""
-    real = database.resolve()
+    real = Path(os.path.realpath(database))  # which a link in a circle leaves to whoever opens it
     return sorted(real.parent.glob(f"{glob.escape(real.name)}.*.lock"))
 
 
