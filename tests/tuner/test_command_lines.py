@@ -303,7 +303,9 @@ def check(line: list[str], code: int, out: str, err: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "seeds", [range(EACH_TIME), pytest.param(range(EACH_TIME, LINES), marks=pytest.mark.slow)], ids=["some", "all"]
+    "seeds",
+    [range(EACH_TIME), *(pytest.param(range(n, n + 1_000), marks=pytest.mark.slow) for n in range(0, LINES, 1_000))],
+    ids=lambda seeds: f"from {seeds.start} to {seeds.stop}",
 )
 def test_a_command_line_ends_in_words(seeds: range, ended_early: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     codes, names = Counter[int](), Counter[str]()
