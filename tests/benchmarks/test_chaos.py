@@ -315,6 +315,7 @@ def test_every_strike_is_drawn_and_one_whose_moment_never_comes_ends_the_campaig
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # three to four minutes on two quiet cores
 def test_a_few_strikes_at_real_studies_break_no_promise(tmp_path: Path) -> None:
     out = tmp_path / "chaos.json"
     assert chaos.main(["--quick", "--seed", "1", "--out", str(out)]) == 0
