@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-from bottle import Bottle, HTTPResponse, request, response  # type: ignore[import-untyped]
+from bottle import Bottle, HTTPResponse, request, response
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.storages import BaseStorage
