@@ -1,6 +1,7 @@
 """`python held_driver.py FOLDER MODULE:NAME ...`: the `tuner` command, held where a function is called first.
 
-It makes FOLDER/reached there and goes on once FOLDER/go is there. Nothing else of it differs from `tuner`.
+It makes FOLDER/reached there and goes on once FOLDER/go is there. Nothing else of it differs from `tuner`. MODULE may
+not import Ray, which reads the environment as it is imported.
 """
 
 from __future__ import annotations
