@@ -78,13 +78,6 @@ def drivers(url: str, *, patience: float = PATIENCE) -> list[str]:
     return [who for who in found if who is not None and not who.startswith(here)]
 
 
-def refuse_if_locked(url: str, name: str, *, patience: float = PATIENCE) -> None:
-    """Raises StudyLockedError when a driver has the study now. Makes nothing where there is no database yet."""
-    found = holder(url, name, patience=patience)
-    if found is not None:
-        raise locked(name, found)
-
-
 class _Lasting:
     """A lock that nothing but this process can take away."""
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from studies.errors import MovedDatabaseError, StorageUnavailableError, StudyLockedError
-from studies.lock import drivers, holder, refuse_if_locked, study_lock
+from studies.lock import drivers, holder, study_lock
 from studies.urls import sqlite_file
 
 HOLD = """if True:
@@ -131,12 +131,12 @@ def test_asking_names_the_holder_and_takes_nothing(url: str) -> None:
     with study_lock(url, "tail") as lock:
         found = holder(url, "tail")
         assert found == "this process" or f"pid={os.getpid()}" in str(found)
-        with pytest.raises(StudyLockedError, match="already being run"):
-            refuse_if_locked(url, "tail")
+        with pytest.raises(StudyLockedError, match="already being run"), study_lock(url, "tail"):
+            pass
         assert holder(url, "other") is None
         assert drivers(url) == []  # it is our own
         lock.confirm()
-    refuse_if_locked(url, "tail")
+    assert holder(url, "tail") is None
 
 
 @pytest.mark.parametrize("url", ["file", pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True)
@@ -153,7 +153,6 @@ def test_asking_makes_no_file_and_no_folder(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/runs/studies.db"
     assert holder(url, "tail") is None
     assert drivers(url) == []
-    refuse_if_locked(url, "tail")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -249,8 +248,8 @@ def test_every_call_obeys_the_rule_of_nfs(file_url: str, monkeypatch: pytest.Mon
         flock(file, kind)
 
     monkeypatch.setattr(fcntl, "flock", strict)
-    with study_lock(file_url, "tail"), pytest.raises(StudyLockedError):
-        refuse_if_locked(file_url, "tail")
+    with study_lock(file_url, "tail"), pytest.raises(StudyLockedError), study_lock(file_url, "tail"):
+        pass
     with study_lock(file_url, "tail"):  # the file is there
         assert len(drivers(file_url)) == 0
     assert set(asked) == {fcntl.LOCK_EX, fcntl.LOCK_SH}

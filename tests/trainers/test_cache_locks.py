@@ -59,8 +59,6 @@ def test_every_lock_of_a_study_is_one_that_nfs_gives(tmp_path: Path, nfs: list[i
     with lock.study_lock(url, "s") as held:
         held.confirm()
         assert lock.holder(url, "s")
-        with pytest.raises(StudyLockedError):
-            lock.refuse_if_locked(url, "s", patience=0)
         with pytest.raises(StudyLockedError), lock.study_lock(url, "s", patience=0):
             pass
     assert lock.holder(url, "s") is None

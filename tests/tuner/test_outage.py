@@ -16,7 +16,7 @@ from ray.tune.search import Searcher
 
 from search_spaces import loads
 from studies.errors import StorageUnavailableError, StudyNotFoundError
-from studies.lock import refuse_if_locked, study_lock
+from studies.lock import study_lock
 from studies.store import Store
 from tuner import cli
 from tuner.errors import UnreachableError, UsageError
@@ -110,15 +110,6 @@ def test_a_full_disk_under_a_worker_stops_the_study_and_fails_no_trial(desk: Des
     assert {row.state for row in desk.planner.store.trials()} == {"RUNNING"}
 
 
-def test_a_locked_study_is_refused_early_and_a_missing_database_is_not_made(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'runs' / 'studies.db'}"
-    refuse_if_locked(url, "tail")
-    assert not (tmp_path / "runs").exists()
-    with study_lock(url, "tail"), pytest.raises(Exception, match="already being run"):
-        refuse_if_locked(url, "tail")
-    refuse_if_locked(url, "tail")
-
-
 def test_a_lock_on_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device")
@@ -145,7 +136,7 @@ def test_a_disk_that_cannot_be_used_is_one_message_and_a_code(
     def fail(**_: object) -> None:
         raise error
 
-    monkeypatch.setattr(cli, "app", fail)
+    monkeypatch.setattr(cli.typer.main, "get_command", lambda _: SimpleNamespace(main=fail))
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == code
@@ -156,7 +147,7 @@ def test_an_unnamed_system_error_is_a_defect(monkeypatch: pytest.MonkeyPatch) ->
     def fail(**_: object) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(cli, "app", fail)
+    monkeypatch.setattr(cli.typer.main, "get_command", lambda _: SimpleNamespace(main=fail))
     with pytest.raises(OSError, match="Input/output"):
         cli.main()
 
