@@ -21,7 +21,7 @@ from ray.tune.search import Searcher
 
 from tuner.deaths import cause, oom_kills
 from tuner.engine import EngineLostError, engine_watched, lost_process
-from tuner.errors import StoppedError, UnreachableError
+from tuner.errors import UnreachableError
 from tuner.planner import DEATH, Planner, Task
 from tuner.same_code import code_sha256
 from tuner.worker import CHECKPOINT_SECONDS, JobTrainable
@@ -241,8 +241,8 @@ def fit(
 ) -> None:
     """Runs Tune until the planner is finished. Tune's own files go to `scratch` and mean nothing afterwards.
 
-    Raises what the study database or a full disk raised meanwhile, and UnreachableError when Ray died before the end,
-    or StoppedError when a stop was requested by then; everything under way stays adoptable.
+    Raises what the study database or a full disk raised meanwhile, and UnreachableError when Ray died before the end;
+    everything under way stays adoptable.
     """
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"cpu": cpus, "gpu": gpus}),
@@ -270,11 +270,6 @@ def fit(
         lost = error if isinstance(error, EngineLostError) else error.__cause__
         if not isinstance(lost, EngineLostError):
             raise
-        if not desk.finished and desk.should_stop():  # a service manager ends all processes of a service at once
-            raise StoppedError(
-                f"stopped, and Ray's {lost} with it; go on from the last checkpoints with: tuner resume "
-                f"{desk.planner.space.name}"
-            ) from None
         if not desk.finished:
             raise UnreachableError(
                 f"Ray's {lost} died (killed, or out of memory); nothing that was finished is lost: go on from the last "
