@@ -43,10 +43,29 @@ def engine_watched() -> Iterator[None]:
     before = signal.signal(signal.SIGALRM, look)
     signal.setitimer(signal.ITIMER_REAL, _LOOK_EVERY, _LOOK_EVERY)
     try:
-        yield
+        with _memory_kills_are_deaths():
+            yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+@contextlib.contextmanager
+def _memory_kills_are_deaths() -> Iterator[None]:
+    """Makes Tune take a worker that Ray's memory monitor has killed for a dead one.
+
+    Tune knows two failures of a call to a worker: the worker died, or the call raised. What the monitor does comes out
+    as a third, OutOfMemoryError, at which Tune ends the launch with a RuntimeError.
+    """
+    from ray.air.execution._internal import actor_manager
+    from ray.exceptions import OutOfMemoryError, RayActorError
+
+    manager: Any = actor_manager  # which asks isinstance(error, RayActorError)
+    manager.RayActorError = (RayActorError, OutOfMemoryError)
+    try:
+        yield
+    finally:
+        manager.RayActorError = RayActorError
 
 
 @contextlib.contextmanager

@@ -10,8 +10,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from ray.air.execution._internal.actor_manager import RayActorManager
+from ray.exceptions import OutOfMemoryError
 
 from benchmarks.processes import descendants, ray_server
 from tuner import engine
@@ -55,3 +59,17 @@ def test_a_ray_that_dies_while_it_starts_ends_the_driver_in_words(folder: Path, 
 
 def test_without_ray_nothing_of_it_is_lost() -> None:
     assert engine.lost_process() is None
+
+
+def test_a_worker_that_rays_memory_monitor_kills_is_a_dead_one() -> None:
+    """Tune itself raises RuntimeError for it, which ended the launch with a traceback."""
+    told: list[str] = []
+    manager: Any = SimpleNamespace(_failed_actor_ids=set(), _cleanup_actor=lambda tracked_actor: told.append("cleaned"))
+    actor = SimpleNamespace(actor_id="a", _on_error=lambda *_: told.append("actor"))
+    task: Any = SimpleNamespace(_tracked_actor=actor, _on_error=lambda *_: told.append("task"))
+    killed = OutOfMemoryError("1 worker(s) were killed due to the node running low on memory")
+    with pytest.raises(RuntimeError, match="unexpected exception"):
+        RayActorManager._actor_task_failed(manager, task, killed)
+    with engine.engine_watched():
+        RayActorManager._actor_task_failed(manager, task, killed)
+    assert told == ["cleaned", "actor", "task"]
