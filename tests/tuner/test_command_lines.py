@@ -215,7 +215,7 @@ def ended_early(made: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr("tuner.launch.study_lock", after_the_preflight)
     monkeypatch.setattr("tuner.training._train", after_the_preflight)
     monkeypatch.setattr("tuner.model_export.export_model", written)
-    monkeypatch.setattr("studies.dashboard.server", lambda *_, **__: Nobody())
+    monkeypatch.setattr("studies.dashboard_server.server", lambda *_, **__: Nobody())
     monkeypatch.setattr("studies.images.svg", lambda figures: dict.fromkeys(figures, b"<svg/>"))
     monkeypatch.setattr("studies.report._draw", _drawn_once)
     for name in ("TUNER_HOME", "TUNER_STORAGE", "TUNER_CHECKPOINT_SECONDS", "COLUMNS"):
