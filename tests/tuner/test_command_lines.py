@@ -302,6 +302,9 @@ def check(line: list[str], code: int, out: str, err: str) -> None:
         json.loads(out)
 
 
+@pytest.mark.filterwarnings(  # Pillow leaves a file open of which the first bytes cannot be read
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)
 @pytest.mark.parametrize(
     "seeds",
     [range(EACH_TIME), *(pytest.param(range(n, n + 1_000), marks=pytest.mark.slow) for n in range(0, LINES, 1_000))],
