@@ -11,6 +11,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("busy machine", deadline=None)  # time decides no test
+settings.load_profile("busy machine")
 
 Command = Callable[..., tuple[int, str]]
 

@@ -12,6 +12,7 @@ from types import FrameType, TracebackType
 from typing import Literal, NoReturn
 
 from tuner.errors import KilledError, StoppedError
+from tuner.terminal import printable
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _POLL = 2.0  # seconds between two looks into the database
@@ -105,4 +106,4 @@ class StopRequests:
 def _write(text: str) -> None:
     """On standard error, past all buffers."""
     with contextlib.suppress(OSError):  # nobody reads it
-        os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"\n{text}\n".encode())
+        os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"\n{printable(text)}\n".encode())
