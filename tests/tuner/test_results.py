@@ -112,7 +112,8 @@ def test_a_comparison_says_which_files_it_wrote(store: Store, home: Home) -> Non
 
 
 def test_the_dashboard_takes_names_of_machines_and_of_studies_only(store: Store, home: Home) -> None:
-    for name in ("http://gpu.lab", "gpu.lab:8080", "*", ""):
+    assert tuner(home, "dashboard", "--allow-host", "").exit_code == 2
+    for name in ("http://gpu.lab", "gpu.lab:8080", "*"):
         ran = tuner(home, "dashboard", "--allow-host", name)
         assert isinstance(ran.exception, UsageError)
         assert "without http:// and port" in str(ran.exception)

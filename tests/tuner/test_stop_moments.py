@@ -87,6 +87,12 @@ class Held:
 Start = Callable[..., Held]
 
 
+@pytest.fixture(autouse=True)
+def not_under_nohup() -> None:
+    """A test run that ignores SIGHUP would hand that on to the commands it starts."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @pytest.fixture
 def start() -> Iterator[Start]:
     folder = Path(tempfile.mkdtemp(prefix="m-", dir="/tmp"))
