@@ -72,32 +72,50 @@ def _memory_kills_are_deaths() -> Iterator[None]:
 def start_watched() -> Iterator[None]:
     """Ends this process with exit code 4 when one of Ray's servers has been dead for some seconds while Ray starts.
 
-    Then Ray waits in a call in which no signal is heard, and ends the process with exit code 1 after a minute; only
-    another thread can be faster. Nothing is lost by it: no trial is under way before Ray is there, and what Ray has
-    started ends with this process, as after a kill.
+    Nothing is lost by it: no trial is under way before Ray is there.
     """
-    started = threading.Event()
+    with _deaths_watched("while Ray started", grace=_GRACE), _signals_kept():
+        yield
+
+
+def use_watched() -> contextlib.AbstractContextManager[None]:
+    """Ends this process with exit code 4 when a server's death has kept it in Ray for half a minute.
+
+    `engine_watched` is faster wherever a signal is heard. Every result is in the database before Ray hears of it.
+    """
+    return _deaths_watched("while Ray was in use", grace=3 * _GRACE)
+
+
+@contextlib.contextmanager
+def _deaths_watched(when: str, *, grace: float) -> Iterator[None]:
+    """Ends this process with exit code 4 when one of Ray's servers has been dead for `grace` seconds within the block.
+
+    A driver that waits for a dead server does so in a call in which no signal is heard, and Ray ends the process with
+    exit code 1 after a minute; only another thread can be faster. What Ray has started ends with this process, as after
+    a kill.
+    """
+    over = threading.Event()
 
     def look() -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # for the main thread, see `_signals_kept`
-        seen = dict[str, bool]()
+        seen = dict[str, psutil.Process]()
         looks = 0
-        while not started.wait(_LOOK_EVERY):
-            seen = dict.fromkeys(seen, False) | _own_servers()
-            dead = next((server for server, alive in seen.items() if not alive), None)
+        while not over.wait(_LOOK_EVERY):
+            if len(seen) < len(_VITAL):
+                seen = _own_servers() | seen
+            dead = next((name for name, server in seen.items() if not _lives(server)), None)
             looks = 0 if dead is None else looks + 1
-            if looks * _LOOK_EVERY > _GRACE:
-                words = f"Ray's {dead} died while Ray started (killed, or out of memory); give the same command again"
-                say(f"error: {words}", err=True)
+            if looks * _LOOK_EVERY > grace:
+                words = f"Ray's {dead} died {when} (killed, or out of memory); nothing that was finished is lost"
+                say(f"error: {words}: give the same command again", err=True)
                 os._exit(UnreachableError.exit_code)
 
-    thread = threading.Thread(target=look, name="start of Ray", daemon=True)
+    thread = threading.Thread(target=look, name="Ray's servers", daemon=True)
     thread.start()
     try:
-        with _signals_kept():
-            yield
+        yield
     finally:
-        started.set()
+        over.set()
         thread.join()
 
 
@@ -155,11 +173,18 @@ def lost_process() -> str | None:
     return next((kind for kind in dead if kind in _VITAL), None)
 
 
-def _own_servers() -> dict[str, bool]:
-    """Ray's servers among the children of this process, and whether each runs; who was waited for is gone from here."""
-    found = dict[str, bool]()
+def _own_servers() -> dict[str, psutil.Process]:
+    """Ray's servers among the children of this process."""
+    found = dict[str, psutil.Process]()
     for child in psutil.Process().children():
         with contextlib.suppress(psutil.NoSuchProcess):
             if child.name() in _VITAL:
-                found[child.name()] = child.status() != psutil.STATUS_ZOMBIE
+                found[child.name()] = child
     return found
+
+
+def _lives(server: psutil.Process) -> bool:
+    try:
+        return bool(server.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

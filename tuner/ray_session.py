@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tuner.engine import start_watched
+from tuner.engine import start_watched, use_watched
 from tuner.errors import UnreachableError, UsageError
 from tuner.shared_memory import OBJECT_STORE, object_store_folder
 
@@ -53,6 +53,7 @@ def ray_session(*, cpus: int, gpus: int) -> Iterator[Path]:
 
     with scratch_folder() as scratch, contextlib.ExitStack() as last:
         last.callback(sweep_scratch)  # of drivers whose last processes were still writing a while ago
+        last.enter_context(use_watched())
         last.callback(ray.shutdown)
         plasma = object_store_folder(scratch)
         try:

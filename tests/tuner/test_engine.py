@@ -27,6 +27,16 @@ with ray_session(cpus=1, gpus=0):
 """
 
 
+CALL = """
+from tuner.ray_session import ray_session
+with ray_session(cpus=1, gpus=0):
+    import ray
+    print("it started", flush=True)
+    input()
+    ray.get_actor("nobody")
+"""
+
+
 @pytest.fixture
 def folder() -> Iterator[Path]:
     made = Path(tempfile.mkdtemp(prefix="e-", dir="/tmp"))  # short, for Ray's sockets
@@ -34,27 +44,48 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(made)
 
 
-@pytest.mark.parametrize("later", [0.4, 1.2])
-def test_a_ray_that_dies_while_it_starts_ends_the_driver_in_words(folder: Path, later: float) -> None:
+def end_of(script: str, folder: Path, *, later: float | None) -> tuple[int, str, str]:
+    """The exit code and what was said by a driver whose GCS is killed this many seconds after it came up, or, with
+    None, when the driver has said its first line."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "TUNER_"))}
     driver = subprocess.Popen(
-        [sys.executable, "-c", START], env={**environment, "TMPDIR": str(folder)}, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        [sys.executable, "-c", script], env={**environment, "TMPDIR": str(folder)}, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
+    assert driver.stdout is not None
+    said = ""
     try:
         while (victim := ray_server(descendants(driver.pid), "gcs_server", of=driver.pid)) is None:
             assert driver.poll() is None, driver.communicate()
             time.sleep(0.01)
-        time.sleep(later)
+        if later is None:
+            said = driver.stdout.readline()
+        else:
+            time.sleep(later)
         victim.kill()
-        out, err = driver.communicate(timeout=120)
+        out, err = driver.communicate("\n", timeout=120)
     finally:
         driver.kill()
         driver.wait()
-    assert driver.returncode == 4, out + err
+    return driver.returncode, said + out, err
+
+
+@pytest.mark.parametrize("later", [0.4, 1.2])
+def test_a_ray_that_dies_while_it_starts_ends_the_driver_in_words(folder: Path, later: float) -> None:
+    code, out, err = end_of(START, folder, later=later)
+    assert code == 4, out + err
     assert "Ray's gcs_server died while Ray started" in err
     assert "give the same command again" in err
     assert not out
+
+
+def test_a_ray_that_dies_in_a_call_of_its_own_ends_the_driver_in_words(folder: Path) -> None:
+    """As when a service manager sends SIGTERM to all processes of a launch while Tune cleans up: without a watch Ray
+    ends the driver after a minute, with exit code 1 and no word."""
+    code, out, err = end_of(CALL, folder, later=None)
+    assert code == 4, out + err
+    assert "Ray's gcs_server died while Ray was in use" in err
+    assert out == "it started\n"
 
 
 def test_without_ray_nothing_of_it_is_lost() -> None:
