@@ -17,6 +17,8 @@ from statistics import fmean, stdev
 from typing import Any
 
 from benchmarks.record import record
+from studies.records import Failure, FailureKind
+from trainers.results import HeadResult, JobResult
 
 SEEDS = range(5)
 JOINT, OURS, TARGET = 24, 12, 8
@@ -74,7 +76,7 @@ def _ours(seed: int, folder: Path) -> Found:
         while (task := planner.next_task()) is not None and task.kind in ("baseline", "search"):
             result = _trained(task.configs, folder)
             if result is None:
-                planner.fail(task, "diverged")
+                planner.fail(task, Failure(FailureKind.DIVERGED, "diverged"))
             else:
                 planner.complete(task, result)
             if task.job is not None and task.kind == "search":
@@ -118,7 +120,6 @@ def _space(seed: int, *, backbones: int) -> Any:
 
 def _trained(configs: Iterable[Mapping[str, Any]], folder: Path, *, read_test: bool = False) -> dict[str, Any] | None:
     """A job's result as it comes from a worker; None when stage 1 diverged."""
-    import dataclasses
 
     import torch
 
@@ -132,15 +133,16 @@ def _trained(configs: Iterable[Mapping[str, Any]], folder: Path, *, read_test: b
         while True:
             next(events)
     except StopIteration as end:
-        return dataclasses.asdict(end.value.result)
+        result: JobResult = end.value.result
+        return result
     except DivergedError:
         return None
 
 
-def _values(result: Mapping[str, Any] | None, *, of: str = VALUE) -> list[float]:
+def _values(result: JobResult | None, *, of: str = VALUE) -> list[float]:
     """Of a job's heads; what was lost counts as 0."""
-    heads = [{}] if result is None else result["heads"]
-    return [float(head.get("metrics", {}).get(of) or 0.0) for head in heads]
+    heads = () if result is None else result.heads
+    return [float(head.metrics.get(of) or 0.0) if isinstance(head, HeadResult) else 0.0 for head in heads] or [0.0]
 
 
 def _best_so_far(values: Iterable[float]) -> Curve:

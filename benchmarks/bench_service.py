@@ -7,7 +7,6 @@ and of the worker processes, is left out of all: the clock runs from the first r
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -17,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.pretend import job_result
 from benchmarks.record import record
 from search_spaces import Space, loads
+from studies.records import Failure
 from studies.store import Store
+from trainers.results import JobResult, Progress
 from tuner.planner import Planner, Task
 from tuner.ray_session import ray_session
 
@@ -50,10 +51,8 @@ class Clock:
     results: list[float] = field(default_factory=list)
 
     def started(self, key: str, task: Task) -> None: ...
-    def progressed(self, key: str, progress: dict[str, Any]) -> None: ...
-    def ended(
-        self, key: str, task: Task, result: dict[str, Any] | None, reason: str | None, *, again: bool = False
-    ) -> None:
+    def progressed(self, key: str, progress: Progress) -> None: ...
+    def ended(self, key: str, task: Task, outcome: JobResult | Failure | None, *, again: bool = False) -> None:
         """A result is in the study database."""
         if task.job is not None:
             self.results.append(time.perf_counter())
@@ -117,17 +116,18 @@ def _fill(folder: Path, trials: int) -> None:
 def _run(space: Space, folder: Path, scratch: Path) -> Clock:
     from ray import tune
 
-    from tuner.searcher import Desk, WorkerSettings, fit
+    from tuner.messages import Report, TrainRequest, WorkerSettings
+    from tuner.searcher import Desk, fit
 
     class NoOp(tune.Trainable):  # type: ignore[misc]
         """Ends at once."""
 
         def setup(self, config: dict[str, Any]) -> None:
-            self.read_test = config["read_test"]
-            self.configs = json.loads(config["configs"])
+            self.request = TrainRequest.from_tune(config)
 
         def step(self) -> dict[str, Any]:
-            return {"done": True, "outcome": json.dumps(job_result(self.configs, read_test=self.read_test))}
+            result = job_result(self.request.configs, read_test=self.request.read_test)
+            return Report(content=result).to_tune()
 
         def reset_config(self, new_config: dict[str, Any]) -> bool:
             self.setup(new_config)
@@ -136,7 +136,7 @@ def _run(space: Space, folder: Path, scratch: Path) -> Clock:
     with _store(space, folder) as store:
         planner = Planner(space, store)
         clock = Clock()
-        desk = Desk(planner, clock, WorkerSettings(1, str(folder)), lambda: False)
+        desk = Desk(planner, clock, WorkerSettings(threads=1, cache=str(folder)), lambda: False)
         fit(desk, workers=2, cpus=1, gpus=0, scratch=scratch, trainable=NoOp)
         return clock
 

@@ -37,7 +37,7 @@ def job_result(
     *,
     read_test: bool = False,
     accuracy: Callable[[Mapping[str, Any]], float] | None = None,
-) -> dict[str, Any]:
+) -> JobResult:
     """The result of a job with these heads, as it arrives from a worker."""
     accuracy = accuracy or pretend_accuracy
     first = configs[0]
@@ -47,7 +47,7 @@ def job_result(
     heads: list[HeadResult | HeadFailure] = [
         head_result(config, accuracy=accuracy(config), read_test=read_test) for config in configs
     ]
-    result = JobResult(
+    return JobResult(
         backbone=BackboneResult(
             fingerprint=fingerprint,
             config=backbone,
@@ -59,13 +59,13 @@ def job_result(
             epochs=(EpochResult(epoch=1, metrics={"loss": 1.0, "lr": 0.1}),),
             posthoc=tuple(head_result(config, accuracy=0.4, read_test=read_test) for config in flat),
             parameters=10,
-            device="cpu",
+            device="cpu (1 threads)",
+            threads=1,
             seconds=1.0,
             cached=False,
         ),
         heads=tuple(heads),
     )
-    return json.loads(json.dumps(dataclasses.asdict(result)))
 
 
 def pretend_accuracy(config: Mapping[str, Any]) -> float:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from studies.tables import Measured
+from trainers.results import HeadFailure, HeadResult
 
 NO_NORMS = "weight norms are no longer finite numbers"
 
 
-def sound(head: Mapping[str, Any]) -> Mapping[str, Any]:
+def sound(head: HeadResult | HeadFailure) -> HeadResult | HeadFailure:
     """The head, or its failure where it has grown beyond what can be measured."""
-    if "metrics" not in head or all_finite(head["norms"]):
+    if isinstance(head, HeadFailure) or all_finite(head.norms):
         return head
-    return {"config": head["config"], "reason": f"its {NO_NORMS}"}
+    return HeadFailure(config=head.config, reason=f"its {NO_NORMS}")
 
 
 def finite(metrics: Mapping[str, float | None]) -> Measured:

@@ -20,7 +20,7 @@ from studies.data_path import portable
 from studies.expected import FRESH_SEEDS, STUDY_RUN, expected
 from studies.exported import BLOCKS, KIND, VERSION, Expectation, ExportedConfig, ExportError, load_config
 from studies.provenance import code_version, library_versions
-from studies.records import Scalar
+from studies.records import BackboneRow, Scalar
 from studies.study_data import StudyData
 
 __all__ = ["Expectation", "ExportError", "ExportedConfig", "dump_config", "export_config", "load_config"]
@@ -74,11 +74,15 @@ def _provenance(data: StudyData, candidate: Candidate) -> dict[str, Any]:
         },
         "backbone": candidate.backbone,
         "temperature": candidate.temperature,
-        "hardware": {"device": backbone.device, "parameters": backbone.parameters} if backbone else {},
+        "hardware": _hardware(backbone) if backbone else {},
         "code": code_version(),
         "versions": library_versions(),
         "created": data.ended.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
     }
+
+
+def _hardware(backbone: BackboneRow) -> dict[str, Any]:
+    return {"device": backbone.device, "threads": backbone.threads, "parameters": backbone.parameters}
 
 
 _EXPECT = {

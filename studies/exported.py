@@ -26,7 +26,11 @@ _KEYS = ("kind", "version", *BLOCKS, "expect", "provenance")
 
 
 class ExportError(Exception):
-    """An exported configuration cannot be written or read; says where and what to do, one line a problem."""
+    """A configuration cannot be exported, or an exported one not be used."""
+
+
+class ExportFileError(ExportError):
+    """An exported file cannot be read; one line a problem, each with its place."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,22 +54,22 @@ class ExportedConfig:
 def load_config(path: Path) -> ExportedConfig:
     """Reads a best.yaml; a relative `task.data` is looked for beside it, then in the current folder.
 
-    Raises ExportError with every problem as `file:line:column: error: key: what, way out`."""
+    Raises ExportFileError with every problem as `file:line:column: error: key: what, way out`."""
     try:
         with path.open("rb") as file:
             text = decode(file.read(4 * MAX_BYTES + 1), file=str(path))  # more is refused by its length
         root, problems = parse(text, file=str(path))
     except OSError as error:
-        raise ExportError(
+        raise ExportFileError(
             f"{printable(str(path))}: error: cannot be read ({error.strerror}); give the path of an exported "
             "configuration"
         ) from error
     except SpaceError as error:
-        raise ExportError(str(error)) from error
+        raise ExportFileError(str(error)) from error
     reader = _Reader(problems)
     found = reader.read(root)
     if reader.problems:
-        raise ExportError("\n".join(str(problem) for problem in sorted(reader.problems, key=_place)))
+        raise ExportFileError("\n".join(str(problem) for problem in sorted(reader.problems, key=_place)))
     data = found.config.get("task.data")
     if isinstance(data, str):
         return replace(found, config={**found.config, "task.data": located(data, folder=path.parent)})

@@ -56,7 +56,7 @@ def _hardware(data: StudyData) -> Need:
     spent = hours(sum(row.seconds for row in data.backbones if not row.cached) / 3600)
     threads = (
         " On a CPU the number of threads moves the last digits; tuner train takes as many as the study had."
-        if any(device.startswith("cpu") for device in devices)
+        if any(row.threads is not None for row in data.backbones)
         else " Another kind of GPU may move the last digits."
     )
     return Need("Hardware", f"{', '.join(devices)}; {spent} for all backbones.{threads}")

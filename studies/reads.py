@@ -99,7 +99,7 @@ def trials(session: Session, study_id: int) -> list[TrialRow]:
     rows = session.execute(
         select(
             TrialTable.trial_id, TrialTable.role, TrialTable.config, TrialTable.metrics, TrialTable.norms,
-            TrialTable.temperature, TrialTable.notes, TrialTable.reason, TrialTable.seconds,
+            TrialTable.temperature, TrialTable.notes, TrialTable.reason, TrialTable.failure, TrialTable.seconds,
             TRIALS.number, TRIALS.state, TRIALS.datetime_start, TRIALS.datetime_complete, VALUES.value,
             JobTable.job_id, JobTable.backbone_index, JobTable.round, BackboneTable.fingerprint,
         )
@@ -128,6 +128,7 @@ def backbones(session: Session, study_id: int) -> list[BackboneRow]:
             norms=tuple(row.norms),
             parameters=row.parameters,
             device=row.device,
+            threads=row.threads,
             seconds=row.seconds,
             cached=row.cached,
         )
@@ -229,10 +230,11 @@ def _job(row: JobTable, heads: Sequence[tuple[int, Mapping[str, Scalar]]]) -> Jo
         configs=tuple(config for _, config in heads),
         attempts=row.attempts,
         reason=row.reason,
+        failure=row.failure,
     )
 
 
-def _trial(row: Row[Any], params: Mapping[str, Scalar]) -> TrialRow:
+def _trial(row: Row[*tuple[Any, ...]], params: Mapping[str, Scalar]) -> TrialRow:
     return TrialRow(
         number=row.number,
         state=row.state.name,
@@ -249,6 +251,7 @@ def _trial(row: Row[Any], params: Mapping[str, Scalar]) -> TrialRow:
         norms=tuple(row.norms),
         notes=tuple(row.notes),
         reason=row.reason,
+        failure=row.failure,
         seconds=row.seconds,
         started=_aware(row.datetime_start),
         finished=_aware(row.datetime_complete),

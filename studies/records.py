@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Literal
 
 from optuna.distributions import BaseDistribution
@@ -19,6 +20,45 @@ Metrics = Mapping[str, float | None]
 JobKind = Literal["search", "baseline", "refine"]
 JobState = Literal["running", "done", "failed"]
 StudyState = Literal["running", "stopped", "done", "failed"]
+
+
+class FailureKind(StrEnum):
+    """Why a job or a trial failed: what the service decides by. The text beside it is for people only."""
+
+    REFUSED = "refused"  # the trainer refuses the configuration or the data
+    DIVERGED = "diverged"  # a loss, weight or measure is no longer finite
+    OUT_OF_MEMORY = "out_of_memory"
+    DISK_FULL = "disk_full"
+    FILE = "file"  # a file cannot be used, for now or for good
+    ERROR = "error"  # the trainer raised what nobody expected
+    WORKER_DIED = "worker_died"
+    OTHER_CODE = "other_code"  # the worker holds other source code than the driver
+    STOPPED = "stopped"  # in the middle of the job
+    NOT_RUN = "not_run"  # the study ended first
+    UNKNOWN = "unknown"  # written by a release that recorded no kinds
+
+    @property
+    def transient(self) -> bool:
+        """True if another try may succeed."""
+        return self in (self.OUT_OF_MEMORY, self.DISK_FULL, self.FILE, self.WORKER_DIED, self.STOPPED)
+
+    @property
+    def ends_launch(self) -> bool:
+        """True if no job can succeed before the user has acted."""
+        return self in (self.DISK_FULL, self.OTHER_CODE)
+
+    @property
+    def blames_configuration(self) -> bool:
+        """False if the failure says nothing about the configuration."""
+        return self not in (self.WORKER_DIED, self.NOT_RUN)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a job came to nothing."""
+
+    kind: FailureKind
+    text: str  # for people
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +101,8 @@ class JobRow:
     numbers: tuple[int, ...]  # Optuna trial numbers of its heads
     configs: tuple[Mapping[str, Scalar], ...]  # whole flat configuration per head
     attempts: int = 1
-    reason: str | None = None
+    reason: str | None = None  # for people
+    failure: FailureKind | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +123,8 @@ class TrialRow:
     temperature: float | None = None
     norms: tuple[float, ...] = ()  # (C,)
     notes: tuple[str, ...] = ()
-    reason: str | None = None
+    reason: str | None = None  # for people
+    failure: FailureKind | None = None
     seconds: float | None = None
     started: datetime | None = None
     finished: datetime | None = None
@@ -133,7 +175,8 @@ class BackboneRow:
     metrics: Metrics
     norms: tuple[float, ...]
     parameters: int
-    device: str
+    device: str  # for people
+    threads: int | None  # torch's on a CPU; None: a GPU
     seconds: float  # of training, wherever that happened
     cached: bool  # True: found, not trained, by its first job here
 
@@ -144,6 +187,7 @@ class RunningRow:
 
     what: str  # for people, e.g. "job 12 · backbone 3"
     heads: int = 1
+    reading: bool = False  # nothing is trained: test data is read
     stage: int = 0  # 0: it starts
     epoch: int = 0  # done
     epochs: int = 0

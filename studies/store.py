@@ -20,6 +20,7 @@ from studies.records import (
     BackboneRow,
     ClassRow,
     EpochRow,
+    Failure,
     HeadAsked,
     JobKind,
     JobRow,
@@ -35,6 +36,7 @@ from studies.records import (
 from studies.tables import TrialTable
 from studies.urls import masked
 from studies.waiting import GLANCE, PATIENCE
+from trainers.results import BackboneResult, HeadFailure, HeadResult, JobResult
 
 if TYPE_CHECKING:
     import optuna
@@ -188,16 +190,16 @@ class Store:
 
         return self._write(record)
 
-    def finish_job(self, job_id: int, result: Mapping[str, Any]) -> bool:
-        """Writes a `trainers.results.JobResult`, given as a mapping; False, and nothing, when the job has ended before.
+    def finish_job(self, job_id: int, result: JobResult) -> bool:
+        """Writes what a job gave back; False, and nothing, when the job has ended before.
 
         A head with a finite objective becomes COMPLETE, any other FAIL with its reason. Raises ResultError.
         """
         return self._write(writes.finish_job, job_id, result)
 
-    def fail_job(self, job_id: int, reason: str) -> bool:
-        """Ends a job, its RUNNING trials FAIL with the reason; False when it has ended before. Raises ResultError."""
-        return self._write(writes.fail_job, job_id, reason)
+    def fail_job(self, job_id: int, failure: Failure) -> bool:
+        """Ends a job, its RUNNING trials FAIL with it; False when it has ended before. Raises ResultError."""
+        return self._write(writes.fail_job, job_id, failure)
 
     def retry_job(self, job_id: int) -> JobRow:
         """Counts one more attempt of a running job. Raises ResultError when there is no such job."""
@@ -261,12 +263,12 @@ class Store:
         self,
         role: str,
         config: Mapping[str, Scalar],
-        head: Mapping[str, Any],
+        head: HeadResult | HeadFailure,
         *,
-        job_result: Mapping[str, Any],
+        backbone: BackboneResult,
         number: int | None = None,
     ) -> bool:
-        """Writes a look at test data: `head`, one of those of `job_result`, under a role.
+        """Writes a look at test data: `head`, on `backbone`, under a role.
 
         False, and nothing, when role and configuration were read before. Raises ResultError for a head that failed or
         holds no test results.
@@ -276,7 +278,7 @@ class Store:
             role=role,
             config=config,
             head=head,
-            backbone=job_result["backbone"],
+            backbone=backbone,
             number=number,
         )
 

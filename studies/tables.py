@@ -18,6 +18,7 @@ from sqlalchemy import (
     CheckConstraint,
     DateTime,
     Dialect,
+    Enum,
     ForeignKey,
     MetaData,
     String,
@@ -27,7 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from studies.records import JobKind, JobState, Scalar, StudyState
+from studies.records import FailureKind, JobKind, JobState, Scalar, StudyState
 
 Config = dict[str, Scalar]
 Measured = dict[str, float | None]
@@ -65,6 +66,13 @@ class Base(DeclarativeBase):
     )
     type_annotation_map = {  # noqa: RUF012
         datetime: Utc,
+        FailureKind: Enum(
+            FailureKind,
+            native_enum=False,
+            create_constraint=False,
+            length=16,
+            values_callable=lambda kinds: [kind.value for kind in kinds],
+        ),
         Config: JSON,
         Measured: JSON,
         list[int]: JSON,
@@ -125,7 +133,8 @@ class BackboneTable(Base):
     metrics: Mapped[Measured]
     norms: Mapped[list[float]]
     parameters: Mapped[int] = mapped_column(BigInteger)
-    device: Mapped[str] = mapped_column(Text)
+    device: Mapped[str] = mapped_column(Text)  # for people
+    threads: Mapped[int | None]  # torch's on a CPU; None: a GPU
     seconds: Mapped[float]
     cached: Mapped[bool]
 
@@ -143,7 +152,8 @@ class JobTable(Base):
     backbone_index: Mapped[int]
     round: Mapped[int]
     attempts: Mapped[int] = mapped_column(default=1)
-    reason: Mapped[str | None] = mapped_column(Text)
+    reason: Mapped[str | None] = mapped_column(Text)  # for people
+    failure: Mapped[FailureKind | None]
     backbone_id: Mapped[int | None] = mapped_column(ForeignKey(BackboneTable.backbone_id, ondelete="SET NULL"))
     created: Mapped[datetime]
     finished: Mapped[datetime | None]
@@ -163,7 +173,8 @@ class TrialTable(Base):
     norms: Mapped[list[float]] = mapped_column(default=list)
     temperature: Mapped[float | None]
     notes: Mapped[list[str]] = mapped_column(default=list)
-    reason: Mapped[str | None] = mapped_column(Text)
+    reason: Mapped[str | None] = mapped_column(Text)  # for people
+    failure: Mapped[FailureKind | None]
     seconds: Mapped[float | None]
 
 

@@ -15,7 +15,7 @@ from studies import optuna_rows, reads, schema
 from studies.cleaned import NO_NORMS, all_finite, finite, number, readable, sound
 from studies.errors import ResultError, StudyMismatchError
 from studies.optuna_rows import TRIALS, Ended
-from studies.records import HeadAsked, JobKind, Scalar
+from studies.records import Failure, FailureKind, HeadAsked, JobKind, Scalar
 from studies.tables import (
     BackboneTable,
     ClassTable,
@@ -27,6 +27,7 @@ from studies.tables import (
     StudyTable,
     TrialTable,
 )
+from trainers.results import BackboneResult, EpochResult, HeadFailure, HeadResult, JobResult
 
 SHOWN = ("val.many", "val.medium", "val.few", "norm.slope")  # metrics that Optuna's dashboard shows beside the value
 
@@ -99,41 +100,41 @@ def record_job(
     return job.job_id
 
 
-def finish_job(session: Session, study_id: int, job_id: int, result: Mapping[str, Any]) -> bool:
+def finish_job(session: Session, study_id: int, job_id: int, result: JobResult) -> bool:
     """Writes all that a job gave back; False, and nothing, when the job has ended before. Raises ResultError."""
     job = find_job(session, study_id, job_id)
     if job.state != "running":
         return False
     now = datetime.now(UTC)
     study = reads.find_study(session, study_id)
-    if not all_finite(result["backbone"]["norms"]):
-        return fail_job(session, study_id, job_id, f"the backbone's {NO_NORMS}")
+    if not all_finite(result.backbone.norms):
+        return fail_job(session, study_id, job_id, Failure(FailureKind.DIVERGED, f"the backbone's {NO_NORMS}"))
     rows = session.scalars(select(TrialTable).where(TrialTable.job_id == job_id).order_by(TrialTable.position)).all()
-    heads = [sound(head) for head in result["heads"]]
+    heads = [sound(head) for head in result.heads]
     if len(heads) != len(rows):
         raise ResultError(f"job {job_id} asked for {len(rows)} heads, but its result holds {len(heads)}")
-    job.backbone_id = _keep_backbone(session, study, job, result["backbone"])
+    job.backbone_id = _keep_backbone(session, study, job, result.backbone)
     ended = [_keep_head(row, head, objective=study.objective) for row, head in zip(rows, heads, strict=True)]
     optuna_rows.end_trials(session, ended, now=now)
-    measured = [(row.trial_id, head) for row, head in zip(rows, heads, strict=True) if "metrics" in head]
-    _insert(session, EpochTable, (e for trial_id, head in measured for e in _epochs(head, trial_id=trial_id)))
+    measured = [(row.trial_id, head) for row, head in zip(rows, heads, strict=True) if isinstance(head, HeadResult)]
+    _insert(session, EpochTable, (e for trial_id, head in measured for e in _epochs(head.epochs, trial_id=trial_id)))
     _insert(session, ClassTable, (c for trial_id, head in measured for c in _classes(head, trial_id=trial_id)))
     job.state, job.finished = "done", optuna_rows.not_before(job.created, now)
     return True
 
 
-def fail_job(session: Session, study_id: int, job_id: int, reason: str) -> bool:
+def fail_job(session: Session, study_id: int, job_id: int, failure: Failure) -> bool:
     """Ends a job and its RUNNING trials with a reason; False, and nothing, when the job has ended before."""
     job = find_job(session, study_id, job_id)
     if job.state != "running":
         return False
-    now, reason = datetime.now(UTC), readable(reason)
+    now, reason = datetime.now(UTC), readable(failure.text)
     rows = session.scalars(select(TrialTable).where(TrialTable.job_id == job_id)).all()
     for row in rows:
-        row.reason = reason
+        row.reason, row.failure = reason, failure.kind
     ended = [Ended(trial_id=row.trial_id, value=None, attributes={"reason": reason}) for row in rows]
     optuna_rows.end_trials(session, ended, now=now)
-    job.state, job.reason = "failed", reason
+    job.state, job.reason, job.failure = "failed", reason, failure.kind
     job.finished = optuna_rows.not_before(job.created, now)
     return True
 
@@ -154,14 +155,16 @@ def record_reading(
     *,
     role: str,
     config: Mapping[str, Scalar],
-    head: Mapping[str, Any],
-    backbone: Mapping[str, Any],
+    head: HeadResult | HeadFailure,
+    backbone: BackboneResult,
     number: int | None,
 ) -> bool:
     """Writes a look at test data, once a role and configuration. Raises ResultError for a failed or untested head."""
-    if "test" not in head.get("classes", {}):
-        raise ResultError(f"the reading {role!r} gave no test results: {head.get('reason', 'test was not read')}")
-    if not all_finite([*head["norms"], head["temperature"]]):
+    if isinstance(head, HeadFailure):
+        raise ResultError(f"the reading {role!r} gave no test results: {head.reason}")
+    if "test" not in head.classes:
+        raise ResultError(f"the reading {role!r} gave no test results: test was not read")
+    if not all_finite([*head.norms, head.temperature]):
         raise ResultError(f"the reading {role!r} cannot be kept: its {NO_NORMS}, or its temperature is none")
     digest = hashlib.sha256(json.dumps(dict(config), sort_keys=True).encode()).hexdigest()
     same = (ReadingTable.study_id == study_id, ReadingTable.role == role, ReadingTable.config_sha256 == digest)
@@ -174,21 +177,21 @@ def record_reading(
             role=role,
             config_sha256=digest,
             config=dict(config),
-            metrics=finite(head["metrics"]),
-            norms=list(head["norms"]),
-            train_counts=list(backbone["train_counts"]),
-            correct=list(head["classes"]["test"]["correct"]),
-            total=list(head["classes"]["test"]["total"]),
-            temperature=head["temperature"],
+            metrics=finite(head.metrics),
+            norms=list(head.norms),
+            train_counts=list(backbone.train_counts),
+            correct=list(head.classes["test"].correct),
+            total=list(head.classes["test"].total),
+            temperature=head.temperature,
             trial_id=None if number is None else session.execute(of_number).scalar_one(),
-            backbone=backbone["fingerprint"],
+            backbone=backbone.fingerprint,
             read_at=datetime.now(UTC),
         )
     )
     return True
 
 
-def _keep_backbone(session: Session, study: StudyTable, job: JobTable, found: Mapping[str, Any]) -> int:
+def _keep_backbone(session: Session, study: StudyTable, job: JobTable, found: BackboneResult) -> int:
     """The backbone's row, made by the first job that used it; its post-hoc grid is that of the last.
 
     Where the search comes upon the naive baseline's backbone, it is the search's from then on.
@@ -196,14 +199,14 @@ def _keep_backbone(session: Session, study: StudyTable, job: JobTable, found: Ma
     _learn(study, found)
     row = session.execute(
         select(BackboneTable).where(
-            BackboneTable.study_id == study.study_id, BackboneTable.fingerprint == found["fingerprint"]
+            BackboneTable.study_id == study.study_id, BackboneTable.fingerprint == found.fingerprint
         )
     ).scalar_one_or_none()
     if row is None:
         row = _backbone(study.study_id, job, found)
         session.add(row)
         session.flush()
-        _insert(session, EpochTable, _epochs(found, backbone_id=row.backbone_id))
+        _insert(session, EpochTable, _epochs(found.epochs, backbone_id=row.backbone_id))
     elif row.kind == "baseline" and job.kind != "baseline":
         row.kind, row.backbone_index = job.kind, job.backbone_index
     session.execute(delete(PosthocTable).where(PosthocTable.backbone_id == row.backbone_id))
@@ -211,93 +214,98 @@ def _keep_backbone(session: Session, study: StudyTable, job: JobTable, found: Ma
     return row.backbone_id
 
 
-def _learn(study: StudyTable, found: Mapping[str, Any]) -> None:
+def _learn(study: StudyTable, found: BackboneResult) -> None:
     """What the study knows of its data since its first backbone; other data later on is worth a note."""
-    notes = [readable(note) for note in found["notes"]]
+    notes = [readable(note) for note in found.notes]
     if study.data_fingerprint is None:
-        study.data_fingerprint = found["data_fingerprint"]
-        study.class_names = list(found["class_names"])
-        study.train_counts = list(found["train_counts"])
-    elif study.data_fingerprint != found["data_fingerprint"]:
+        study.data_fingerprint = found.data_fingerprint
+        study.class_names = list(found.class_names)
+        study.train_counts = list(found.train_counts)
+    elif study.data_fingerprint != found.data_fingerprint:
         notes.append(
-            f"backbone {found['fingerprint'][:12]} saw other data ({found['data_fingerprint'][:12]}) than the "
+            f"backbone {found.fingerprint[:12]} saw other data ({found.data_fingerprint[:12]}) than the "
             f"first one of the study ({study.data_fingerprint[:12]})"
         )
     study.notes = list(dict.fromkeys([*study.notes, *notes]))
 
 
-def _backbone(study_id: int, job: JobTable, found: Mapping[str, Any]) -> BackboneTable:
+def _backbone(study_id: int, job: JobTable, found: BackboneResult) -> BackboneTable:
     return BackboneTable(
         study_id=study_id,
-        fingerprint=found["fingerprint"],
+        fingerprint=found.fingerprint,
         backbone_index=job.backbone_index,
         kind=job.kind,
-        config=dict(found["config"]),
-        data_fingerprint=found["data_fingerprint"],
-        train_counts=list(found["train_counts"]),
-        metrics=finite(found["metrics"]),
-        norms=list(found["norms"]),
-        parameters=found["parameters"],
-        device=found["device"],
-        seconds=found["seconds"],
-        cached=found["cached"],
+        config=found.config,
+        data_fingerprint=found.data_fingerprint,
+        train_counts=list(found.train_counts),
+        metrics=finite(found.metrics),
+        norms=list(found.norms),
+        parameters=found.parameters,
+        device=found.device,
+        threads=found.threads,
+        seconds=found.seconds,
+        cached=found.cached,
     )
 
 
-def _keep_head(row: TrialTable, head: Mapping[str, Any], *, objective: str) -> Ended:
+def _keep_head(row: TrialTable, head: HeadResult | HeadFailure, *, objective: str) -> Ended:
     """Writes a head into its trial and says how the trial ends: with a finite value, or with a reason."""
-    reason: str | None = head.get("reason")
-    value: float | None = None
-    if "metrics" in head:
-        row.metrics = finite(head["metrics"])
-        row.norms = list(head["norms"])
-        row.temperature = number(head["temperature"])
-        row.seconds = head["seconds"]
-        lost = [name for name, found in head["metrics"].items() if found is not None and row.metrics[name] is None]
-        row.notes = [*head["notes"], *([f"not finite, so kept as none: {', '.join(lost)}"] if lost else [])]
-        value = row.metrics.get(objective)
-        if value is None and reason is None:
-            found = head["metrics"].get(objective, "missing")
-            reason = f"{objective} must be a finite number to be maximised, but was {found}"
-    row.reason = None if reason is None else readable(reason)
-    if row.reason is not None:
-        return Ended(trial_id=row.trial_id, value=None, attributes={"reason": row.reason})
+    if isinstance(head, HeadFailure):
+        kind = FailureKind.DIVERGED if head.diverged else FailureKind.REFUSED
+        return _failed(row, Failure(kind, head.reason))
+    row.metrics = finite(head.metrics)
+    row.norms = list(head.norms)
+    row.temperature = number(head.temperature)
+    row.seconds = head.seconds
+    lost = [name for name, found in head.metrics.items() if found is not None and row.metrics[name] is None]
+    row.notes = [*head.notes, *([f"not finite, so kept as none: {', '.join(lost)}"] if lost else [])]
+    value = row.metrics.get(objective)
+    if value is None:
+        found = head.metrics.get(objective, "missing")
+        text = f"{objective} must be a finite number to be maximised, but was {found}"
+        return _failed(row, Failure(FailureKind.DIVERGED, text))
     shown = {name: row.metrics[name] for name in SHOWN if row.metrics.get(name) is not None}
     return Ended(trial_id=row.trial_id, value=value, attributes=shown)
 
 
+def _failed(row: TrialTable, failure: Failure) -> Ended:
+    row.reason, row.failure = readable(failure.text), failure.kind
+    return Ended(trial_id=row.trial_id, value=None, attributes={"reason": row.reason})
+
+
 def _epochs(
-    found: Mapping[str, Any], *, backbone_id: int | None = None, trial_id: int | None = None
+    epochs: Iterable[EpochResult], *, backbone_id: int | None = None, trial_id: int | None = None
 ) -> Iterable[dict[str, Any]]:
-    for one in found["epochs"]:
+    for one in epochs:
         yield {
             "backbone_id": backbone_id,
             "trial_id": trial_id,
-            "epoch": one["epoch"],
-            "metrics": finite(one["metrics"]),
-            "norms": list(norms) if all_finite(norms := one.get("norms", ())) else [],
+            "epoch": one.epoch,
+            "metrics": finite(one.metrics),
+            "norms": list(one.norms) if all_finite(one.norms) else [],
         }
 
 
-def _classes(head: Mapping[str, Any], *, trial_id: int) -> Iterable[dict[str, Any]]:
-    for split, counts in head["classes"].items():
+def _classes(head: HeadResult, *, trial_id: int) -> Iterable[dict[str, Any]]:
+    for split, counts in head.classes.items():
         yield {
             "trial_id": trial_id,
             "split": split,
-            "correct": list(counts["correct"]),
-            "total": list(counts["total"]),
+            "correct": list(counts.correct),
+            "total": list(counts.total),
         }
 
 
-def _posthoc(found: Mapping[str, Any], *, backbone_id: int) -> Iterable[dict[str, Any]]:
-    for head in filter(lambda head: all_finite(head["norms"]), found["posthoc"]):
-        whole: Config = {**found["config"], **head["config"]}
-        yield {
-            "backbone_id": backbone_id,
-            "config": whole,
-            "metrics": finite(head["metrics"]),
-            "norms": list(head["norms"]),
-        }
+def _posthoc(found: BackboneResult, *, backbone_id: int) -> Iterable[dict[str, Any]]:
+    for head in found.posthoc:
+        if all_finite(head.norms):
+            whole: Config = {**found.config, **head.config}
+            yield {
+                "backbone_id": backbone_id,
+                "config": whole,
+                "metrics": finite(head.metrics),
+                "norms": list(head.norms),
+            }
 
 
 def _insert(session: Session, table: Any, rows: Iterable[dict[str, Any]]) -> None:

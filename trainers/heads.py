@@ -58,7 +58,7 @@ def train_heads(
             check_trainable(bank, config)
             groups.setdefault(_shared(config, counts), []).append(i)
         except ConfigError as error:
-            results[i] = HeadFailure(config=flat_config(config), reason=str(error))
+            results[i] = HeadFailure(config=flat_config(config), reason=str(error), diverged=False)
     size = chunk or default_chunk(start.weight)
     for members in groups.values():
         for first in range(0, len(members), size):

@@ -205,6 +205,7 @@ def _describe(training: Training, backbone: Backbone, scores: Scores) -> Backbon
         posthoc=scores.posthoc,
         parameters=sum(parameter.numel() for parameter in backbone.model.parameters()),
         device=_device_name(training.device),
+        threads=None if training.device.type == "cuda" else torch.get_num_threads(),
         seconds=backbone.seconds,
         cached=backbone.cached,
         notes=task.notes,

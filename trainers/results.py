@@ -66,10 +66,11 @@ class HeadResult:
 
 @dataclass(frozen=True, kw_only=True)
 class HeadFailure:
-    """A head that did not end in finite numbers; its neighbours are untouched."""
+    """A head that could not be trained on its backbone, or left the finite numbers; its neighbours are untouched."""
 
     config: dict[str, Scalar]
     reason: str
+    diverged: bool = True  # False: it was refused before training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +87,8 @@ class BackboneResult:
     epochs: tuple[EpochResult, ...]
     posthoc: tuple[HeadResult, ...]  # the free grid, stage-1 classifier ("none") first
     parameters: int
-    device: str
+    device: str  # for people
+    threads: int | None  # torch's on a CPU, whose number moves the last digits; None: trained on a GPU
     seconds: float
     cached: bool
     notes: tuple[str, ...] = ()

@@ -11,7 +11,7 @@ import typer
 from typer.exceptions import TyperException
 
 from tuner.commands import cache, database, look, models, results, run, spaces
-from tuner.errors import KilledError, StoppedError, UsageError
+from tuner.errors import KilledError, UsageError
 from tuner.stopping import StopRequests
 from tuner.terminal import say, take_over
 
@@ -62,10 +62,12 @@ def _run(stops: StopRequests) -> None:
     except TyperException as error:
         _refuse(error)
     except Exception as error:
-        known = _exit_code(error)
-        if known is None:
+        from tuner.endings import ending
+
+        found = ending(error)
+        if found is None:  # a defect, which shows its traceback
             raise
-        _end(_words(error), known)
+        _end(found.lines, found.code, plain=found.plain)
     if code:
         raise SystemExit(code)
 
@@ -86,50 +88,11 @@ def _stopped_early(stops: StopRequests) -> AbstractContextManager[None]:
     return stops.ending("this command was stopped at once", kind=KilledError)
 
 
-def _exit_code(error: Exception) -> int | None:
-    """The documented exit code of an expected error; None for a defect, which shows its traceback."""
-    from tuner.errors import TunerError
-
-    if isinstance(error, TunerError):
-        return error.exit_code
-    by_name = {
-        "SpaceError": 2, "SpaceNotFoundError": 3, "StudyMismatchError": 2, "ExportError": 2, "ConfigError": 2,
-        "StudyNotFoundError": 3, "TrialNotFoundError": 3,
-        "StorageUnavailableError": 4, "NewerSchemaError": 4,
-        "DataError": 1, "DivergedError": 1, "StudyLockedError": 1, "ResultError": 1,
-    }  # fmt: skip
-    if isinstance(error, OSError):
-        return _exit_code_of_os(error)
-    return next((by_name[cls.__name__] for cls in type(error).__mro__ if cls.__name__ in by_name), None)
-
-
-def _exit_code_of_os(error: OSError) -> int | None:
-    """4 for a full disk, 1 for any other file that cannot be used; None when no file is named."""
-    from tuner.errors import DISK_FULL, TunerError, UnreachableError
-
-    if error.errno in DISK_FULL:
-        return UnreachableError.exit_code
-    return None if error.filename is None else TunerError.exit_code
-
-
-def _words(error: Exception) -> list[str]:
-    """One line, or a line for each problem of a file; a line break in a name makes no line."""
-    from tuner.errors import DISK_FULL
-
-    if type(error).__name__ in ("SpaceError", "SpaceNotFoundError", "ExportError"):
-        return str(error).split("\n")
-    if not isinstance(error, OSError):
-        return [str(error)]
-    where = "" if error.filename is None else f"{error.filename}: "
-    way_out = "; make space, then give the same command again" if error.errno in DISK_FULL else ""
-    return [f"{where}{error.strerror}{way_out}"]
-
-
-def _end(lines: Sequence[str], code: int) -> NoReturn:
+def _end(lines: Sequence[str], code: int, *, plain: bool = False) -> NoReturn:
+    """Ends with these lines on standard error; `plain` where they say themselves that they are errors, or are none."""
     from tuner.streams import SteadyStream
 
     SteadyStream(sys.stdout).flush()
-    plain = any(": error: " in line for line in lines) or code == StoppedError.exit_code  # placed, or no error at all
     for place, line in enumerate(lines):  # the code tells it, too
         say(line if plain or place else f"error: {line}", to=SteadyStream(sys.stderr))
     raise SystemExit(code)

@@ -181,7 +181,8 @@ def _search(
     try:
         with ray_session(cpus=slots.workers * slots.cpus_each, gpus=slots.gpus) as scratch:
             stops.leave()
-            from tuner.searcher import Desk, WorkerSettings, fit
+            from tuner.messages import WorkerSettings
+            from tuner.searcher import Desk, fit
 
             cache = Cache(home.cache.absolute())
             if resources.cache_bytes is not None:

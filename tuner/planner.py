@@ -9,20 +9,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 from search_spaces import Space
 from studies.cleaned import sound
-from studies.records import HeadAsked, JobKind, JobRow, Scalar, TrialRow
+from studies.records import Failure, FailureKind, HeadAsked, JobKind, JobRow, Scalar, TrialRow
 from studies.store import Store
 from studies.study_data import FRESH_SEED, SLOPE, preference
+from trainers.results import HeadFailure, HeadResult, JobResult, Metrics
 from tuner.budget import Account
 from tuner.configurations import naive, whole
 from tuner.readings import Reading, by_backbone, readings_due
 from tuner.search import Search
-
-DEATH = "the worker process died"
-NOT_RUN = "not run"
 
 
 @dataclass(frozen=True)
@@ -61,11 +59,6 @@ class Leader:
     def preference(self) -> tuple[float, ...]:
         """The same order as that of the report's choice."""
         return preference(self.value, self.slope, self.number)
-
-
-def says_nothing(reason: str | None) -> bool:
-    """Whether a reason is the worker's or the study's, and no word on the configuration."""
-    return (reason or "").startswith((DEATH, NOT_RUN))
 
 
 class Planner:
@@ -134,32 +127,34 @@ class Planner:
                 return self._hand_out(job)
         return None if self._under_way else self._reading()
 
-    def complete(self, task: Task, result: Mapping[str, Any]) -> None:
+    def complete(self, task: Task, result: JobResult) -> None:
         """Takes the result of a task into the study, once."""
         if task.job is None:
             self._readings_under_way -= 1
-            for reading, head in zip(task.readings, result["heads"], strict=True):
-                if "reason" in head:
-                    self.unread.append(f"{reading.role}: {head['reason']}")
-                    continue
-                self.store.record_reading(reading.role, reading.config, head, number=reading.number, job_result=result)
+            for reading, head in zip(task.readings, result.heads, strict=True):
+                if isinstance(head, HeadFailure):
+                    self.unread.append(f"{reading.role}: {head.reason}")
+                else:
+                    self.store.record_reading(
+                        reading.role, reading.config, head, number=reading.number, backbone=result.backbone
+                    )
             return
         self.store.finish_job(task.job.id, result)
         self._settle(task.job)
-        for number, config, head in zip(task.job.numbers, task.job.configs, result["heads"], strict=True):
+        for number, config, head in zip(task.job.numbers, task.job.configs, result.heads, strict=True):
             self._count(task.job, number, config, head)
 
-    def fail(self, task: Task, reason: str, *, transient: bool = False) -> bool:
+    def fail(self, task: Task, failure: Failure) -> bool:
         """A task came to nothing. What can pass is tried again, up to `max_retries`; returns whether it will be."""
         if task.job is None:
-            return self._fail_reading(task, reason, transient=transient)
+            return self._fail_reading(task, failure)
         self._settle(task.job)
         open_end = not (self.time_is_up or self.hopeless)
-        if transient and open_end and task.job.attempts <= self.space.budget.max_retries:
+        if failure.kind.transient and open_end and task.job.attempts <= self.space.budget.max_retries:
             self._waiting.append(self.store.retry_job(task.job.id))
             return True
-        self._end(task.job, reason)
-        self.failures.append(reason)
+        self._end(task.job, failure)
+        self.failures.append(failure.text)
         self.tally.failed_jobs += 1
         return False
 
@@ -168,7 +163,8 @@ class Planner:
         over = "more than budget.max_failed jobs failed" if self.hopeless else "budget.hours were over"
         while self._waiting and (self.hopeless or self.time_is_up):
             job = self._waiting.pop(0)
-            self._end(job, f"{NOT_RUN}: {over}" + (f" (before: {job.reason})" if job.reason else ""))
+            before = f" (before: {job.reason})" if job.reason else ""
+            self._end(job, Failure(FailureKind.NOT_RUN, f"not run: {over}{before}"))
 
     def interrupted(self, task: Task) -> None:
         """A task was stopped in the middle: its trials stay RUNNING and are adopted by the next launch."""
@@ -183,17 +179,17 @@ class Planner:
     def _load(self) -> None:
         rows = {row.number: row for row in self.store.trials()}
         for job in self.store.jobs():
-            not_run = (job.reason or "").startswith(NOT_RUN)
+            failed = job.failure is not None and job.failure is not FailureKind.NOT_RUN
             if job.kind == "baseline":
                 self._baselines |= {rows[number].role for number in job.numbers}
             else:
                 account = Account(self._search.stage1_of(job.configs[0]))
                 account = self._search.budget.accounts.setdefault(job.backbone_index, account)
                 self._search.budget.asked(job.kind, job.backbone_index, len(job.numbers), round=job.round)
-                account.lost |= job.state == "failed" and not not_run
+                account.lost |= failed
             if job.state == "running":
                 self._waiting.append(job)
-            self.tally.failed_jobs += job.state == "failed" and not not_run
+            self.tally.failed_jobs += failed
         for row in rows.values():
             state = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}.get(row.state, "running")
             setattr(self.tally, state, getattr(self.tally, state) + 1)
@@ -204,16 +200,17 @@ class Planner:
         """What a finished trial of an earlier launch teaches."""
         if row.role != "search":
             return
-        if row.state == "FAIL" and not says_nothing(row.reason):
+        if row.failure is not None and row.failure.blames_configuration:
             self._search.observe(row.backbone_index, row.config, None)
         if row.state == "COMPLETE" and row.value is not None:
             self._search.observe(row.backbone_index, row.config, row.value)
             self._lead(row.number, row.value, row.metrics)
 
-    def _count(self, job: JobRow, number: int, config: Mapping[str, Scalar], head: Mapping[str, Any]) -> None:
+    def _count(self, job: JobRow, number: int, config: Mapping[str, Scalar], head: HeadResult | HeadFailure) -> None:
         head = sound(head)
-        value = head.get("metrics", {}).get(self.space.objective)
-        if "reason" in head or value is None or not math.isfinite(value):
+        metrics: Metrics = {} if isinstance(head, HeadFailure) else head.metrics
+        value = metrics.get(self.space.objective)
+        if value is not None and not math.isfinite(value):
             value = None
         self.tally.running -= 1
         self.tally.failed += value is None
@@ -221,7 +218,7 @@ class Planner:
         if job.kind != "baseline":
             self._search.observe(job.backbone_index, config, value)
             if value is not None:
-                self._lead(number, value, head["metrics"])
+                self._lead(number, value, metrics)
 
     def _lead(self, number: int, value: float, metrics: Mapping[str, float | None]) -> None:
         found = Leader(number, value, metrics.get("val.few"), metrics.get(SLOPE))
@@ -238,23 +235,23 @@ class Planner:
         if self._under_way.pop(job.id, None) not in (None, "baseline"):
             self._search.budget.accounts[job.backbone_index].under_way -= 1
 
-    def _end(self, job: JobRow, reason: str) -> None:
+    def _end(self, job: JobRow, failure: Failure) -> None:
         """A job and its trials fail; its backbone gets no more heads, and what that teaches is learned."""
-        self.store.fail_job(job.id, reason)
+        self.store.fail_job(job.id, failure)
         self.tally.failed += len(job.numbers)
         self.tally.running -= len(job.numbers)
-        if job.kind == "baseline" or reason.startswith(NOT_RUN):
+        if job.kind == "baseline" or failure.kind is FailureKind.NOT_RUN:
             return
         self._search.budget.accounts[job.backbone_index].lost = True
-        for config in () if says_nothing(reason) else job.configs:
+        for config in job.configs if failure.kind.blames_configuration else ():
             self._search.observe(job.backbone_index, config, None)
 
-    def _fail_reading(self, task: Task, reason: str, *, transient: bool) -> bool:
+    def _fail_reading(self, task: Task, failure: Failure) -> bool:
         self._readings_under_way -= 1
-        if transient and task.attempts <= self.space.budget.max_retries:
+        if failure.kind.transient and task.attempts <= self.space.budget.max_retries:
             self._readings = [*(self._readings or ()), replace(task, attempts=task.attempts + 1)]
             return True
-        self.unread += [f"{reading.role}: {reason}" for reading in task.readings]
+        self.unread += [f"{reading.role}: {failure.text}" for reading in task.readings]
         return False
 
     # -- what comes next ----------------------------------------------------------------------------------------

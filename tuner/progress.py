@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
 from rich.live import Live
 
+from studies.records import Failure
 from studies.study_data import FRESH_SEED
+from trainers.results import HeadFailure, HeadResult, JobResult, Progress
 from tuner.planner import Planner, Task
 from tuner.running import Running
 from tuner.standing import Standing, bars, course, detail, duration, standings
@@ -33,17 +35,15 @@ class Told:
         for watcher in self._watchers:
             watcher.started(key, task)
 
-    def progressed(self, key: str, progress: dict[str, Any]) -> None:
+    def progressed(self, key: str, progress: Progress) -> None:
         """An epoch more."""
         for watcher in self._watchers:
             watcher.progressed(key, progress)
 
-    def ended(
-        self, key: str, task: Task, result: dict[str, Any] | None, reason: str | None, *, again: bool = False
-    ) -> None:
+    def ended(self, key: str, task: Task, outcome: JobResult | Failure | None, *, again: bool = False) -> None:
         """A job less; `again`: it came to nothing, and will be tried again."""
         for watcher in self._watchers:
-            watcher.ended(key, task, result, reason, again=again)
+            watcher.ended(key, task, outcome, again=again)
 
 
 class PlainLines:
@@ -66,7 +66,7 @@ class PlainLines:
     def started(self, key: str, task: Task) -> None:
         """Nothing: it is said when it ends, or once a minute."""
 
-    def progressed(self, key: str, progress: Mapping[str, Any]) -> None:
+    def progressed(self, key: str, progress: Progress) -> None:
         """A line on all that runs, when nothing else was said for a minute."""
         if self._clock() - self._said < HEARTBEAT:
             return
@@ -81,43 +81,36 @@ class PlainLines:
             }
         )
 
-    def ended(
-        self, key: str, task: Task, result: Mapping[str, Any] | None, reason: str | None, *, again: bool = False
-    ) -> None:
+    def ended(self, key: str, task: Task, outcome: JobResult | Failure | None, *, again: bool = False) -> None:
         """A line for each trial of the job, or for each reading."""
-        if result is None:
-            state = "RETRY" if again else "FAIL" if reason else "INTERRUPTED"
-            for name in _names(task):
-                self._line({**name, "state": state, "reason": reason or "stopped; tuner resume goes on"})
-        elif task.job is None:
-            for name, head in zip(_names(task), result["heads"], strict=True):
-                self._line({**name, **_figures(head.get("metrics", {}), "test")})
-        else:
-            for number, head in zip(task.job.numbers, result["heads"], strict=True):
-                self._trial(number, head, task, cached=bool(result["backbone"]["cached"]))
+        match outcome:
+            case JobResult() if task.job is None:
+                for name, head in zip(_names(task), outcome.heads, strict=True):
+                    self._line({**name, **_figures({} if isinstance(head, HeadFailure) else head.metrics, "test")})
+            case JobResult():
+                for name, head in zip(_names(task), outcome.heads, strict=True):
+                    self._trial(name, head, task, cached=outcome.backbone.cached)
+            case _:
+                state = "INTERRUPTED" if outcome is None else "RETRY" if again else "FAIL"
+                reason = "stopped; tuner resume goes on" if outcome is None else outcome.text
+                for name in _names(task):
+                    self._line({**name, "state": state, "reason": reason})
 
     def close(self) -> None:
         """Says what takes the time after the last job."""
         if _report_comes(self.planner):
             self._line({"writing": "report"})
 
-    def _trial(self, number: int, head: Mapping[str, Any], task: Task, *, cached: bool) -> None:
-        if "reason" in head:
-            self._line({"trial": number, "state": "FAIL", "reason": head["reason"]})
+    def _trial(self, name: Mapping[str, object], head: HeadResult | HeadFailure, task: Task, *, cached: bool) -> None:
+        if isinstance(head, HeadFailure):
+            self._line({**name, "state": "FAIL", "reason": head.reason})
             return
         tally = self.planner.tally
         done = tally.complete + tally.failed + tally.pruned
         job = task.job.id if task.job else None
-        figures = _figures(head["metrics"], "val")
+        figures = _figures(head.metrics, "val")
         self._line(
-            {
-                "trial": number,
-                "state": "COMPLETE",
-                **figures,
-                "job": job,
-                "cached": cached,
-                "done": f"{done}/{tally.total}",
-            }
+            {**name, "state": "COMPLETE", **figures, "job": job, "cached": cached, "done": f"{done}/{tally.total}"}
         )
 
     def _line(self, fields: Mapping[str, object]) -> None:
@@ -139,16 +132,14 @@ class LiveTable:
     def started(self, key: str, task: Task) -> None:
         """Nothing: it is drawn twice a second."""
 
-    def progressed(self, key: str, progress: Mapping[str, Any]) -> None:
+    def progressed(self, key: str, progress: Progress) -> None:
         """Nothing: it is drawn twice a second."""
 
-    def ended(
-        self, key: str, task: Task, result: Mapping[str, Any] | None, reason: str | None, *, again: bool = False
-    ) -> None:
+    def ended(self, key: str, task: Task, outcome: JobResult | Failure | None, *, again: bool = False) -> None:
         """A failure leaves its reason above the table."""
-        if reason:
+        if isinstance(outcome, Failure):
             what = styled("tried again ", "yellow") if again else styled("failed ", "red")
-            self._live.console.print(what + styled(reason))
+            self._live.console.print(what + styled(outcome.text))
         if self.planner.leader:
             self._course = (*self._course, self.planner.leader.value)
 

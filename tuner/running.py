@@ -6,14 +6,14 @@ import dataclasses
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
 
-from studies.records import ProgressRow, RunningRow
+from studies.records import Failure, ProgressRow, RunningRow
 from studies.study_data import FRESH_SEED
+from trainers.results import JobResult, Progress
 from tuner.planner import Planner, Task
-from tuner.standing import READING, share_of_stage1
+from tuner.standing import share_of_stage1
 
 log = logging.getLogger(__name__)
 
@@ -54,26 +54,29 @@ class Running:
     def started(self, key: str, task: Task) -> None:
         """A job more, known to others at once."""
         trains = _trains(task)
-        row = RunningRow(what=_what(task), heads=len(task.configs), stage=1 if trains else 2)
+        row = RunningRow(what=_what(task), heads=len(task.configs), reading=_only_reads(task), stage=1 if trains else 2)
         self._jobs[key] = _Job(row, trains=trains, since=self._clock())
         self._write()
 
-    def progressed(self, key: str, progress: Mapping[str, Any]) -> None:
+    def progressed(self, key: str, progress: Progress) -> None:
         """An epoch more."""
-        known = {name: progress[name] for name in ("stage", "epoch", "epochs", "images_per_second")}
         job = self._jobs[key]
-        job.row = dataclasses.replace(job.row, **known)
+        job.row = dataclasses.replace(
+            job.row,
+            stage=progress.stage,
+            epoch=progress.epoch,
+            epochs=progress.epochs,
+            images_per_second=progress.images_per_second,
+        )
         self._heard()
         if self._clock() - self._written >= WRITE_EVERY:
             self._write()
 
-    def ended(
-        self, key: str, task: Task, result: Mapping[str, Any] | None, reason: str | None, *, again: bool = False
-    ) -> None:
+    def ended(self, key: str, task: Task, outcome: JobResult | Failure | None, *, again: bool = False) -> None:
         """A job less; the next one that starts makes it known."""
         job = self._jobs.pop(key)
-        if result is not None:
-            self._took[bool(result["backbone"]["cached"])].append(self._clock() - job.since)
+        if isinstance(outcome, JobResult):
+            self._took[outcome.backbone.cached].append(self._clock() - job.since)
             self._heard()
 
     def seconds_left(self) -> float | None:
@@ -122,15 +125,20 @@ class Running:
 def _trains(task: Task) -> bool:
     """Whether the job is likely to train its backbone, and not to find it."""
     if task.job is None:
-        return all(reading.role == FRESH_SEED for reading in task.readings)
+        return not _only_reads(task)
     return task.job.round == 0
+
+
+def _only_reads(task: Task) -> bool:
+    """Whether test data is read and nothing is trained."""
+    return task.job is None and any(reading.role != FRESH_SEED for reading in task.readings)
 
 
 def _what(task: Task) -> str:
     if task.job is None:
         if _trains(task):
             return f"fresh seed {task.configs[0]['stage1.seed']}"
-        return READING + ", ".join(reading.role for reading in task.readings)
+        return f"test of {', '.join(reading.role for reading in task.readings)}"
     if task.job.kind == "baseline":
         return "naive baseline"
     return f"backbone {task.job.backbone_index}{', refined' if task.job.kind == 'refine' else ''}"

@@ -7,10 +7,9 @@ for a failure, counts `num_samples` as "more" after a restart, and knows no batc
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,12 +18,15 @@ from ray import tune
 from ray.tune import Callback, Stopper
 from ray.tune.search import Searcher
 
+from studies.records import Failure, FailureKind
+from trainers.results import JobResult, Progress
 from tuner.deaths import cause, oom_kills
 from tuner.engine import EngineLostError, engine_watched, lost_process
 from tuner.errors import UnreachableError
-from tuner.planner import DEATH, Planner, Task
+from tuner.messages import DONE, Report, TrainRequest, WorkerSettings
+from tuner.planner import Planner, Task
 from tuner.same_code import code_sha256
-from tuner.worker import CHECKPOINT_SECONDS, JobTrainable
+from tuner.worker import JobTrainable
 
 logger = logging.getLogger(__name__)
 
@@ -35,21 +37,8 @@ class Watcher(Protocol):
     """Who is told what happens; see `tuner.progress`."""
 
     def started(self, key: str, task: Task) -> None: ...
-    def progressed(self, key: str, progress: dict[str, Any]) -> None: ...
-    def ended(
-        self, key: str, task: Task, result: dict[str, Any] | None, reason: str | None, *, again: bool = False
-    ) -> None: ...
-
-
-@dataclass(frozen=True)
-class WorkerSettings:
-    """What every job needs to know about the machine."""
-
-    threads: int
-    cache: str
-    cache_bytes: int | None = None
-    checkpoint_seconds: float = CHECKPOINT_SECONDS
-    gpu: bool = False  # False: not even where there is one
+    def progressed(self, key: str, progress: Progress) -> None: ...
+    def ended(self, key: str, task: Task, outcome: JobResult | Failure | None, *, again: bool = False) -> None: ...
 
 
 @dataclass
@@ -91,51 +80,48 @@ class Desk:
             return self.closed or self.stop_requested()
         return True
 
-    def hand_out(self, key: str) -> dict[str, Any] | None:
-        """Tune's config of the next task."""
+    def hand_out(self, key: str) -> TrainRequest | None:
+        """The next task, as a worker is asked for it."""
         task = None if self.closed else self.planner.next_task()
         if task is None:
             return None
         self.held[key] = task
         self.watcher.started(key, task)
-        return {
-            "configs": json.dumps([dict(config) for config in task.configs]),
-            "read_test": task.kind == "reading",
-            "threads": self.settings.threads,
-            "cache": self.settings.cache,
-            "cache_bytes": self.settings.cache_bytes,
-            "checkpoint_seconds": self.settings.checkpoint_seconds,
-            "gpu": self.settings.gpu,
-            "code": code_sha256(),
-        }
+        return TrainRequest(
+            configs=tuple(dict(config) for config in task.configs),
+            read_test=task.kind == "reading",
+            settings=self.settings,
+            code=code_sha256(),
+        )
 
-    def take_back(self, key: str, result: dict[str, Any]) -> None:
-        """A task ended by itself, or was stopped between two steps."""
+    def take_back(self, key: str, outcome: JobResult | Failure | None) -> None:
+        """A task ended by itself, or, with None, was stopped between two steps."""
         task = self.held.pop(key)
         if self.closed:
             return
-        if result.get("ends_launch"):
-            self.planner.interrupted(task)
-            raise UnreachableError(
-                f"{result['failure']}; nothing that was finished is lost: go on with: "
-                f"tuner resume {self.planner.space.name}"
-            )
-        if "outcome" in result:
-            outcome = json.loads(result["outcome"])
-            if task.job is not None and task.job.round > 0 and not outcome["backbone"]["cached"]:
-                logger.warning(_trained_again(task.job.backbone_index, limited=self.settings.cache_bytes is not None))
-            self.planner.complete(task, outcome)
-            self.watcher.ended(key, task, outcome, None)
-        elif "failure" in result:
-            self.lose(key, task, result["failure"], transient=bool(result["transient"]))
-        else:
-            self.planner.interrupted(task)
-            self.watcher.ended(key, task, None, None)
+        match outcome:
+            case JobResult():
+                if task.job is not None and task.job.round > 0 and not outcome.backbone.cached:
+                    limited = self.settings.cache_bytes is not None
+                    logger.warning(_trained_again(task.job.backbone_index, limited=limited))
+                self.planner.complete(task, outcome)
+                self.watcher.ended(key, task, outcome)
+            case Failure() if outcome.kind.ends_launch:
+                self.planner.interrupted(task)
+                raise UnreachableError(
+                    f"{outcome.text}; nothing that was finished is lost: go on with: "
+                    f"tuner resume {self.planner.space.name}"
+                )
+            case Failure():
+                self.lose(key, task, outcome)
+            case None:
+                self.planner.interrupted(task)
+                self.watcher.ended(key, task, None)
 
-    def lose(self, key: str, task: Task, reason: str, *, transient: bool) -> None:
+    def lose(self, key: str, task: Task, failure: Failure) -> None:
         """A task came to nothing."""
-        again = self.planner.fail(task, reason, transient=transient)
-        self.watcher.ended(key, task, None, reason, again=again)
+        again = self.planner.fail(task, failure)
+        self.watcher.ended(key, task, failure, again=again)
 
 
 def _trained_again(backbone: int, *, limited: bool) -> str:
@@ -155,26 +141,32 @@ class PlannerSearcher(Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         """The next job's config; None while everything left waits for what is under way."""
-        config = None
+        request = None
         with self.desk.keeping_errors():
             if self.desk.should_stop():
                 self.desk.planner.closed = True
-            config = self.desk.hand_out(trial_id)
-        return Searcher.FINISHED if config is None and self.desk.finished else config
+            request = self.desk.hand_out(trial_id)
+        if request is not None:
+            return request.to_tune()
+        return Searcher.FINISHED if self.desk.finished else None
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Passes progress and warnings on."""
-        _repeat_warnings(result)
-        if "progress" in result:
-            self.desk.watcher.progressed(trial_id, json.loads(result["progress"]))
+        report = Report.from_tune(result)
+        if report is not None:
+            _repeat(report.warnings)
+            if isinstance(report.content, Progress):
+                self.desk.watcher.progressed(trial_id, report.content)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Takes results in; a dead worker is `DeathWatch`'s, which knows the reason."""
-        if result is not None and result.get("done"):
-            _repeat_warnings(result)
+        report = Report.from_tune(result)
+        if report is not None:
+            _repeat(report.warnings)
         if not error and trial_id in self.desk.held:
+            outcome = None if report is None or isinstance(report.content, Progress) else report.content
             with self.desk.keeping_errors():
-                self.desk.take_back(trial_id, result or {})
+                self.desk.take_back(trial_id, outcome)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the study database is the only state."""
@@ -183,9 +175,9 @@ class PlannerSearcher(Searcher):
         """Nothing: the study database is the only state."""
 
 
-def _repeat_warnings(result: Mapping[str, Any]) -> None:
+def _repeat(warnings: Sequence[str]) -> None:
     """What the trainer warned of in a worker, where somebody sees it."""
-    for warning in json.loads(result.get("warnings", "[]")):
+    for warning in warnings:
         logger.warning("%s", warning)
 
 
@@ -205,7 +197,8 @@ class DeathWatch(Callback):
         with self.desk.keeping_errors():
             report = Path(trial.error_file).read_text(encoding="utf-8") if trial.error_file else ""
             found = cause(report, oom_killed=self._oom_kills > before)
-            self.desk.lose(trial.trial_id, task, f"{DEATH}: {found}", transient=True)
+            text = f"the worker process died: {found}"
+            self.desk.lose(trial.trial_id, task, Failure(FailureKind.WORKER_DIED, text))
 
 
 class SoftStop(Stopper):
@@ -217,7 +210,7 @@ class SoftStop(Stopper):
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Whether this job ends here."""
-        return "progress" in result and self.desk.should_stop()
+        return not result[DONE] and self.desk.should_stop()
 
     def stop_all(self) -> bool:
         """Never: each job ends by itself. But Tune asks all the time, so that wishes are heard in a long epoch, too."""

@@ -18,7 +18,6 @@ from tuner.terminal import printable, styled
 
 _SPARKS = "▁▂▃▄▅▆▇█"
 _COURSE = 10  # sparks where there is room
-READING = "test of "  # how a job that only reads test data is called
 _BAR = 16  # columns of a bar
 _WHAT = 24  # columns of what a job is
 
@@ -99,7 +98,7 @@ def _bar(row: RunningRow) -> ProgressBar:
 
 def detail(row: RunningRow) -> str:
     """What a job does now, in words."""
-    if row.what.startswith(READING):
+    if row.reading:
         return f"reading test · {row.heads} classifier{'' if row.heads == 1 else 's'}"
     heads = f"stage 2 · {row.heads} head{'' if row.heads == 1 else 's'}"
     if row.stage == 2 or 0 < row.epochs <= row.epoch:

@@ -7,15 +7,18 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-_CPU = re.compile(r"cpu \((\d+) threads\)")  # as the trainer names its device
+_CPU = re.compile(r"cpu \((\d+) threads\)")  # where exports before `hardware.threads` say it
 
 
 def exported_threads(provenance: Mapping[str, Any]) -> int | None:
     """How many an export was trained with; None where that is not on record, or it was a GPU."""
     hardware = provenance.get("hardware")
-    device = hardware.get("device") if isinstance(hardware, Mapping) else None
-    found = _CPU.fullmatch(str(device))
-    return int(found[1]) if found and int(found[1]) > 0 else None
+    if not isinstance(hardware, Mapping):
+        return None
+    number = hardware.get("threads")
+    if "threads" not in hardware and (found := _CPU.fullmatch(str(hardware.get("device")))):
+        number = int(found[1])
+    return number if isinstance(number, int) and number > 0 else None
 
 
 @contextlib.contextmanager

@@ -65,7 +65,7 @@ class _Run:
     @property
     def gpu(self) -> bool:
         """Whether it was trained on one."""
-        return not self.trained.result.backbone.device.startswith("cpu")
+        return self.trained.result.backbone.threads is None
 
 
 _FILES = ("model.safetensors", "metrics.json", "model_card.md")

@@ -9,7 +9,7 @@ from typing import Any
 
 from search_spaces.problems import did_you_mean, shown
 from search_spaces.scalars import scalar
-from studies.exported import ExportedConfig, ExportError
+from studies.exported import ExportedConfig, ExportFileError
 from tuner.errors import UsageError
 
 _LONGEST_SEED = 18
@@ -42,7 +42,8 @@ def refuse_contradictions(asked: Asked, exported: ExportedConfig, *, output: Pat
 def configuration(exported: ExportedConfig, asked: Asked) -> dict[str, Any]:
     """The whole flat configuration that is trained.
 
-    Raises ExportError with the place of each value in the file that cannot be, UsageError or ConfigError for overrides.
+    Raises ExportFileError with the place of each value of the file that cannot be, UsageError or ConfigError for
+    overrides.
     """
     from trainers.config import TrialConfig
 
@@ -92,7 +93,7 @@ def _check_values(exported: ExportedConfig) -> None:
         except ConfigError as error:
             problems.append(f"{exported.places[key]}: error: {error}")
     if problems:
-        raise ExportError("\n".join(problems))
+        raise ExportFileError("\n".join(problems))
 
 
 def _override(text: str) -> tuple[str, Any]:

@@ -2,83 +2,83 @@
 
 from __future__ import annotations
 
-import dataclasses
 import gc
-import json
 import logging
 import time
 import traceback
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ray import tune
 
+from studies.records import Failure, FailureKind
+from trainers.results import JobResult, Progress
 from tuner.errors import DISK_FULL
+from tuner.messages import Report, TrainRequest
 from tuner.same_code import difference
 
+if TYPE_CHECKING:
+    from trainers.job import Trained
+
 REPORT_EVERY = 0.5  # seconds between two results: each costs the driver some milliseconds
-CHECKPOINT_SECONDS = 30.0  # between two checkpoints of stage 1
 _SHORT_OF_MEMORY = ("out of memory", "allocate memory", "enough memory")
 
 
-@dataclasses.dataclass(frozen=True)
-class Failure:
-    """Why a job came to nothing, and whether it is worth another try."""
-
-    reason: str
-    transient: bool = False
-    ends_launch: bool = False  # no job can succeed before the user has done what the reason says
-
-
 class JobTrainable(tune.Trainable):
-    """One job. What a job can raise comes back as a reason; only what takes the process along is an error to Tune."""
+    """One job. What a job can raise comes back as a failure; only what takes the process along is an error to Tune."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Starts a job, unless this process has other code than the driver; see `tuner.searcher` for the keys."""
+        """Starts a job, unless this process has other code than the driver."""
         self._warnings = _heard_warnings()
-        self._events: Generator[Any, None, Any] | None = None
-        foreign = difference(config["code"])
-        self._failure = None if foreign is None else Failure(foreign, ends_launch=True)
+        self._events: Generator[Progress, None, Trained] | None = None
+        self._failure = Failure(FailureKind.STOPPED, "the job was stopped")
+        request = TrainRequest.from_tune(config)
+        foreign = difference(request.code)
         if foreign is None:
-            self._start(config)
+            self._start(request)
+        else:
+            self._failure = Failure(FailureKind.OTHER_CODE, foreign)
 
-    def _start(self, config: dict[str, Any]) -> None:
+    def _start(self, request: TrainRequest) -> None:
         import torch
 
         from trainers.cache import Cache
         from trainers.job import Job, run_job
 
-        torch.set_num_threads(config["threads"])
-        device = torch.device("cuda" if config["gpu"] else "cpu")
-        cache = Cache(Path(config["cache"]), max_bytes=config["cache_bytes"])
-        self._started = time.perf_counter()
+        settings = request.settings
+        torch.set_num_threads(settings.threads)
+        device = torch.device("cuda" if settings.gpu else "cpu")
+        cache = Cache(Path(settings.cache), max_bytes=settings.cache_bytes)
         try:
-            job = Job.from_flat(json.loads(config["configs"]), read_test=config["read_test"])
-            every = config.get("checkpoint_seconds", CHECKPOINT_SECONDS)
-            self._events = run_job(job, cache=cache, device=device, checkpoint_every=every)
+            job = Job.from_flat(request.configs, read_test=request.read_test)
+            self._events = run_job(job, cache=cache, device=device, checkpoint_every=settings.checkpoint_seconds)
         except Exception as error:
             self._failure = _describe(error)
 
     def step(self) -> dict[str, Any]:
         """Advances the job for about half a second; the last step carries the whole result."""
+        return Report(content=self._content(), warnings=self._said()).to_tune()
+
+    def _content(self) -> Progress | JobResult | Failure:
         if self._events is None:
-            return self._failed()
+            return self._failure
         until = time.perf_counter() + REPORT_EVERY
         try:
             while True:
                 event = next(self._events)
                 if time.perf_counter() >= until:
-                    return {"progress": json.dumps(dataclasses.asdict(event)), **self._said()}
+                    return event
         except StopIteration as stop:
             self._events = None
-            return {"done": True, "outcome": json.dumps(dataclasses.asdict(stop.value.result)), **self._said()}
+            result: JobResult = stop.value.result
+            return result
         except Exception as error:
             self._events = None
             if _spoils_process(error):
                 raise
             self._failure = _describe(error)
-            return self._failed()
+            return self._failure
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Takes the next job in the same process, so that start-up and data are paid once."""
@@ -92,21 +92,10 @@ class JobTrainable(tune.Trainable):
             self._events.close()
             self._events = None
 
-    def _failed(self) -> dict[str, Any]:
-        failure = self._failure or Failure("the job was stopped", transient=True)
-        return {
-            "done": True,
-            "failure": failure.reason,
-            "transient": failure.transient,
-            "ends_launch": failure.ends_launch,
-            **self._said(),
-        }
-
-    def _said(self) -> dict[str, str]:
-        """Warnings since the last report, for the driver: nobody looks at what a worker prints."""
-        messages = [*dict.fromkeys(self._warnings.messages)]
+    def _said(self) -> tuple[str, ...]:
+        messages = tuple(dict.fromkeys(self._warnings.messages))
         self._warnings.messages.clear()
-        return {"warnings": json.dumps(messages)} if messages else {}
+        return messages
 
 
 class _Heard(logging.Handler):
@@ -131,20 +120,21 @@ def _heard_warnings() -> _Heard:
 
 
 def _describe(error: Exception) -> Failure:
-    """A readable reason, and what helps."""
-    from trainers.errors import TrainerError
+    """What became of the job, and what helps."""
+    from trainers.errors import DivergedError, TrainerError
 
     if isinstance(error, TrainerError):
-        return Failure(str(error))
+        kind = FailureKind.DIVERGED if isinstance(error, DivergedError) else FailureKind.REFUSED
+        return Failure(kind, str(error))
     place = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{Path(place.filename).name}:{place.lineno}"
     said = f"{type(error).__name__}: {error} ({where})"
     if _is_out_of_memory(error):
         _free_memory(error)
-        return Failure(said if "out of memory" in said else f"out of memory: {said}", transient=True)
+        return Failure(FailureKind.OUT_OF_MEMORY, said if "out of memory" in said else f"out of memory: {said}")
     if isinstance(error, OSError) and error.errno in DISK_FULL:
-        return Failure(f"{said}; make space in the folder of --home", transient=True, ends_launch=True)
-    return Failure(said, transient=isinstance(error, OSError))
+        return Failure(FailureKind.DISK_FULL, f"{said}; make space in the folder of --home")
+    return Failure(FailureKind.FILE if isinstance(error, OSError) else FailureKind.ERROR, said)
 
 
 def _is_out_of_memory(error: Exception) -> bool:

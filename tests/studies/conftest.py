@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
 import runpy
 import shutil
@@ -155,13 +154,13 @@ def record(ask: Callable[..., HeadAsked]) -> Callable[..., JobRow]:
 
 
 @pytest.fixture
-def answer() -> Callable[..., dict[str, Any]]:
-    """Makes what a job gives back, as it comes through JSON."""
+def answer() -> Callable[..., JobResult]:
+    """Makes what a job gives back."""
     return _answer
 
 
 def _answer(job: JobRow, *, values: Mapping[int, float | None] | None = None, broken: Mapping[int, str] | None = None,
-            test: bool = False, **backbone: Any) -> dict[str, Any]:  # fmt: skip
+            test: bool = False, **backbone: Any) -> JobResult:  # fmt: skip
     values, broken = values or {}, broken or {}
     heads = tuple(
         HeadFailure(config=_stage2(config), reason=broken[i])
@@ -169,9 +168,7 @@ def _answer(job: JobRow, *, values: Mapping[int, float | None] | None = None, br
         else _head(_stage2(config), values.get(i, 0.5 + i / 100), test=test)
         for i, config in enumerate(job.configs)
     )
-    result = JobResult(backbone=_backbone(job.configs[0], **backbone), heads=heads)
-    through: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(result)))
-    return through
+    return JobResult(backbone=_backbone(job.configs[0], **backbone), heads=heads)
 
 
 def _backbone(config: Mapping[str, Any], **changed: Any) -> BackboneResult:
@@ -187,6 +184,7 @@ def _backbone(config: Mapping[str, Any], **changed: Any) -> BackboneResult:
         posthoc=(_head({"stage2.method": "none"}, 0.4), _head({"stage2.method": "tau_norm", "stage2.tau": 0.5}, 0.45)),
         parameters=3_000_000_000,
         device="cpu",
+        threads=1,
         seconds=1.25,
         cached=False,
         notes=("class eel has one validation image",),

@@ -19,6 +19,7 @@ from studies.dashboard_server import ALLOWED, DELETE, REFUSED, RENAME, dashboard
 from studies.database import Database
 from studies.errors import StudyLockedError, StudyMismatchError, StudyNotFoundError
 from studies.lock import study_lock
+from studies.records import Failure, FailureKind
 from studies.renaming import rename_study
 from studies.store import Store, study_names
 
@@ -33,7 +34,7 @@ def store(url, new_store, record, answer):
     made = new_store(url, **KNOWN)
     job = record(made)
     made.finish_job(job.id, answer(job))
-    made.fail_job(record(made, index=1).id, HOSTILE)
+    made.fail_job(record(made, index=1).id, Failure(FailureKind.ERROR, HOSTILE))
     return made
 
 

@@ -23,8 +23,8 @@ def study(file_url: str, new_store: Any, record: Callable[..., Any], answer: Cal
     second = record(store, index=1)
     result = answer(second, fingerprint="9" * 64, broken={1: "diverged"}, test=True)
     store.finish_job(second.id, result)
-    store.record_reading("best", second.configs[0], result["heads"][0], number=2, job_result=result)
-    store.record_reading("tau_norm", second.configs[1], result["heads"][0], job_result=result)
+    store.record_reading("best", second.configs[0], result.heads[0], number=2, backbone=result.backbone)
+    store.record_reading("tau_norm", second.configs[1], result.heads[0], backbone=result.backbone)
     return Study(store)
 
 
@@ -90,9 +90,10 @@ def test_a_study_opens_by_name_from_a_home_or_a_storage(study: Study, file_url: 
 def _imported(statement: str) -> set[str]:
     script = f"{statement}\nimport sys\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    return set(done.stdout.split())
+    return {module.partition(".")[0] for module in set(done.stdout.split()) - VOCABULARY}
 
 
+VOCABULARY = {"trainers", "trainers.config", "trainers.errors", "trainers.results"}  # standard library only
 HEAVY = {"torch", "ray", "plotly", "pandas", "trainers", "tuner"}
 
 

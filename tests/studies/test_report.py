@@ -265,7 +265,7 @@ def test_a_study_from_the_database_has_a_report(file_url, new_store, record, ans
     store.finish_job(job.id, answer(job, values={0: 0.5, 1: 0.7}))
     asked = job.configs[1]
     result = answer(job, values={1: 0.7}, test=True)
-    store.record_reading("best", asked, result["heads"][1], number=job.numbers[1], job_result=result)
+    store.record_reading("best", asked, result.heads[1], number=job.numbers[1], backbone=result.backbone)
     data = load_study_data(store)
     assert data.best.number == job.numbers[1]
     assert set(data.classes) == {data.best.number}

@@ -27,6 +27,7 @@ from studies import schema
 from studies.engines import look
 from studies.errors import NewerSchemaError, OlderSchemaError
 from studies.lock import study_lock
+from studies.records import FailureKind
 from studies.store import Store, study_names
 from studies.tables import Base
 
@@ -140,6 +141,24 @@ class TestOlder:
         for kind, rows in expected.items():
             assert _as_known(found[kind], rows) == rows, kind
         assert study_names(url) == ["tail", "other"]
+
+    def test_texts_that_earlier_releases_read_are_kinds_from_now_on(self, tmp_path: Path, new_store: Open) -> None:
+        shutil.copyfile(ASSETS / "version_6.db", tmp_path / "studies.db")
+        store = new_store(f"sqlite:///{tmp_path / 'studies.db'}", **OLD)
+        expected = json.loads((ASSETS / "version_6.json").read_text())
+        found = _seen(store)
+        assert all(_as_known(found[kind], rows) == rows for kind, rows in expected.items())
+        kinds = [None, FailureKind.WORKER_DIED, FailureKind.NOT_RUN, FailureKind.UNKNOWN, None, None]
+        assert [job.failure for job in store.jobs()] == kinds
+        trials = [(row.state, row.failure) for row in store.trials()]
+        assert trials[:4] == [("COMPLETE", None)] * 2 + [
+            ("FAIL", FailureKind.UNKNOWN),
+            ("FAIL", FailureKind.WORKER_DIED),
+        ]
+        assert [(row.device, row.threads) for row in store.backbones()] == [
+            ("cpu (2 threads)", 2),
+            ("NVIDIA H200", None),
+        ]
 
     def test_migrated_tables_are_those_of_a_new_database(self, written: tuple[str, str], new_store: Open) -> None:
         _, url = written

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,10 +23,11 @@ from sqlalchemy.pool import NullPool
 
 from studies import progress, reads, writes
 from studies.errors import ResultError, StudyMismatchError, StudyNotFoundError
-from studies.records import HeadAsked, ProgressRow
+from studies.records import Failure, FailureKind, HeadAsked, ProgressRow
 from studies.store import Store, study_names
 from studies.tables import Base
 from studies.urls import sqlite_file
+from trainers.results import JobResult
 
 Job = Callable[..., Any]
 Made = Callable[..., dict[str, Any]]
@@ -152,7 +154,7 @@ class TestStudy:
         job = record(goes, heads=3)
         result = answer(job, test=True)
         goes.finish_job(job.id, result)
-        goes.record_reading("best", job.configs[0], result["heads"][0], number=0, job_result=result)
+        goes.record_reading("best", job.configs[0], result.heads[0], number=0, backbone=result.backbone)
         goes.keep_progress(ProgressRow(updated=datetime.now(UTC)))
         optuna.delete_study(study_name="tail", storage=file_url)  # as any program with Optuna does
         left = {name: len(found) for name, found in rows(stays).items() if name.startswith("tuner_")}
@@ -196,9 +198,9 @@ class TestStudy:
             lambda: store.set_state("done"),
             lambda: record(store),
             lambda: store.finish_job(job.id, result),
-            lambda: store.fail_job(job.id, "lost"),
+            lambda: store.fail_job(job.id, Failure(FailureKind.ERROR, "lost")),
             lambda: store.keep_progress(ProgressRow(updated=datetime.now(UTC))),
-            lambda: store.record_reading("best", job.configs[0], result["heads"][0], job_result=result),
+            lambda: store.record_reading("best", job.configs[0], result.heads[0], backbone=result.backbone),
         ]
         for call in calls:
             with pytest.raises(StudyNotFoundError, match="deleted"):
@@ -281,12 +283,13 @@ class TestJobs:
 
     def test_failing_a_job_fails_its_trials_once_and_with_the_reason(self, store: Store, record: Job) -> None:
         job = record(store)
-        assert store.fail_job(job.id, "worker killed: \0 \udc80")
+        assert store.fail_job(job.id, Failure(FailureKind.ERROR, "worker killed: \0 \udc80"))
         after = rows(store)
-        assert not store.fail_job(job.id, "again")
+        assert not store.fail_job(job.id, Failure(FailureKind.ERROR, "again"))
         assert rows(store) == after
-        assert [(row.state, row.reason) for row in store.trials()] == [("FAIL", "worker killed: ? ?")] * 2
-        assert (store.jobs("failed")[0].reason, store.jobs("running")) == ("worker killed: ? ?", [])
+        failed = [(row.state, row.failure, row.reason) for row in store.trials()]
+        assert failed == [("FAIL", FailureKind.ERROR, "worker killed: ? ?")] * 2
+        assert [(job.failure, job.reason) for job in store.jobs()] == [(FailureKind.ERROR, "worker killed: ? ?")]
 
     def test_retrying_counts_attempts_and_keeps_trials_running(self, store: Store, record: Job) -> None:
         job = record(store)
@@ -297,7 +300,7 @@ class TestJobs:
     def test_jobs_of_other_studies_are_out_of_reach(self, url: str, new_store: Open, record: Job, answer: Made) -> None:
         mine, other = new_store(url), new_store(url, name="other")
         job = record(other)
-        for deed in (lambda: mine.fail_job(job.id, "no"), lambda: mine.retry_job(job.id),
+        for deed in (lambda: mine.fail_job(job.id, Failure(FailureKind.ERROR, "no")), lambda: mine.retry_job(job.id),
                      lambda: mine.finish_job(job.id, answer(job))):  # fmt: skip
             with pytest.raises(ResultError, match="no job"):
                 deed()
@@ -308,8 +311,8 @@ class TestFinish:
         job = record(store)
         result = answer(job, test=True)
         assert store.finish_job(job.id, result)
-        first, head = store.trials()[0], result["heads"][0]
-        assert (first.state, first.value, first.metrics) == ("COMPLETE", 0.5, head["metrics"])
+        first, head = store.trials()[0], result.heads[0]
+        assert (first.state, first.value, first.metrics) == ("COMPLETE", 0.5, head.metrics)
         assert first.metrics["val.few"] is None
         assert (first.norms, first.temperature, first.seconds) == ((1.0, 0.9, 0.8), 1.5, 0.5)
         assert first.notes == ("radius inactive: no row was ever projected",)
@@ -324,9 +327,7 @@ class TestFinish:
         assert (backbone.fingerprint, backbone.kind, backbone.parameters) == ("f" * 64, "search", 3_000_000_000)
         assert backbone.config == {k: v for k, v in job.configs[0].items() if not k.startswith("stage2.")}
         assert [(e.stage, e.epoch, e.metrics["loss"]) for e in store.epochs(number=1)] == [(2, 1, 2.0), (2, 2, 1.0)]
-        assert [e.metrics for e in store.epochs(backbone="f" * 64)] == [
-            e["metrics"] for e in result["backbone"]["epochs"]
-        ]
+        assert [e.metrics for e in store.epochs(backbone="f" * 64)] == [e.metrics for e in result.backbone.epochs]
         assert len(store.epochs()) == 3 + 2 * 2
         classes = store.classes(0)
         assert [row.split for row in classes] == ["val"] * 3 + ["test"] * 3
@@ -347,7 +348,7 @@ class TestFinish:
         assert store.finish_job(job.id, answer(job))
         after = rows(store)
         assert not store.finish_job(job.id, answer(job, values={0: 0.99}))
-        assert not store.fail_job(job.id, "too late")
+        assert not store.fail_job(job.id, Failure(FailureKind.ERROR, "too late"))
         assert rows(store) == after
 
     @pytest.mark.parametrize("value", [None, math.nan, math.inf])
@@ -376,7 +377,7 @@ class TestFinish:
     ) -> None:
         job = record(store, heads=1)
         result = answer(job)
-        result["heads"][0]["metrics"]["norm.pearson"] = math.nan
+        result.heads[0].metrics["norm.pearson"] = math.nan
         store.finish_job(job.id, result)
         (row,) = store.trials()
         assert (row.state, row.metrics["norm.pearson"]) == ("COMPLETE", None)
@@ -388,17 +389,20 @@ class TestFinish:
     ) -> None:
         job = record(store)
         result = answer(job)
-        result["heads"][0]["norms"][1] = result["backbone"]["posthoc"][1]["norms"][2] = norm
-        result["heads"][1]["temperature"] = norm
-        store.finish_job(job.id, result)
+        free, other = result.backbone.posthoc
+        backbone = replace(result.backbone, posthoc=(free, replace(other, norms=(1.0, 1.0, norm))))
+        first, second = result.heads
+        heads = (replace(first, norms=(1.0, norm, 1.0)), replace(second, temperature=norm))
+        store.finish_job(job.id, JobResult(backbone=backbone, heads=heads))
         failed, good = store.trials()
         assert (failed.state, good.state, good.temperature) == ("FAIL", "COMPLETE", None)
+        assert failed.failure is FailureKind.DIVERGED
         assert "weight norms" in str(failed.reason)
         assert store.classes(0) == []
         assert [row.config["stage2.method"] for row in store.posthoc()] == ["none"]
+        head = replace(answer(job, test=True).heads[0], norms=(norm,) * 3)
         with pytest.raises(ResultError, match="weight norms"):
-            store.record_reading("best", job.configs[0], answer(job, test=True)["heads"][0] | {"norms": [norm] * 3},
-                                 job_result=result)  # fmt: skip
+            store.record_reading("best", job.configs[0], head, backbone=result.backbone)
 
     def test_a_backbone_whose_norms_are_no_numbers_fails_its_job(self, store: Store, record: Job, answer: Made) -> None:
         job = record(store)
@@ -411,8 +415,8 @@ class TestFinish:
         first, second = record(store), record(store, round=1)
         store.finish_job(first.id, answer(first))
         again = answer(second, cached=True, seconds=9.0)
-        again["backbone"]["posthoc"] = again["backbone"]["posthoc"][:1]
-        store.finish_job(second.id, again)
+        backbone = replace(again.backbone, posthoc=again.backbone.posthoc[:1])
+        store.finish_job(second.id, replace(again, backbone=backbone))
         (backbone,) = store.backbones()
         assert (backbone.cached, backbone.seconds) == (False, 1.25)
         assert len(store.posthoc()) == 1
@@ -443,10 +447,9 @@ class TestFinish:
     ) -> None:
         job = record(store)
         result = answer(job)
-        result["heads"].pop()
         before = rows(store)
         with pytest.raises(ResultError, match="asked for 2 heads"):
-            store.finish_job(job.id, result)
+            store.finish_job(job.id, replace(result, heads=result.heads[:1]))
         assert rows(store) == before
 
 
@@ -463,7 +466,7 @@ class TestOneTransaction:
 
     def test_failing_is_all_or_nothing(self, store: Store, record: Job) -> None:
         job = record(store)
-        assert survives_faults(store, lambda: store.fail_job(job.id, "killed")) > 3
+        assert survives_faults(store, lambda: store.fail_job(job.id, Failure(FailureKind.ERROR, "killed"))) > 3
 
     def test_a_job_commits_once_and_its_queries_do_not_grow_with_heads(
         self, store: Store, record: Job, answer: Made
@@ -487,13 +490,15 @@ class TestReadings:
         job = record(store)
         store.finish_job(job.id, answer(job))
         result = answer(job, test=True)
-        config, head = job.configs[1], result["heads"][1]
-        assert store.record_reading("best", config, head, number=1, job_result=result)
-        assert not store.record_reading("best", dict(reversed(config.items())), head, number=1, job_result=result)
-        assert store.record_reading("tau_norm", config, head, job_result=result)
+        config, head = job.configs[1], result.heads[1]
+        assert store.record_reading("best", config, head, number=1, backbone=result.backbone)
+        assert not store.record_reading(
+            "best", dict(reversed(config.items())), head, number=1, backbone=result.backbone
+        )
+        assert store.record_reading("tau_norm", config, head, backbone=result.backbone)
         best, tau = store.readings()
         assert (best.role, best.number, best.backbone, best.config) == ("best", 1, "f" * 64, config)
-        assert (best.temperature, best.metrics) == (1.5, head["metrics"])
+        assert (best.temperature, best.metrics) == (1.5, head.metrics)
         assert [(c.split, c.train_count, c.correct, c.total) for c in best.classes][1] == ("test", 20, 5, 10)
         assert best.read_at is not None
         assert tau.number is None
@@ -501,9 +506,9 @@ class TestReadings:
     def test_a_reading_without_test_results_is_refused(self, store: Store, record: Job, answer: Made) -> None:
         job = record(store)
         result = answer(job, broken={1: "diverged"})
-        for head in result["heads"]:
+        for head in result.heads:
             with pytest.raises(ResultError, match=r"test was not read|diverged"):
-                store.record_reading("best", job.configs[0], head, job_result=result)
+                store.record_reading("best", job.configs[0], head, backbone=result.backbone)
 
 
 def test_a_reader_in_another_process_sees_whole_jobs_only(

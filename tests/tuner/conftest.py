@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from benchmarks.pretend import job_result
+from trainers.results import JobResult
 
 
 @pytest.fixture
-def pretend() -> Callable[[Any], dict[str, Any]]:
+def pretend() -> Callable[[Any], JobResult]:
     """The result of a task as it arrives from a worker."""
     return lambda task: job_result(task.configs, read_test=task.kind == "reading")

@@ -29,7 +29,9 @@ class _Session:
 
     def __enter__(self) -> Any:
         entered = self._session.__enter__()
+        from studies.records import Failure, FailureKind
         from tuner import searcher
+        from tuner.messages import Report
 
         group = self._group
 
@@ -37,7 +39,7 @@ class _Session:
             def step(self) -> dict[str, Any]:
                 Path(group, "cgroup.procs").write_text(str(os.getpid()))
                 eaten = [os.urandom(2**20) for _ in range(2**10)]
-                return {"done": True, "failure": f"ate {len(eaten)} MB", "transient": False}
+                return Report(content=Failure(FailureKind.ERROR, f"ate {len(eaten)} MB")).to_tune()
 
         assert searcher.fit.__kwdefaults__ is not None
         searcher.fit.__kwdefaults__["trainable"] = Hungry

@@ -19,9 +19,11 @@ from studies import writes
 from studies.figures.timeline import TimelineInfo, timeline_info
 from studies.headline import headline
 from studies.lock import study_lock
+from studies.records import Failure, FailureKind
 from studies.store import Store
 from studies.study_data import load_study_data
 from trainers.cache import Cache
+from trainers.results import JobResult
 from tuner import ray_session, running, watching
 from tuner.hours import Hours
 from tuner.planner import Planner
@@ -67,7 +69,7 @@ def store(space: Space, tmp_path: Path) -> Iterator[Store]:
 
 @pytest.mark.parametrize("jump", [DAY, -DAY])
 def test_a_study_completes_and_nothing_lasts_less_than_no_time(
-    jump: timedelta, clock: Clock, space: Space, store: Store, pretend: Callable[[Any], dict[str, Any]]
+    jump: timedelta, clock: Clock, space: Space, store: Store, pretend: Callable[[Any], JobResult]
 ) -> None:
     planner = Planner(space, store)
     hours = Hours(store, space.budget.hours)
@@ -77,7 +79,7 @@ def test_a_study_completes_and_nothing_lasts_less_than_no_time(
         clock.off += jump * (-1) ** tasks * tasks  # forward and back, further each time
         planner.time_is_up = hours.over
         if tasks == 2:
-            planner.fail(task, "a reason")
+            planner.fail(task, Failure(FailureKind.ERROR, "a reason"))
         else:
             planner.complete(task, pretend(task))
     assert planner.finished

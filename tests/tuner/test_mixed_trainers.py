@@ -14,6 +14,7 @@ from studies.cautions import cautions
 from studies.store import Store
 from studies.study_data import load_study_data
 from trainers.backbone import TRAINER_VERSION
+from trainers.results import JobResult
 from tuner import launch
 from tuner.errors import UsageError
 from tuner.launch import run_study
@@ -27,7 +28,7 @@ SPACE = (
     "version: 1\nname: one\ntask: {dataset: digits-lt}\nstage2: {weight_decay: {low: 1.0e-3, high: 0.1}}\n"
     "budget: {backbones: 1, heads_per_backbone: 2, rounds: 2}\nbaselines: []\n"
 )
-Pretend = Callable[[Any], dict[str, Any]]
+Pretend = Callable[[Any], JobResult]
 
 
 class _TrainsError(Exception):

@@ -11,6 +11,7 @@ import pytest
 
 from search_spaces import load
 from studies.store import Store
+from trainers.results import JobResult
 from tuner.planner import Planner
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "notebook.md").read_text(encoding="utf-8")
@@ -20,7 +21,7 @@ OUTPUTS = "".join(re.findall(r"```text\n(.*?)```", PAGE, flags=re.DOTALL))
 
 def test_the_example_runs(
     tmp_path: Path,
-    pretend: Callable[..., dict[str, Any]],
+    pretend: Callable[..., JobResult],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -17,12 +16,16 @@ from ray.tune.search import Searcher
 from search_spaces import loads
 from studies.errors import StorageUnavailableError, StudyNotFoundError
 from studies.lock import study_lock
+from studies.records import Failure, FailureKind
 from studies.store import Store
+from trainers.results import JobResult, Progress
 from tuner import cli
+from tuner.endings import ending
 from tuner.errors import UnreachableError, UsageError
 from tuner.launch import checkpoint_seconds
+from tuner.messages import Report, WorkerSettings
 from tuner.planner import Planner
-from tuner.searcher import DeathWatch, Desk, PlannerSearcher, SoftStop, WorkerSettings
+from tuner.searcher import DeathWatch, Desk, PlannerSearcher, SoftStop
 
 SPACE = """
 version: 1
@@ -34,6 +37,13 @@ budget: {backbones: 3, heads_per_backbone: 2, rounds: 1}
 sampler: {stage1: random, stage2: random}
 baselines: []
 """
+
+EPOCH = Progress(stage=1, epoch=1, epochs=40, metrics={})
+
+
+def said(content: Progress | JobResult | Failure) -> dict[str, Any]:
+    """What a worker says, as Tune hands it on."""
+    return Report(content=content).to_tune()
 
 
 @pytest.fixture
@@ -47,7 +57,7 @@ def desk(tmp_path: Path) -> Any:
         objective=space.objective,
     ) as store:
         silent = SimpleNamespace(started=lambda *_: None, progressed=lambda *_: None, ended=lambda *_, **__: None)
-        yield Desk(Planner(space, store), silent, WorkerSettings(1, str(tmp_path)), lambda: False)
+        yield Desk(Planner(space, store), silent, WorkerSettings(threads=1, cache=str(tmp_path)), lambda: False)
 
 
 def away(*_: Any, **__: Any) -> Any:
@@ -62,12 +72,12 @@ def test_a_database_that_stays_away_ends_the_search_and_leaves_everything_adopta
     assert searcher.suggest("b")
     with monkeypatch.context() as broken:
         broken.setattr(desk.planner.store, "finish_job", away)
-        searcher.on_trial_complete("a", {"failure": "x", "transient": False})
+        searcher.on_trial_complete("a", said(Failure(FailureKind.ERROR, "x")))
         assert desk.error is None  # a failed job is written by another way
-        searcher.on_trial_complete("b", {"outcome": "{}"})
+        searcher.on_trial_complete("b", said(pretend(desk.held["b"])))
     assert isinstance(desk.error, StorageUnavailableError)
     assert searcher.suggest("c") == Searcher.FINISHED  # nothing is handed out, and nothing is waited for
-    assert stop("d", {"progress": "{}"})
+    assert stop("d", said(EPOCH))
     states = [row.state for row in desk.planner.store.trials()]
     assert states == ["FAIL", "FAIL", "RUNNING", "RUNNING"]
 
@@ -79,11 +89,13 @@ def test_a_study_that_optuna_deletes_ends_the_search_in_words_and_with_a_code(
     assert searcher.suggest("a")
     task = desk.held["a"]
     optuna.delete_study(study_name="away", storage=store.database.storage)
-    searcher.on_trial_complete("a", {"outcome": json.dumps(pretend(task))})
+    searcher.on_trial_complete("a", said(pretend(task)))
     assert searcher.suggest("b") == Searcher.FINISHED
     assert isinstance(desk.error, StudyNotFoundError)
     assert "was deleted or renamed while it was open" in str(desk.error)
-    assert cli._exit_code(desk.error) == 3
+    found = ending(desk.error)
+    assert found is not None
+    assert found.code == 3
 
 
 def test_after_an_error_what_is_under_way_ends_before_the_search_does(desk: Desk) -> None:
@@ -91,9 +103,9 @@ def test_after_an_error_what_is_under_way_ends_before_the_search_does(desk: Desk
     assert searcher.suggest("a")
     assert searcher.suggest("b")
     desk.stop_requested = away
-    assert SoftStop(desk)("a", {"progress": "{}"})
+    assert SoftStop(desk)("a", said(EPOCH))
     assert searcher.suggest("c") is None
-    searcher.on_trial_complete("a", {"progress": "{}"})
+    searcher.on_trial_complete("a", said(EPOCH))
     assert searcher.suggest("c") is None
     DeathWatch(desk).on_trial_error(0, [], SimpleNamespace(trial_id="b", error_file=None))
     assert searcher.suggest("c") == Searcher.FINISHED
@@ -103,7 +115,7 @@ def test_after_an_error_what_is_under_way_ends_before_the_search_does(desk: Desk
 def test_a_full_disk_under_a_worker_stops_the_study_and_fails_no_trial(desk: Desk) -> None:
     searcher = PlannerSearcher(desk)
     searcher.suggest("a")
-    searcher.on_trial_complete("a", {"failure": "OSError: no space", "transient": True, "ends_launch": True})
+    searcher.on_trial_complete("a", said(Failure(FailureKind.DISK_FULL, "OSError: no space")))
     assert isinstance(desk.error, UnreachableError)
     assert "OSError: no space; nothing that was finished is lost" in str(desk.error)
     assert "tuner resume away" in str(desk.error)

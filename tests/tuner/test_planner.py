@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from search_spaces import Space, loads
+from studies.records import Failure, FailureKind
 from studies.store import Store
+from trainers.results import HeadFailure, JobResult
 from tuner.configurations import naive
 from tuner.planner import Planner, Task
 
@@ -52,7 +55,7 @@ def opened(space: Space, folder: Path) -> Store:
     )
 
 
-def run(planner: Planner, pretend: Callable[..., dict[str, Any]], *, at_most: int = 1000) -> list[Task]:
+def run(planner: Planner, pretend: Callable[..., JobResult], *, at_most: int = 1000) -> list[Task]:
     """Runs task after task."""
     done: list[Task] = []
     while len(done) < at_most and (task := planner.next_task()) is not None:
@@ -156,12 +159,12 @@ def test_a_dead_worker_is_tried_again_then_fails_with_its_reason(space: Space, s
     planner = Planner(space, store)
     first = planner.next_task()
     assert first is not None
-    planner.fail(first, "the worker process died", transient=True)
+    planner.fail(first, Failure(FailureKind.WORKER_DIED, "the worker process died"))
     again = planner.next_task()
     assert again is not None
     assert again.job is not None
     assert again.job.numbers == first.job.numbers if first.job else False
-    planner.fail(again, "the worker process died", transient=True)
+    planner.fail(again, Failure(FailureKind.WORKER_DIED, "the worker process died"))
     (row,) = store.trials()
     assert (row.state, row.reason) == ("FAIL", "the worker process died")
 
@@ -171,7 +174,7 @@ def test_a_hopeless_study_ends_early(space: Space, store: Store) -> None:
     for _ in range(3):
         task = planner.next_task()
         assert task is not None
-        planner.fail(task, "no such file")
+        planner.fail(task, Failure(FailureKind.ERROR, "no such file"))
     assert planner.hopeless
     assert planner.next_task() is None
     assert planner.finished
@@ -183,9 +186,9 @@ def test_a_lost_head_fails_alone(space: Space, store: Store, pretend: Any) -> No
     run(planner, pretend, at_most=1)
     task = planner.next_task()
     assert task is not None
-    result = pretend(task)
-    result["heads"][1] = {"config": {}, "reason": "stage 2: the loss is nan"}
-    planner.complete(task, result)
+    result: JobResult = pretend(task)
+    lost = HeadFailure(config={}, reason="stage 2: the loss is nan")
+    planner.complete(task, replace(result, heads=(result.heads[0], lost, *result.heads[2:])))
     states = {row.number: (row.state, row.reason) for row in store.trials()}
     assert states == {
         0: ("COMPLETE", None),
@@ -201,9 +204,9 @@ def test_a_head_whose_norms_are_no_numbers_counts_as_lost_at_once(space: Space, 
     run(planner, pretend, at_most=1)
     task = planner.next_task()
     assert task is not None
-    result = pretend(task)
-    result["heads"][0]["norms"] = [float("inf"), 1.0, 1.0]
-    planner.complete(task, result)
+    result: JobResult = pretend(task)
+    head = replace(result.heads[0], norms=(float("inf"), 1.0, 1.0))
+    planner.complete(task, replace(result, heads=(head, *result.heads[1:])))
     assert planner.tally == Planner(space, store).tally
     assert planner.tally.failed == 1
 
@@ -322,7 +325,7 @@ def test_no_trial_is_left_running_when_the_hours_are_over(space: Space, store: S
     assert lost is not None
     assert kept is not None
     planner.time_is_up = True
-    assert not planner.fail(lost, "the worker process died: killed", transient=True)
+    assert not planner.fail(lost, Failure(FailureKind.WORKER_DIED, "the worker process died: killed"))
     planner.complete(kept, pretend(kept))
     run(planner, pretend)
     assert planner.finished
@@ -342,10 +345,10 @@ def test_a_hopeless_study_leaves_no_trial_running(space: Space, store: Store) ->
     planner = Planner(space, store)
     held = [planner.next_task() for _ in range(4)]
     assert held[3] is not None
-    assert planner.fail(held[3], "the worker process died", transient=True)  # waits for another try
+    assert planner.fail(held[3], Failure(FailureKind.WORKER_DIED, "the worker process died"))  # waits for another try
     for task in held[:3]:
         assert task is not None
-        planner.fail(task, "no such file")
+        planner.fail(task, Failure(FailureKind.ERROR, "no such file"))
     assert planner.next_task() is None
     assert planner.finished
     assert {row.state for row in store.trials()} == {"FAIL"}
@@ -360,7 +363,7 @@ def test_a_reading_that_can_pass_is_tried_again_and_then_named(space: Space, sto
             planner.complete(task, pretend(task))
             continue
         tasks.append(task)
-        planner.fail(task, "the worker process died: out of memory", transient=True)
+        planner.fail(task, Failure(FailureKind.WORKER_DIED, "the worker process died: out of memory"))
     assert planner.finished
     tried = Counter(tuple(reading.role for reading in task.readings) for task in tasks)
     assert set(tried.values()) == {2}

@@ -5,19 +5,20 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from rich.console import Console
 
 from search_spaces import Space, load
+from studies.records import Failure, FailureKind
 from studies.store import Store
+from trainers.results import JobResult, Progress
 from tuner.planner import Planner, Task
 from tuner.progress import HEARTBEAT, LiveTable, PlainLines, Told
 from tuner.running import Running
-from tuner.standing import READING, detail, thinned
+from tuner.standing import detail, thinned
 
-EPOCH = {"stage": 1, "epoch": 4, "epochs": 40, "images_per_second": 1234.5}
+EPOCH = Progress(stage=1, epoch=4, epochs=40, metrics={}, images_per_second=1234.5)
 
 
 class Clock:
@@ -46,7 +47,7 @@ def asked(planner: Planner) -> Task:
     return task
 
 
-def test_a_log_gets_a_line_for_each_trial_and_reading(planner: Planner, pretend: Callable[..., dict[str, Any]]) -> None:
+def test_a_log_gets_a_line_for_each_trial_and_reading(planner: Planner, pretend: Callable[..., JobResult]) -> None:
     stream = io.StringIO()
     running = Running(planner)
     told = Told(running, PlainLines(planner, running, stream=stream))
@@ -55,7 +56,7 @@ def test_a_log_gets_a_line_for_each_trial_and_reading(planner: Planner, pretend:
         told.progressed("a", EPOCH)
         result = pretend(task)
         planner.complete(task, result)
-        told.ended("a", task, result, None)
+        told.ended("a", task, result)
     lines = stream.getvalue().splitlines()
     assert lines[1].startswith("trial=1 state=COMPLETE val.balanced_accuracy=")
     assert lines[4].endswith("done=5/5")
@@ -63,9 +64,7 @@ def test_a_log_gets_a_line_for_each_trial_and_reading(planner: Planner, pretend:
     assert not running.rows
 
 
-def test_what_takes_the_time_after_the_last_job_is_said(
-    planner: Planner, pretend: Callable[..., dict[str, Any]]
-) -> None:
+def test_what_takes_the_time_after_the_last_job_is_said(planner: Planner, pretend: Callable[..., JobResult]) -> None:
     stream, screen = io.StringIO(), io.StringIO()
     running = Running(planner)
     shown = [PlainLines(planner, running, stream=stream)]
@@ -77,12 +76,12 @@ def test_what_takes_the_time_after_the_last_job_is_said(
         jobs.append(running.rows[0])
         result = pretend(task)
         planner.complete(task, result)
-        told.ended("a", task, result, None)
+        told.ended("a", task, result)
     names = [row.what for row in jobs]
     assert names[:2] == ["naive baseline", "backbone 0"]
     assert [name for name in names if name.startswith("fresh")] == ["fresh seed 1", "fresh seed 2"]
-    assert all(detail(row).startswith("reading test") for row in jobs if row.what.startswith(READING))
-    assert any(row.what.startswith(READING) for row in jobs)
+    assert all(detail(row).startswith("reading test") for row in jobs if row.reading)
+    assert any(row.reading for row in jobs)
     for one in (*shown, live):
         one.close()
     assert stream.getvalue().splitlines()[-1] == "writing=report"
@@ -105,7 +104,7 @@ def test_a_terminal_says_that_it_stops_and_has_stopped(planner: Planner) -> None
     planner.closed = True
     live._live.refresh()
     assert "stopping" in screen.getvalue()
-    told.ended("a", task, None, "stopped", again=True)
+    told.ended("a", task, None)
     live.close()
     last = screen.getvalue().rpartition("stopping")[2]
     assert "stopped" in last
@@ -131,19 +130,18 @@ def test_a_lost_job_says_why_in_both(planner: Planner) -> None:
     live = LiveTable(planner, running, name="shown", console=Console(file=screen, force_terminal=True, width=80))
     told = Told(running, PlainLines(planner, running, stream=stream), live)
     told.started("a", task)
-    planner.fail(task, "stage 1: the loss is [nan]")
-    told.ended("a", task, None, "stage 1: the loss is [nan]")
+    failure = Failure(FailureKind.DIVERGED, "stage 1: the loss is [nan]")
+    planner.fail(task, failure)
+    told.ended("a", task, failure)
     live.close()
     assert stream.getvalue() == 'trial=0 state=FAIL reason="stage 1: the loss is [nan]"\n'
     told.started("b", second := asked(planner))
-    told.ended("b", second, None, "the worker process died", again=True)
+    told.ended("b", second, Failure(FailureKind.WORKER_DIED, "the worker process died"), again=True)
     assert 'state=RETRY reason="the worker process died"' in stream.getvalue()
     assert "stage 1: the loss is [nan]" in screen.getvalue()
 
 
-def test_a_terminal_shows_table_and_bars_within_80_columns(
-    planner: Planner, pretend: Callable[..., dict[str, Any]]
-) -> None:
+def test_a_terminal_shows_table_and_bars_within_80_columns(planner: Planner, pretend: Callable[..., JobResult]) -> None:
     screen, clock = io.StringIO(), Clock()
     running = Running(planner, clock=clock)
     live = LiveTable(planner, running, name="a-study-of-mine", console=Console(file=screen, width=80))
@@ -153,7 +151,7 @@ def test_a_terminal_shows_table_and_bars_within_80_columns(
     told.started("b", asked(planner))
     told.progressed("b", EPOCH)
     planner.complete(first, result := pretend(first))
-    told.ended("a", first, result, None)
+    told.ended("a", first, result)
     drawn = Console(file=io.StringIO(), width=80)
     drawn.print(live._draw())
     live.close()

@@ -24,6 +24,7 @@ from studies.lock import study_lock
 from studies.report import write_report
 from studies.store import Store
 from studies.study_data import load_study_data
+from trainers.results import JobResult
 from tuner.cli import app
 from tuner.errors import TunerError
 from tuner.paths import Home
@@ -37,7 +38,7 @@ def home(tmp_path: Path) -> Home:
 
 
 @pytest.fixture
-def store(home: Home, pretend: Callable[..., dict[str, Any]]) -> Iterator[Store]:
+def store(home: Home, pretend: Callable[..., JobResult]) -> Iterator[Store]:
     """A study that has run to its end, without any training."""
     space = load("wd_maxnorm.yaml", overrides=["budget.backbones=2", "budget.heads_per_backbone=4"])
     home.root.mkdir()

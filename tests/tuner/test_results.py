@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -16,6 +15,7 @@ from studies.errors import StudyMismatchError
 from studies.exported import ExportError, load_config
 from studies.store import Store
 from studies.study_data import load_study_data
+from trainers.results import JobResult
 from tuner.cli import app
 from tuner.commands.results import _check_name
 from tuner.errors import UsageError
@@ -30,7 +30,7 @@ def home(tmp_path: Path) -> Home:
 
 
 @pytest.fixture
-def store(home: Home, pretend: Callable[..., dict[str, Any]]) -> Iterator[Store]:
+def store(home: Home, pretend: Callable[..., JobResult]) -> Iterator[Store]:
     """A study that has run to its end, without any training; its readings came in the order of jobs."""
     space = load("wd_maxnorm.yaml", overrides=["budget.backbones=2", "budget.heads_per_backbone=4"])
     home.root.mkdir()

@@ -10,6 +10,7 @@ import pytest
 
 from search_spaces import load
 from studies.store import Store
+from trainers.results import JobResult, Progress
 from tuner.planner import Planner, Task
 from tuner.running import Running
 from tuner.watching import glance
@@ -36,8 +37,8 @@ class Clock:
         return self.now
 
 
-def epoch(number: int, *, stage: int = 1) -> dict[str, Any]:
-    return {"stage": stage, "epoch": number, "epochs": 40, "images_per_second": 900.0}
+def epoch(number: int, *, stage: int = 1) -> Progress:
+    return Progress(stage=stage, epoch=number, epochs=40, metrics={}, images_per_second=900.0)
 
 
 def asked(planner: Planner) -> Task:
@@ -63,7 +64,9 @@ def test_others_see_what_runs_and_it_is_written_seldom(planner: Planner, store: 
     assert (seen.stage, seen.epoch, seen.epochs, seen.images_per_second) == (1, 3, 40, 900.0)
 
 
-def test_the_time_left_is_measured_from_the_first_word_of_a_worker(planner: Planner) -> None:
+def test_the_time_left_is_measured_from_the_first_word_of_a_worker(
+    planner: Planner, pretend: Callable[[Task], JobResult]
+) -> None:
     clock = Clock()
     running = Running(planner, clock=clock)
     running.started("a", asked(planner))
@@ -75,7 +78,7 @@ def test_the_time_left_is_measured_from_the_first_word_of_a_worker(planner: Plan
     early = running.seconds_left()
     assert early is not None
     assert 60 < early < 400  # some five trainings of about 22 s each, and the jobs on cached backbones
-    running.ended("a", asked(planner), {"backbone": {"cached": False}}, None)
+    running.ended("a", task := asked(planner), pretend(task))
     clock.now = 200.0
     later = running.seconds_left()
     assert later is not None

@@ -8,12 +8,13 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import pytest
 
 from search_spaces import load
 from studies.store import Store
+from trainers.results import JobResult
 from tuner import launch
 from tuner.paths import Home
 from tuner.planner import Planner
@@ -43,9 +44,7 @@ def cannot_run(reason: str) -> NoReturn:
 
 
 @pytest.fixture
-def home(
-    disk: Remount, tmp_path: Path, pretend: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
-) -> Path:
+def home(disk: Remount, tmp_path: Path, pretend: Callable[..., JobResult], monkeypatch: pytest.MonkeyPatch) -> Path:
     """A study whose search and readings are done, without any training; its report is still to be written."""
     home = Home(tmp_path / "runs")
     space = load("wd_maxnorm.yaml", overrides=["budget.backbones=2", "budget.heads_per_backbone=4"], name="shown")

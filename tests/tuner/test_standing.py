@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from studies.records import RunningRow
-from tuner.standing import READING, Standing, bars, detail, standings
+from tuner.standing import Standing, bars, detail, standings
 
 ROW = Standing(
     study="wd_maxnorm-big", done=257, total=257, running=0, failed=32, best=(0.925, 194), few=0.8667, left="measuring",
@@ -42,7 +42,7 @@ def test_a_narrow_terminal_takes_from_names_and_course_alone(width: int) -> None
 
 
 def test_a_job_that_reads_test_says_so() -> None:
-    reading = RunningRow(what=f"{READING}best, tau_norm", heads=2, stage=2)
+    reading = RunningRow(what="test of best, tau_norm", reading=True, heads=2, stage=2)
     assert detail(reading) == "reading test · 2 classifiers"
     fresh = RunningRow(what="fresh seed 1", heads=1, stage=1, epoch=3, epochs=40)
     assert detail(fresh) == "stage 1 · epoch 3/40"

@@ -25,6 +25,7 @@ import trainers
 import tuner
 from benchmarks.pretend import job_result
 from search_spaces import load
+from studies.records import Failure, FailureKind
 from studies.store import Store
 from trainers.config import TrialConfig
 from trainers.job import load_task_once
@@ -112,7 +113,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
             if (task := planner.next_task()) is None:
                 break
             if place == 1:
-                planner.fail(task, HOSTILE.replace("\0", ""))
+                planner.fail(task, Failure(FailureKind.ERROR, HOSTILE.replace("\0", "")))
             else:
                 planner.complete(task, job_result(task.configs, read_test=task.kind == "reading"))
         opened.set_state("done")
@@ -292,7 +293,7 @@ def test_the_live_table_and_the_log_show_reasons(home: Home) -> None:
         assert task is not None
         for watcher in (live, PlainLines(planner, running, stream=log)):
             watcher.started("a", task)
-            watcher.ended("a", task, None, HOSTILE)
+            watcher.ended("a", task, Failure(FailureKind.ERROR, HOSTILE))
             watcher.close()
     assert SHOWN in screen.getvalue()
     assert harmless(screen.getvalue())

@@ -18,6 +18,7 @@ from search_spaces import load
 from studies.lock import study_lock
 from studies.records import RunningRow, TrialRow
 from studies.store import Store
+from trainers.results import JobResult
 from tuner.cli import app
 from tuner.planner import Planner
 from tuner.watching import Glance, glance, line, picture, seconds_left, show, watch
@@ -133,7 +134,7 @@ def test_time_left_is_the_speed_of_finished_trials_without_pauses() -> None:
 
 
 def test_a_study_in_its_database_is_watched_to_its_end(
-    tmp_path: Path, pretend: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, pretend: Callable[..., JobResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     space = load("wd_maxnorm.yaml", overrides=["budget.backbones=1", "budget.heads_per_backbone=4"])
     url = f"sqlite:///{tmp_path / 'studies.db'}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,8 +11,11 @@ import numpy as np
 import pytest
 import torch
 
+from studies.records import Failure, FailureKind
 from trainers.config import Stage1Config, TaskConfig, TrialConfig
+from trainers.results import JobResult, Progress
 from tuner import worker
+from tuner.messages import Report, TrainRequest, WorkerSettings
 from tuner.same_code import code_sha256
 from tuner.worker import JobTrainable
 
@@ -26,50 +28,60 @@ def every_step_reports(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def settings(folder: Path, *, task: TaskConfig | None = None, **stage1: Any) -> dict[str, Any]:
+def request(folder: Path, *, task: TaskConfig | None = None, code: str | None = None, **stage1: Any) -> dict[str, Any]:
     config = TrialConfig(task=task or TaskConfig(), stage1=Stage1Config(epochs=2, precision="fp32", **stage1))
-    return {
-        "configs": json.dumps([config.to_flat()]),
-        "read_test": False,
-        "threads": 1,
-        "cache": str(folder),
-        "cache_bytes": None,
-        "gpu": False,
-        "code": code_sha256(),
-    }
+    settings = WorkerSettings(threads=1, cache=str(folder))
+    return TrainRequest(
+        configs=(config.to_flat(),), read_test=False, settings=settings, code=code or code_sha256()
+    ).to_tune()
 
 
-def steps(job: JobTrainable) -> list[dict[str, Any]]:
-    found = [job.step()]
-    while not found[-1].get("done"):
-        found.append(job.step())
+def steps(job: JobTrainable) -> list[Report]:
+    found = [said(job)]
+    while isinstance(found[-1].content, Progress):
+        found.append(said(job))
     return found
 
 
+def said(job: JobTrainable) -> Report:
+    """What the worker reports of its next step."""
+    report = Report.from_tune(job.step())
+    assert report is not None
+    return report
+
+
+def failure_of(report: Report) -> Failure:
+    assert isinstance(report.content, Failure)
+    return report.content
+
+
 def test_a_job_reports_progress_and_ends_with_its_whole_result(tmp_path: Path) -> None:
-    found = steps(JobTrainable(settings(tmp_path)))
-    assert json.loads(found[0]["progress"])["epoch"] == 1
-    outcome = json.loads(found[-1]["outcome"])
-    assert len(outcome["heads"]) == 1
-    assert outcome["backbone"]["train_counts"][0] == 100
+    found = steps(JobTrainable(request(tmp_path)))
+    assert isinstance(found[0].content, Progress)
+    assert found[0].content.epoch == 1
+    outcome = found[-1].content
+    assert isinstance(outcome, JobResult)
+    assert len(outcome.heads) == 1
+    assert (outcome.backbone.train_counts[0], outcome.backbone.threads) == (100, 1)
 
 
 def test_a_loss_that_is_not_finite_is_a_reason_not_worth_a_retry(tmp_path: Path) -> None:
-    last = steps(JobTrainable(settings(tmp_path, lr=1e12)))[-1]
-    assert "stage 1: the loss is" in last["failure"]
-    assert last["transient"] is False
+    last = steps(JobTrainable(request(tmp_path, lr=1e12)))[-1]
+    assert failure_of(last).kind is FailureKind.DIVERGED
 
 
 def test_data_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     task = TaskConfig(dataset="parquet", data=str(tmp_path / "nowhere"), imbalance_factor=None)
-    last = steps(JobTrainable(settings(tmp_path, task=task)))[-1]
-    assert "nowhere" in last["failure"]
+    last = steps(JobTrainable(request(tmp_path, task=task)))[-1]
+    assert failure_of(last).kind is FailureKind.REFUSED
+    assert "nowhere" in failure_of(last).text
 
 
 def test_a_defect_names_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trainers.banks.extract_bank", lambda *_, **__: 1 / 0)
-    last = steps(JobTrainable(settings(tmp_path)))[-1]
-    assert last["failure"].startswith("ZeroDivisionError: division by zero (test_worker.py:")
+    last = steps(JobTrainable(request(tmp_path)))[-1]
+    assert failure_of(last).kind is FailureKind.ERROR
+    assert failure_of(last).text.startswith("ZeroDivisionError: division by zero (test_worker.py:")
 
 
 def test_a_full_disk_may_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,32 +89,28 @@ def test_a_full_disk_may_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("trainers.cache.Cache.publish", full)
-    last = steps(JobTrainable(settings(tmp_path)))[-1]
-    assert "No space left on device" in last["failure"]
-    assert "make space in the folder of --home" in last["failure"]
-    assert last["transient"] is True
-    assert last["ends_launch"] is True
+    last = steps(JobTrainable(request(tmp_path)))[-1]
+    assert failure_of(last).kind is FailureKind.DISK_FULL
+    assert "make space in the folder of --home" in failure_of(last).text
 
 
 def test_a_worker_with_other_code_than_the_driver_trains_nothing(tmp_path: Path) -> None:
-    job = JobTrainable({**settings(tmp_path), "code": "0" * 64})
+    job = JobTrainable(request(tmp_path, code="0" * 64))
     (last,) = steps(job)
-    assert "other code than its driver" in last["failure"]
-    assert last["ends_launch"] is True
+    assert failure_of(last).kind is FailureKind.OTHER_CODE
     assert not any(tmp_path.iterdir())
-    assert job.reset_config(settings(tmp_path))
-    assert "outcome" in steps(job)[-1]
+    assert job.reset_config(request(tmp_path))
+    assert isinstance(steps(job)[-1].content, JobResult)
 
 
 def test_warnings_of_the_trainer_reach_the_driver_once(tmp_path: Path) -> None:
-    first = JobTrainable(settings(tmp_path))
-    assert not any("warnings" in report for report in steps(first))
+    first = JobTrainable(request(tmp_path))
+    assert not any(report.warnings for report in steps(first))
     (features,) = tmp_path.glob("*/features-*.safetensors")
     features.write_bytes(features.read_bytes()[:-9])
-    assert first.reset_config(settings(tmp_path))
-    (said,) = [json.loads(report["warnings"]) for report in steps(first) if "warnings" in report]
-    assert len(said) == 1
-    assert "is damaged" in said[0]
+    assert first.reset_config(request(tmp_path))
+    (warning,) = [warning for report in steps(first) for warning in report.warnings]
+    assert "is damaged" in warning
 
 
 def test_memory_that_was_short_may_be_there_the_next_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,16 +125,16 @@ def test_memory_that_was_short_may_be_there_the_next_time(tmp_path: Path, monkey
         free(error)
         freed.append(held[0]() is None)
 
-    job = JobTrainable(settings(tmp_path))
+    job = JobTrainable(request(tmp_path))
     with monkeypatch.context() as full:
         full.setattr("trainers.job.train_heads", short)
         full.setattr(worker, "_free_memory", look)
         last = steps(job)[-1]
     assert freed == [True]  # features and all else of the failed job
-    assert last["failure"].startswith("OutOfMemoryError: CUDA out of memory")
-    assert last["transient"] is True
-    assert job.reset_config(settings(tmp_path))
-    assert "outcome" in steps(job)[-1]
+    assert failure_of(last).kind is FailureKind.OUT_OF_MEMORY
+    assert failure_of(last).text.startswith("OutOfMemoryError: CUDA out of memory")
+    assert job.reset_config(request(tmp_path))
+    assert isinstance(steps(job)[-1].content, JobResult)
 
 
 @pytest.mark.parametrize(
@@ -150,9 +158,9 @@ def test_want_of_memory_is_named_and_may_pass_and_all_memory_is_given_back(
             raise type(error)(*error.args) from error  # its cause has frames as well
 
     monkeypatch.setattr("trainers.job.train_heads", short)
-    last = steps(JobTrainable(settings(tmp_path)))[-1]
-    assert last["failure"].startswith(words)
-    assert last["transient"] is True
+    last = steps(JobTrainable(request(tmp_path)))[-1]
+    assert failure_of(last).kind is FailureKind.OUT_OF_MEMORY
+    assert failure_of(last).text.startswith(words)
     assert held[0]() is None
 
 
@@ -162,14 +170,17 @@ def test_a_spoilt_device_takes_its_process_along(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr("trainers.job.train_heads", spoilt)
     with pytest.raises(RuntimeError, match="illegal memory access"):  # Tune ends the process; the job is tried again
-        steps(JobTrainable(settings(tmp_path)))
+        steps(JobTrainable(request(tmp_path)))
 
 
 def test_a_stopped_job_leaves_a_checkpoint_and_the_next_one_goes_on(tmp_path: Path) -> None:
-    job = JobTrainable(settings(tmp_path))
+    job = JobTrainable(request(tmp_path))
     job.step()
     job.cleanup()
     assert list(tmp_path.glob("*/checkpoint.safetensors"))
-    assert job.reset_config(settings(tmp_path))
-    assert json.loads(steps(job)[0]["progress"])["epoch"] == 2
+    assert job.reset_config(request(tmp_path))
+    first = said(job).content
+    assert isinstance(first, Progress)
+    assert first.epoch == 2
+    steps(job)
     assert not list(tmp_path.glob("*/checkpoint.safetensors"))
