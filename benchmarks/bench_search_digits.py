@@ -118,7 +118,7 @@ def _space(seed: int, *, backbones: int) -> Any:
     return load("wd_maxnorm.yaml", overrides=[f"{name}={value}" for name, value in overrides.items()])
 
 
-def _trained(configs: Iterable[Mapping[str, Any]], folder: Path, *, read_test: bool = False) -> dict[str, Any] | None:
+def _trained(configs: Iterable[Mapping[str, Any]], folder: Path, *, read_test: bool = False) -> JobResult | None:
     """A job's result as it comes from a worker; None when stage 1 diverged."""
 
     import torch

@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks.launches import NAME, Launch, Sqlite, Storage
 from benchmarks.strikes import killed_worker
 from benchmarks.witness import Witness
-from tuner.planner import DEATH
+from studies.records import FailureKind
 
 WITHIN = 5.0  # seconds in which a second launch must have been refused, on a machine that is not busy
 APART = 0.02  # seconds between two launches at once
@@ -48,7 +48,7 @@ def retries_exhausted() -> dict[str, Any]:
             sight = witness.look()
     code, attempts = launch.driver.returncode, [job.attempts for job in sight.jobs]
     kept = code == 1 and kills == MAX_RETRIES + 1 and attempts == [kills] and sight.count("FAIL") == len(sight.trials)
-    kept &= bool(sight.reasons) and all(reason.startswith(DEATH) for reason in sight.reasons)
+    kept &= sight.kinds == {FailureKind.WORKER_DIED}
     return {
         "max_retries": MAX_RETRIES, "kills": kills, "attempts": attempts, "code": code,
         "reasons": list(sight.reasons), "kept": kept,

@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
 from studies import optuna_rows, reads
-from studies.records import JobRow, ReadingRow
+from studies.records import FailureKind, JobRow, ReadingRow
 from studies.tables import JobTable, ReadingTable
 from studies.urls import sqlite_file
 
@@ -39,6 +39,11 @@ class Sight:
     readings: tuple[tuple[Key, Row], ...] = ()
     jobs: tuple[JobRow, ...] = ()
     reasons: tuple[str, ...] = ()  # of trials that failed
+
+    @property
+    def kinds(self) -> set[FailureKind | None]:
+        """Why jobs failed."""
+        return {job.failure for job in self.jobs if job.state == "failed"}
 
     def count(self, state: str) -> int:
         """How many trials are in this state."""
