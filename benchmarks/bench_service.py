@@ -116,8 +116,10 @@ def _fill(folder: Path, trials: int) -> None:
 def _run(space: Space, folder: Path, scratch: Path) -> Clock:
     from ray import tune
 
+    from tuner.dispatcher import Dispatcher
     from tuner.messages import Report, TrainRequest, WorkerSettings
-    from tuner.searcher import Desk, fit
+    from tuner.searcher import fit
+    from tuner.slots import Slots
 
     class NoOp(tune.Trainable):  # type: ignore[misc]
         """Ends at once."""
@@ -136,8 +138,10 @@ def _run(space: Space, folder: Path, scratch: Path) -> Clock:
     with _store(space, folder) as store:
         planner = Planner(space, store)
         clock = Clock()
-        desk = Desk(planner, clock, WorkerSettings(threads=1, cache=str(folder)), lambda: False)
-        fit(desk, workers=2, cpus=1, gpus=0, scratch=scratch, trainable=NoOp)
+        settings = WorkerSettings(threads=1, cache=str(folder))
+        dispatcher = Dispatcher(planner, clock, settings, lambda: None)
+        slots = Slots(workers=2, cpus_each=1, gpus_each=0, gpus=0)
+        fit(dispatcher, slots=slots, scratch=scratch, trainable=NoOp)
         return clock
 
 

@@ -1,4 +1,4 @@
-"""A study from its space to its report: Ray up, jobs out, results in, final reading, report and best.yaml."""
+"""A study from its space to its report: executor up, jobs out, results in, final reading, report and best.yaml."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 
@@ -15,16 +15,26 @@ from search_spaces import Space
 from studies.lock import StudyLock, study_lock
 from studies.records import ReadingRow
 from studies.store import Store
+from studies.study_data import load_study_data
+from tuner.dispatcher import Dispatcher
 from tuner.errors import KilledError, StoppedError, TunerError, UnreachableError, UsageError
+from tuner.executors import Executor, InlineExecutor, RayExecutor
 from tuner.hours import Hours
+from tuner.lifecycle import STATES, Verdict
+from tuner.messages import WorkerSettings
 from tuner.paths import Home
 from tuner.planner import Planner
 from tuner.preflight import Preflight, dry_build
+from tuner.progress import LiveTable, PlainLines, Told
 from tuner.publishing import Publisher, publish_results
-from tuner.ray_session import ray_session, sweep_scratch
+from tuner.ray_session import sweep_scratch
+from tuner.running import Running
 from tuner.slots import Resources, Slots, available_cpus, cut_slots, describe, gpu_count
 from tuner.stopping import STOP_NOTICE, StopRequests
 from tuner.terminal import styled
+
+if TYPE_CHECKING:
+    from trainers.cache import Cache
 
 _UNRECORDED = 2  # the trainer's version when studies began to record it
 
@@ -38,53 +48,58 @@ class Finished:
     readings: tuple[ReadingRow, ...]
 
 
-def run_study(
-    space: Space, *, home: Home, storage: str, resources: Resources, console: Console, stops: StopRequests
-) -> Finished:
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """What a launch is given."""
+
+    space: Space
+    home: Home
+    storage: str
+    resources: Resources
+    console: Console
+    stops: StopRequests
+
+    def say(self, text: str, style: str = "dim") -> None:
+        """Tells the user."""
+        self.console.print(styled(text, style), soft_wrap=True)
+
+
+def run_study(launch: Launch) -> Finished:
     """Runs a study to the end of its budget, from wherever it stands.
 
     Raises StudyLockedError when another driver has the study, UsageError or TunerError before anything is written when
     space or data cannot work, StoppedError or KilledError after a stop request, TunerError when too many jobs failed.
     """
+    space, home, stops = launch.space, launch.home, launch.stops
     home.study(space.name)  # refuses a name that cannot be, before anything is loaded
-    with study_lock(storage, space.name) as lock:  # torch and the data may take minutes to load
-        slots = cut_slots(resources, cpus=available_cpus(), gpus=gpu_count())
+    with study_lock(launch.storage, space.name) as lock:  # torch and the data may take minutes to load
+        slots = cut_slots(launch.resources, cpus=available_cpus(), gpus=gpu_count())
         checked = dry_build(space)
         for note in checked.notes:
-            console.print(styled(f"note: {note}", "dim"), soft_wrap=True)
+            launch.say(f"note: {note}")
         stops.leave()
         lock.confirm()
         home.make(space.name)
-        with home.sharing(), _open(storage, space, lock) as store, _stopped_state(store, stops):
+        with home.sharing(), _open(launch, lock) as store, _stopped_state(store, stops):
             _refuse_other_data(store, checked)
-            return _run(Planner(space, store), lock, home, slots, resources, console, stops)
+            _sweep(home)
+            planner = Planner(space, store)
+            hours = Hours(store, space.budget.hours)
+            if hours.over:
+                planner.lifecycle.hours_are_over()
+            if planner.has_work():
+                _begin(launch, store)
+                _search(launch, planner, hours, lock, slots)
+            _note_others(launch, store)
+            return _finish(launch, planner)
 
 
-def _run(
-    planner: Planner,
-    lock: StudyLock,
-    home: Home,
-    slots: Slots,
-    resources: Resources,
-    console: Console,
-    stops: StopRequests,
-) -> Finished:
+def _sweep(home: Home) -> None:
+    """Removes what killed drivers left."""
     from trainers.cache import Cache
 
-    store, name = planner.store, planner.space.name
-    sweep_scratch()  # of killed drivers, also where nothing is left to run
+    sweep_scratch()
     Cache(home.cache.absolute()).sweep()
-    planner.time_is_up = Hours(store, planner.space.budget.hours).over
-    if planner.has_work():
-        store.set_trainers(_trainers(store, mixed=resources.mixed_trainers))
-        store.set_state("running")
-        store.clear_stop()
-        _search(planner, lock, home, slots, resources, console, stops)
-    _note_others(store, console)
-    stops.note(f"the search of {name} is over; its report is being written; Ctrl-C again stops now", _teller(console))
-    unwritten = f"the search of {name} is over, but its report is not written; write it with: tuner report {name}"
-    with stops.ending(f"{unwritten}, and best.yaml with: tuner export {name}"):
-        return _finish(planner, home)
 
 
 @contextlib.contextmanager
@@ -99,18 +114,13 @@ def _stopped_state(store: Store, stops: StopRequests) -> Iterator[None]:
         raise
 
 
-def _teller(console: Console) -> Callable[[str], None]:
-    return lambda text: console.print(styled(text, "yellow"), soft_wrap=True)
-
-
-def _note_others(store: Store, console: Console) -> None:
+def _note_others(launch: Launch, store: Store) -> None:
     others = store.others_trials()
     if others:
-        words = (
+        launch.say(
             f"note: {others} trial(s) of study {store.name} are another program's, made with Optuna; none of them was "
             "run, counted or reported"
         )
-        console.print(styled(words, "dim"), soft_wrap=True)
 
 
 def _refuse_other_data(store: Store, checked: Preflight) -> None:
@@ -136,9 +146,10 @@ def _trainers(store: Store, *, mixed: bool) -> tuple[int, ...]:
     return known if TRAINER_VERSION in known else (*known, TRAINER_VERSION)
 
 
-def _open(storage: str, space: Space, lock: StudyLock) -> Store:
+def _open(launch: Launch, lock: StudyLock) -> Store:
+    space = launch.space
     return Store.create_or_open(
-        storage,
+        launch.storage,
         name=space.name,
         space_yaml=space.to_yaml(),
         space_sha256=space.sha256,
@@ -147,109 +158,124 @@ def _open(storage: str, space: Space, lock: StudyLock) -> Store:
     )
 
 
-def _search(
-    planner: Planner,
-    lock: StudyLock,
-    home: Home,
-    slots: Slots,
-    resources: Resources,
-    console: Console,
-    stops: StopRequests,
-) -> None:
-    """Hands every task to Ray Tune until the planner is finished or a stop was asked for."""
+def _begin(launch: Launch, store: Store) -> None:
+    store.set_trainers(_trainers(store, mixed=launch.resources.mixed_trainers))
+    store.set_state("running")
+    store.clear_stop()
+
+
+def _search(launch: Launch, planner: Planner, hours: Hours, lock: StudyLock, slots: Slots) -> None:
+    """Hands every task to the executor until the planner is finished or a stop was asked for."""
     import torch
 
-    from trainers.cache import Cache
-    from tuner.progress import LiveTable, PlainLines, Told
-    from tuner.running import Running
-
+    name, stops = planner.space.name, launch.stops
     torch.set_num_threads(1)  # the driver's share: the outer sampler's Gaussian process
-    name = planner.space.name
-    console.print(styled(describe(slots, resources), "dim"), soft_wrap=True)
+    launch.say(describe(slots, launch.resources))
+    stops.note(STOP_NOTICE.format(name=name), lambda text: launch.say(text, "yellow"))
     running = Running(planner)
-    live = console.is_terminal
-    screen = LiveTable(planner, running, name=name, console=console) if live else PlainLines(planner, running)
-    hours = Hours(planner.store, planner.space.budget.hours)
+    with _screen(launch, planner, running) as screen, _executor(launch.resources, slots) as executor:
+        stops.leave()
+        cache = _trimmed_cache(launch)
+        settings = WorkerSettings(
+            threads=slots.cpus_each,
+            cache=str(cache.root),
+            cache_bytes=launch.resources.cache_bytes,
+            checkpoint_seconds=checkpoint_seconds(),
+            gpu=slots.gpus_each > 0,
+        )
+        attend = _attention(launch, planner, hours, lock)
+        dispatcher = Dispatcher(planner, Told(running, screen), settings, attend)
+        with stops.ending(f"stopped at once; go on from the last checkpoints with: tuner resume {name}"):
+            executor.run(dispatcher)
+    hours.keep(now=True)
+    if planner.verdict() == "stopped":
+        raise StoppedError(f"stopped with work left; continue with: tuner resume {name}")
+
+
+def _attention(launch: Launch, planner: Planner, hours: Hours, lock: StudyLock) -> Callable[[], None]:
+    """What is looked at between any two events: the hours, stop requests, and whether the study is still ours."""
+    publisher = Publisher(planner.store, launch.home)
 
     def poll() -> Literal["soft", "now"] | None:
         wish = planner.store.stop_requested()  # first, for it says the most when the database is not there
         lock.confirm()  # a restarted PostgreSQL has forgotten whose the study is
         return wish
 
-    stops.note(STOP_NOTICE.format(name=name), _teller(console))
-    at_once = f"stopped at once; go on from the last checkpoints with: tuner resume {name}"
-    try:
-        with ray_session(cpus=slots.workers * slots.cpus_each, gpus=slots.gpus) as scratch:
-            stops.leave()
-            from tuner.messages import WorkerSettings
-            from tuner.searcher import Desk, fit
-
-            cache = Cache(home.cache.absolute())
-            if resources.cache_bytes is not None:
-                cache.trim(resources.cache_bytes)
-            settings = WorkerSettings(
-                threads=slots.cpus_each,
-                cache=str(cache.root),
-                cache_bytes=resources.cache_bytes,
-                checkpoint_seconds=checkpoint_seconds(),
-                gpu=slots.gpus_each > 0,
-            )
-            desk = Desk(
-                planner,
-                Told(running, screen),
-                settings,
-                _until(lambda: stops.check(poll), planner, Publisher(planner.store, home), hours),
-            )
-            with stops.ending(at_once):
-                fit(desk, workers=slots.workers, cpus=slots.cpus_each, gpus=slots.gpus_each, scratch=scratch)
-    finally:
-        screen.close()
-    hours.keep(now=True)
-    if stops.requested and planner.has_work():
-        raise StoppedError(f"stopped with work left; continue with: tuner resume {name}")
-
-
-def _until(stopped: Callable[[], bool], planner: Planner, publisher: Publisher, hours: Hours) -> Callable[[], bool]:
-    """The stop check of this run, which also watches the hours of the budget and keeps the dashboard fresh."""
-
-    def check() -> bool:
-        planner.time_is_up = hours.over
+    def attend() -> None:
+        if hours.over:
+            planner.lifecycle.hours_are_over()
         hours.keep()
         publisher.now_and_then(planner.tally.complete + planner.tally.failed)
-        return stopped()
+        if launch.stops.check(poll):
+            planner.lifecycle.stop_is_requested()
 
-    return check
+    return attend
 
 
-def _finish(planner: Planner, home: Home) -> Finished:
+@contextlib.contextmanager
+def _screen(launch: Launch, planner: Planner, running: Running) -> Iterator[LiveTable | PlainLines]:
+    """The live table on a terminal, lines elsewhere."""
+    if launch.console.is_terminal:
+        screen: LiveTable | PlainLines = LiveTable(planner, running, name=launch.space.name, console=launch.console)
+    else:
+        screen = PlainLines(planner, running)
+    try:
+        yield screen
+    finally:
+        screen.close()
+
+
+def _executor(resources: Resources, slots: Slots) -> Executor:
+    return InlineExecutor() if resources.executor == "inline" else RayExecutor(slots)
+
+
+def _trimmed_cache(launch: Launch) -> Cache:
+    from trainers.cache import Cache
+
+    cache = Cache(launch.home.cache.absolute())
+    if launch.resources.cache_bytes is not None:
+        cache.trim(launch.resources.cache_bytes)
+    return cache
+
+
+def _finish(launch: Launch, planner: Planner) -> Finished:
     """Closes the study: a readable end when it failed, else report and best.yaml."""
-    from studies.study_data import load_study_data
+    store, home, name = planner.store, launch.home, planner.space.name
+    launch.stops.note(
+        f"the search of {name} is over; its report is being written; Ctrl-C again stops now",
+        lambda text: launch.say(text, "yellow"),
+    )
+    unwritten = f"the search of {name} is over, but its report is not written; write it with: tuner report {name}"
+    with launch.stops.ending(f"{unwritten}, and best.yaml with: tuner export {name}"):
+        planner.close_waiting()
+        verdict = planner.verdict()
+        store.set_state(STATES[verdict])
+        _refuse_an_empty_study(planner, verdict)
+        data = load_study_data(store)
+        publish_results(store, data, home)
+        store.confirm()  # or what is named below is not there
+        if verdict == "unread":
+            raise TunerError(
+                f"study {name}: the search is over and the report written, but {len(planner.unread)} final reading(s) "
+                f"of test data failed, first {planner.unread[0]}; make them again with: tuner resume {name}"
+            )
+        return Finished(report=home.report(name), best=home.best(name), readings=(*data.readings, *data.fresh))
 
-    store, name = planner.store, planner.space.name
-    planner.close_waiting()
-    if planner.time_is_up and not planner.hopeless and not planner.tally.complete:
-        store.set_state("stopped")
+
+def _refuse_an_empty_study(planner: Planner, verdict: Verdict) -> None:
+    """Raises TunerError where there is nothing to report."""
+    budget, name = planner.space.budget, planner.space.name
+    if verdict == "out_of_time":
         raise TunerError(
-            f"study {name}: budget.hours ({planner.space.budget.hours:g}) were over before any trial was complete; "
+            f"study {name}: budget.hours ({budget.hours:g}) were over before any trial was complete; "
             f"give it more with: tuner resume {name} --set budget.hours=HOURS"
         )
-    if planner.hopeless or not planner.tally.complete:
-        store.set_state("failed")
+    if verdict == "failed":
         reason = planner.failures[0] if planner.failures else "see the reasons of its trials"
         raise TunerError(
-            f"study {name}: {planner.tally.failed_jobs} jobs failed (budget.max_failed is "
-            f"{planner.space.budget.max_failed}); first: {reason}; list them with: tuner trials {name} --failed"
+            f"study {name}: {planner.tally.failed_jobs} jobs failed (budget.max_failed is {budget.max_failed}); "
+            f"first: {reason}; list them with: tuner trials {name} --failed"
         )
-    store.set_state("stopped" if planner.unread else "done")
-    data = load_study_data(store)
-    publish_results(store, data, home)
-    store.confirm()  # or what is named below is not there
-    if planner.unread:
-        raise TunerError(
-            f"study {name}: the search is over and the report written, but {len(planner.unread)} final reading(s) of "
-            f"test data failed, first {planner.unread[0]}; make them again with: tuner resume {name}"
-        )
-    return Finished(report=home.report(name), best=home.best(name), readings=(*data.readings, *data.fresh))
 
 
 def checkpoint_seconds() -> float:

@@ -19,6 +19,7 @@ from studies.study_data import FRESH_SEED, SLOPE, preference
 from trainers.results import HeadFailure, HeadResult, JobResult, Metrics
 from tuner.budget import Account
 from tuner.configurations import naive, whole
+from tuner.lifecycle import Lifecycle, Verdict
 from tuner.readings import Reading, by_backbone, readings_due
 from tuner.search import Search
 
@@ -71,8 +72,7 @@ class Planner:
         self.leader: Leader | None = None
         self.failures: list[str] = []
         self.unread: list[str] = []  # final readings that came to nothing, and why
-        self.closed = False  # a stop was asked for: nothing more is handed out
-        self.time_is_up = False  # no new jobs, but the final readings are still made
+        self.lifecycle = Lifecycle()
         self._search = Search(space)
         self._baselines: set[str] = set()
         self._waiting: list[JobRow] = []  # interrupted or to be tried again
@@ -82,23 +82,23 @@ class Planner:
         self._load()
 
     @property
-    def hopeless(self) -> bool:
-        """More jobs failed than the budget allows."""
-        return self.tally.failed_jobs > self.space.budget.max_failed
-
-    @property
     def finished(self) -> bool:
         """Nothing is under way and nothing is left to hand out."""
         if self._under_way or self._readings_under_way:
             return False
-        return self.closed or self.hopeless or self._readings == []
+        return self.lifecycle.hands_out == "nothing" or self._readings == []
 
     def has_work(self) -> bool:
         """Whether the study's budget, or a reading, still asks for anything."""
-        if self.hopeless:
+        if self.lifecycle.phase == "failing":
             return False
         searching = self._waiting or self._owes_naive() or self._search.has_left()
-        return bool(searching and not self.time_is_up) or bool(readings_due(self.space, self.store))
+        return bool(searching and not self.lifecycle.drops_waiting) or bool(readings_due(self.space, self.store))
+
+    def verdict(self) -> Verdict:
+        """How the launch has ended."""
+        work_left = self.lifecycle.ends_jobs and self.has_work()
+        return self.lifecycle.verdict(work_left=work_left, complete=self.tally.complete, unread=len(self.unread))
 
     @property
     def work_left(self) -> tuple[int, int]:
@@ -113,12 +113,11 @@ class Planner:
 
     def next_task(self) -> Task | None:
         """The next task; None when all is done or everything left waits for what is under way."""
-        if self.closed:
+        if self.lifecycle.phase in ("closing", "failing"):
+            self.close_waiting()
+        if self.lifecycle.hands_out == "nothing":
             return None
-        self.close_waiting()
-        if self.hopeless:
-            return None
-        if not self.time_is_up:
+        if self.lifecycle.hands_out == "anything":
             if self._waiting:
                 return self._hand_out(self._waiting.pop(0))
             job = self._baseline() or self._searched()
@@ -149,19 +148,17 @@ class Planner:
         if task.job is None:
             return self._fail_reading(task, failure)
         self._settle(task.job)
-        open_end = not (self.time_is_up or self.hopeless)
-        if failure.kind.transient and open_end and task.job.attempts <= self.space.budget.max_retries:
+        if failure.kind.transient and self.lifecycle.tries_again and task.job.attempts <= self.space.budget.max_retries:
             self._waiting.append(self.store.retry_job(task.job.id))
             return True
         self._end(task.job, failure)
         self.failures.append(failure.text)
-        self.tally.failed_jobs += 1
+        self._count_failed_jobs(1)
         return False
 
     def close_waiting(self) -> None:
         """Ends what will never be run: a study that is over leaves no trial RUNNING."""
-        over = "more than budget.max_failed jobs failed" if self.hopeless else "budget.hours were over"
-        while self._waiting and (self.hopeless or self.time_is_up):
+        while self._waiting and (over := self.lifecycle.drops_waiting):
             job = self._waiting.pop(0)
             before = f" (before: {job.reason})" if job.reason else ""
             self._end(job, Failure(FailureKind.NOT_RUN, f"not run: {over}{before}"))
@@ -189,7 +186,7 @@ class Planner:
                 account.lost |= failed
             if job.state == "running":
                 self._waiting.append(job)
-            self.tally.failed_jobs += failed
+            self._count_failed_jobs(failed)
         for row in rows.values():
             state = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}.get(row.state, "running")
             setattr(self.tally, state, getattr(self.tally, state) + 1)
@@ -224,6 +221,11 @@ class Planner:
         found = Leader(number, value, metrics.get("val.few"), metrics.get(SLOPE))
         if self.leader is None or found.preference > self.leader.preference:
             self.leader = found
+
+    def _count_failed_jobs(self, more: int) -> None:
+        self.tally.failed_jobs += more
+        if self.tally.failed_jobs > self.space.budget.max_failed:
+            self.lifecycle.too_many_failed()
 
     def _hand_out(self, job: JobRow) -> Task:
         self._under_way[job.id] = job.kind
@@ -280,7 +282,8 @@ class Planner:
     def _reading(self) -> Task | None:
         if self._readings is None:
             due = readings_due(self.space, self.store)
-            due = [reading for reading in due if reading.role != FRESH_SEED or not self.time_is_up]  # they train
+            if self.lifecycle.hands_out == "readings":
+                due = [reading for reading in due if reading.role != FRESH_SEED]  # which trains
             self._readings = [
                 Task(kind="reading", configs=tuple(r.config for r in group), readings=tuple(group))
                 for group in by_backbone(due)

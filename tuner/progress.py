@@ -19,7 +19,7 @@ from tuner.standing import Standing, bars, course, detail, duration, standings
 from tuner.terminal import Stream, say, styled
 
 if TYPE_CHECKING:
-    from tuner.searcher import Watcher
+    from tuner.dispatcher import Watcher
 
 HEARTBEAT = 60.0  # seconds between two plain lines on what runs
 
@@ -166,16 +166,17 @@ class LiveTable:
 
     def _left(self) -> str:
         """The time left, or how it ended; in the words of `tuner status`."""
-        if self.planner.hopeless:
-            return "failed"
-        if self.planner.closed:
-            return "stopping" if self.running.rows else "stopped"
+        match self.planner.lifecycle.phase:
+            case "failing":
+                return "failed"
+            case "stopping" | "breaking":
+                return "stopping" if self.running.rows else "stopped"
         return "done" if self.planner.finished else duration(self.running.seconds_left())
 
 
 def _report_comes(planner: Planner) -> bool:
     """The search ended by itself, and not by a stop or by failures."""
-    return planner.finished and not planner.closed and not planner.hopeless
+    return planner.finished and planner.lifecycle.hands_out != "nothing"
 
 
 def _names(task: Task) -> list[dict[str, object]]:

@@ -49,7 +49,7 @@ def ray_session(*, cpus: int, gpus: int) -> Iterator[Path]:
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     import ray
 
-    from tuner.same_code import DriversPath
+    from tuner.drivers_path import DriversPath
 
     with scratch_folder() as scratch, contextlib.ExitStack() as last:
         last.callback(sweep_scratch)  # of drivers whose last processes were still writing a while ago

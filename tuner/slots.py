@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from tuner.errors import UsageError
+
+ExecutorName = Literal["ray", "inline"]
 
 
 @dataclass(frozen=True)
 class Resources:
-    """How a study is run: how much of the machine it uses (None: all there is), and by which trainers."""
+    """How a study is run: where, on how much of the machine (None: all there is), and by which trainers."""
 
+    executor: ExecutorName = "ray"
     parallel: int | None = None  # jobs at a time
     gpus_per_trial: float | None = None
     cache_bytes: int | None = None  # size limit of the backbone cache
@@ -32,8 +36,12 @@ class Slots:
 def cut_slots(resources: Resources, *, cpus: int, gpus: int) -> Slots:
     """As many workers as asked for, or as GPUs allow, or one a CPU; several on a GPU where more are asked for.
 
-    Raises UsageError for a share of GPUs that no worker can have.
+    Raises UsageError for a share of GPUs that no worker can have, and for several jobs at a time in one process.
     """
+    if resources.executor == "inline":
+        if (resources.parallel or 1) > 1:
+            raise UsageError("--executor inline runs one job at a time; leave out --parallel, or --executor inline")
+        resources = replace(resources, parallel=1)
     share = _gpu_share(resources, gpus)
     if not share:
         workers = max(1, min(resources.parallel or cpus, cpus))
@@ -72,4 +80,5 @@ def describe(slots: Slots, resources: Resources) -> str:
     where = f"{slots.gpus} GPU(s), {slots.gpus_each:g} each" if slots.gpus else "CPU"
     asked = resources.parallel or slots.workers
     fewer = f" ({asked} were asked for, but there is no room for more)" if asked > slots.workers else ""
-    return f"{slots.workers} worker(s) with {slots.cpus_each} thread(s) each on {where}{fewer}"
+    workers = "in this process" if resources.executor == "inline" else f"{slots.workers} worker(s)"
+    return f"{workers} with {slots.cpus_each} thread(s) each on {where}{fewer}"

@@ -77,7 +77,8 @@ def test_a_study_completes_and_nothing_lasts_less_than_no_time(
     while (task := planner.next_task()) is not None:
         tasks += 1
         clock.off += jump * (-1) ** tasks * tasks  # forward and back, further each time
-        planner.time_is_up = hours.over
+        if hours.over:
+            planner.lifecycle.hours_are_over()
         if tasks == 2:
             planner.fail(task, Failure(FailureKind.ERROR, "a reason"))
         else:

@@ -13,7 +13,7 @@ from search_spaces import Space, loads
 from studies.errors import StudyLockedError
 from studies.lock import study_lock
 from tuner import launch
-from tuner.launch import run_study
+from tuner.launch import Launch, run_study
 from tuner.paths import Home
 from tuner.slots import Resources
 from tuner.stopping import StopRequests
@@ -27,12 +27,14 @@ class _LoadedError(Exception):
 
 def run(home: Path) -> None:
     run_study(
-        loads(SPACE, source="space.yaml"),
-        home=Home(home),
-        storage=Home(home).storage_url,
-        resources=Resources(),
-        console=Console(stderr=True),
-        stops=StopRequests(),
+        Launch(
+            space=loads(SPACE, source="space.yaml"),
+            home=Home(home),
+            storage=Home(home).storage_url,
+            resources=Resources(),
+            console=Console(stderr=True),
+            stops=StopRequests(),
+        )
     )
 
 

@@ -17,7 +17,7 @@ from trainers.backbone import TRAINER_VERSION
 from trainers.results import JobResult
 from tuner import launch
 from tuner.errors import UsageError
-from tuner.launch import run_study
+from tuner.launch import Launch, run_study
 from tuner.paths import Home
 from tuner.planner import Planner
 from tuner.preflight import Preflight
@@ -62,7 +62,8 @@ def begun(space: Space, tmp_path: Path, pretend: Pretend, monkeypatch: pytest.Mo
 def run(space: Space, store: Store, *, mixed: bool = False) -> None:
     home = Home(Path(store.database.url.removeprefix("sqlite:///")).parent)
     asked = Resources(mixed_trainers=mixed)
-    run_study(space, home=home, storage=home.storage_url, resources=asked, console=Console(), stops=StopRequests())
+    stops = StopRequests()
+    run_study(Launch(space=space, home=home, storage=home.storage_url, resources=asked, console=Console(), stops=stops))
 
 
 def test_another_trainer_is_refused_with_both_versions_and_mixed_where_asked_for(

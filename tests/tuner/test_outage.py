@@ -20,12 +20,13 @@ from studies.records import Failure, FailureKind
 from studies.store import Store
 from trainers.results import JobResult, Progress
 from tuner import cli
+from tuner.dispatcher import Dispatcher
 from tuner.endings import ending
 from tuner.errors import UnreachableError, UsageError
 from tuner.launch import checkpoint_seconds
 from tuner.messages import Report, WorkerSettings
 from tuner.planner import Planner
-from tuner.searcher import DeathWatch, Desk, PlannerSearcher, SoftStop
+from tuner.searcher import DeathWatch, PlannerSearcher, SoftStop
 
 SPACE = """
 version: 1
@@ -47,7 +48,7 @@ def said(content: Progress | JobResult | Failure) -> dict[str, Any]:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Any:
+def dispatcher(tmp_path: Path) -> Any:
     space = loads(SPACE)
     with Store.create_or_open(
         f"sqlite:///{tmp_path / 'studies.db'}",
@@ -57,7 +58,7 @@ def desk(tmp_path: Path) -> Any:
         objective=space.objective,
     ) as store:
         silent = SimpleNamespace(started=lambda *_: None, progressed=lambda *_: None, ended=lambda *_, **__: None)
-        yield Desk(Planner(space, store), silent, WorkerSettings(threads=1, cache=str(tmp_path)), lambda: False)
+        yield Dispatcher(Planner(space, store), silent, WorkerSettings(threads=1, cache=str(tmp_path)), lambda: None)
 
 
 def away(*_: Any, **__: Any) -> Any:
@@ -65,61 +66,61 @@ def away(*_: Any, **__: Any) -> Any:
 
 
 def test_a_database_that_stays_away_ends_the_search_and_leaves_everything_adoptable(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, pretend: Callable[..., Any]
+    dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch, pretend: Callable[..., Any]
 ) -> None:
-    searcher, stop = PlannerSearcher(desk), SoftStop(desk)
+    searcher, stop = PlannerSearcher(dispatcher), SoftStop(dispatcher)
     assert searcher.suggest("a")
     assert searcher.suggest("b")
     with monkeypatch.context() as broken:
-        broken.setattr(desk.planner.store, "finish_job", away)
+        broken.setattr(dispatcher.planner.store, "finish_job", away)
         searcher.on_trial_complete("a", said(Failure(FailureKind.ERROR, "x")))
-        assert desk.error is None  # a failed job is written by another way
-        searcher.on_trial_complete("b", said(pretend(desk.held["b"])))
-    assert isinstance(desk.error, StorageUnavailableError)
+        assert dispatcher.planner.lifecycle.error is None  # a failed job is written by another way
+        searcher.on_trial_complete("b", said(pretend(dispatcher.held["b"])))
+    assert isinstance(dispatcher.planner.lifecycle.error, StorageUnavailableError)
     assert searcher.suggest("c") == Searcher.FINISHED  # nothing is handed out, and nothing is waited for
     assert stop("d", said(EPOCH))
-    states = [row.state for row in desk.planner.store.trials()]
+    states = [row.state for row in dispatcher.planner.store.trials()]
     assert states == ["FAIL", "FAIL", "RUNNING", "RUNNING"]
 
 
 def test_a_study_that_optuna_deletes_ends_the_search_in_words_and_with_a_code(
-    desk: Desk, pretend: Callable[..., Any]
+    dispatcher: Dispatcher, pretend: Callable[..., Any]
 ) -> None:
-    searcher, store = PlannerSearcher(desk), desk.planner.store
+    searcher, store = PlannerSearcher(dispatcher), dispatcher.planner.store
     assert searcher.suggest("a")
-    task = desk.held["a"]
+    task = dispatcher.held["a"]
     optuna.delete_study(study_name="away", storage=store.database.storage)
     searcher.on_trial_complete("a", said(pretend(task)))
     assert searcher.suggest("b") == Searcher.FINISHED
-    assert isinstance(desk.error, StudyNotFoundError)
-    assert "was deleted or renamed while it was open" in str(desk.error)
-    found = ending(desk.error)
+    assert isinstance(dispatcher.planner.lifecycle.error, StudyNotFoundError)
+    assert "was deleted or renamed while it was open" in str(dispatcher.planner.lifecycle.error)
+    found = ending(dispatcher.planner.lifecycle.error)
     assert found is not None
     assert found.code == 3
 
 
-def test_after_an_error_what_is_under_way_ends_before_the_search_does(desk: Desk) -> None:
-    searcher = PlannerSearcher(desk)
+def test_after_an_error_what_is_under_way_ends_before_the_search_does(dispatcher: Dispatcher) -> None:
+    searcher = PlannerSearcher(dispatcher)
     assert searcher.suggest("a")
     assert searcher.suggest("b")
-    desk.stop_requested = away
-    assert SoftStop(desk)("a", said(EPOCH))
+    dispatcher.attend = away
+    assert SoftStop(dispatcher)("a", said(EPOCH))
     assert searcher.suggest("c") is None
     searcher.on_trial_complete("a", said(EPOCH))
     assert searcher.suggest("c") is None
-    DeathWatch(desk).on_trial_error(0, [], SimpleNamespace(trial_id="b", error_file=None))
+    DeathWatch(dispatcher).on_trial_error(0, [], SimpleNamespace(trial_id="b", error_file=None))
     assert searcher.suggest("c") == Searcher.FINISHED
-    assert {row.state for row in desk.planner.store.trials()} == {"RUNNING"}
+    assert {row.state for row in dispatcher.planner.store.trials()} == {"RUNNING"}
 
 
-def test_a_full_disk_under_a_worker_stops_the_study_and_fails_no_trial(desk: Desk) -> None:
-    searcher = PlannerSearcher(desk)
+def test_a_full_disk_under_a_worker_stops_the_study_and_fails_no_trial(dispatcher: Dispatcher) -> None:
+    searcher = PlannerSearcher(dispatcher)
     searcher.suggest("a")
     searcher.on_trial_complete("a", said(Failure(FailureKind.DISK_FULL, "OSError: no space")))
-    assert isinstance(desk.error, UnreachableError)
-    assert "OSError: no space; nothing that was finished is lost" in str(desk.error)
-    assert "tuner resume away" in str(desk.error)
-    assert {row.state for row in desk.planner.store.trials()} == {"RUNNING"}
+    assert isinstance(dispatcher.planner.lifecycle.error, UnreachableError)
+    assert "OSError: no space; nothing that was finished is lost" in str(dispatcher.planner.lifecycle.error)
+    assert "tuner resume away" in str(dispatcher.planner.lifecycle.error)
+    assert {row.state for row in dispatcher.planner.store.trials()} == {"RUNNING"}
 
 
 def test_a_lock_on_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,7 +106,7 @@ def test_fresh_seeds_are_not_trained_when_the_time_is_up(tmp_path: Path, pretend
         task = planner.next_task()
         assert task is not None
         planner.complete(task, pretend(task))
-        planner.time_is_up = True
+        planner.lifecycle.hours_are_over()
         run(planner, pretend)
         assert {row.role for row in store.readings()} >= {"best"}
         assert not any(row.role == "fresh_seed" for row in store.readings())
@@ -175,7 +175,7 @@ def test_a_hopeless_study_ends_early(space: Space, store: Store) -> None:
         task = planner.next_task()
         assert task is not None
         planner.fail(task, Failure(FailureKind.ERROR, "no such file"))
-    assert planner.hopeless
+    assert planner.lifecycle.phase == "failing"
     assert planner.next_task() is None
     assert planner.finished
     assert {row.state for row in store.trials()} == {"FAIL"}
@@ -324,7 +324,7 @@ def test_no_trial_is_left_running_when_the_hours_are_over(space: Space, store: S
     lost, kept = planner.next_task(), planner.next_task()
     assert lost is not None
     assert kept is not None
-    planner.time_is_up = True
+    planner.lifecycle.hours_are_over()
     assert not planner.fail(lost, Failure(FailureKind.WORKER_DIED, "the worker process died: killed"))
     planner.complete(kept, pretend(kept))
     run(planner, pretend)
@@ -334,11 +334,11 @@ def test_no_trial_is_left_running_when_the_hours_are_over(space: Space, store: S
     interrupted = adopted.next_task()
     assert interrupted is not None
     late = Planner(space, store)  # after the death of the driver
-    late.time_is_up = True
+    late.lifecycle.hours_are_over()
     late.close_waiting()
     reasons = {row.reason for row in store.trials() if row.state == "FAIL"}
     assert "not run: budget.hours were over" in reasons
-    assert not late.hopeless
+    assert late.lifecycle.phase == "closing"
 
 
 def test_a_hopeless_study_leaves_no_trial_running(space: Space, store: Store) -> None:
@@ -378,7 +378,7 @@ def test_an_interrupted_job_is_work_left_though_nothing_else_is(tmp_path: Path) 
         planner = Planner(space, store)
         task = planner.next_task()
         assert task is not None
-        planner.closed = True
+        planner.lifecycle.stop_is_requested()
         planner.interrupted(task)
         assert planner.finished
         assert planner.has_work()

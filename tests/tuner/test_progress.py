@@ -90,7 +90,7 @@ def test_what_takes_the_time_after_the_last_job_is_said(planner: Planner, preten
 
 def test_a_search_that_was_stopped_announces_no_report(planner: Planner) -> None:
     stream = io.StringIO()
-    planner.closed = True
+    planner.lifecycle.stop_is_requested()
     PlainLines(planner, Running(planner), stream=stream).close()
     assert stream.getvalue() == ""
 
@@ -101,7 +101,7 @@ def test_a_terminal_says_that_it_stops_and_has_stopped(planner: Planner) -> None
     live = LiveTable(planner, running, name="shown", console=Console(file=screen, force_terminal=True, width=80))
     told = Told(running, live)
     told.started("a", task)
-    planner.closed = True
+    planner.lifecycle.stop_is_requested()
     live._live.refresh()
     assert "stopping" in screen.getvalue()
     told.ended("a", task, None)

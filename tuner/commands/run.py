@@ -25,6 +25,7 @@ from tuner.commands.options import (
 )
 from tuner.errors import TunerError
 from tuner.paths import Home
+from tuner.slots import ExecutorName, Resources
 from tuner.stopping import StopRequests
 from tuner.terminal import say, screen
 
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+ExecutorOption = Annotated[
+    ExecutorName,
+    typer.Option("--executor", help="Where jobs run: on Ray's workers, or one after another in this process."),
+]
 MixedOption = Annotated[
     bool, typer.Option("--mixed-trainers", help="Go on though a release that trained otherwise began the study.")
 ]
@@ -51,6 +56,7 @@ def launch(
     gpus_per_trial: GpusOption = None,
     cache_gb: CacheOption = None,
     mixed_trainers: MixedOption = False,
+    executor: ExecutorOption = "ray",
     home: HomeOption = None,
     storage: StorageOption = None,
 ) -> None:
@@ -58,7 +64,7 @@ def launch(
     from search_spaces import load
 
     loaded = load(space, overrides=[*shorthands(dataset, data), *(overrides or [])], name=name)
-    _run(context, loaded, home, storage, parallel, gpus_per_trial, cache_gb, mixed_trainers)
+    _run(context, loaded, home, storage, _resources(executor, parallel, gpus_per_trial, cache_gb, mixed_trainers))
 
 
 @app.command()
@@ -73,6 +79,7 @@ def resume(
     gpus_per_trial: GpusOption = None,
     cache_gb: CacheOption = None,
     mixed_trainers: MixedOption = False,
+    executor: ExecutorOption = "ray",
     home: HomeOption = None,
     storage: StorageOption = None,
 ) -> None:
@@ -82,7 +89,7 @@ def resume(
     with open_store(study, home, storage) as store:
         text = store.study().space_yaml
     space = loads(text, source=f"study {study}", overrides=overrides or [])
-    _run(context, space, home, storage, parallel, gpus_per_trial, cache_gb, mixed_trainers)
+    _run(context, space, home, storage, _resources(executor, parallel, gpus_per_trial, cache_gb, mixed_trainers))
 
 
 @app.command()
@@ -107,35 +114,32 @@ def stop(
     say(f"nothing runs {study} any more: its driver has died; continue with: tuner resume {study}")
 
 
-def _run(
-    context: typer.Context,
-    space: Space,
-    home: Path | None,
-    storage: str | None,
-    parallel: int | None,
-    gpus: float | None,
-    cache_gb: float | None,
-    mixed_trainers: bool,
-) -> None:
-    from tuner.launch import run_study
-    from tuner.slots import Resources
-    from tuner.streams import steady_output
-
-    resources = Resources(
+def _resources(
+    executor: ExecutorName, parallel: int | None, gpus: float | None, cache_gb: float | None, mixed_trainers: bool
+) -> Resources:
+    return Resources(
+        executor=executor,
         parallel=parallel,
         gpus_per_trial=gpus,
         cache_bytes=None if cache_gb is None else int(cache_gb * 2**30),
         mixed_trainers=mixed_trainers,
     )
+
+
+def _run(context: typer.Context, space: Space, home: Path | None, storage: str | None, resources: Resources) -> None:
+    from tuner.launch import Launch, run_study
+    from tuner.streams import steady_output
+
+    launch = Launch(
+        space=space,
+        home=Home.choose(home),
+        storage=storage_url(home, storage),
+        resources=resources,
+        console=screen(stderr=True),
+        stops=context.ensure_object(StopRequests),
+    )
     with steady_output():
-        finished = run_study(
-            space,
-            home=Home.choose(home),
-            storage=storage_url(home, storage),
-            resources=resources,
-            console=screen(stderr=True),
-            stops=context.ensure_object(StopRequests),
-        )
+        finished = run_study(launch)
     _print_finished(finished)
 
 

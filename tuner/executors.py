@@ -1,0 +1,87 @@
+"""Where jobs run: on workers of a Ray of our own, or in this process."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from types import TracebackType
+from typing import Protocol, Self
+
+from trainers.results import Progress
+from tuner.dispatcher import Dispatcher
+from tuner.errors import UnreachableError
+from tuner.slots import Slots
+from tuner.threads import threads
+from tuner.work import JobRun
+
+
+class Executor(Protocol):
+    """Up within its `with` block."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None: ...
+    def run(self, dispatcher: Dispatcher) -> None:
+        """Runs tasks until the dispatcher is finished. Raises what broke the launch; everything stays adoptable."""
+
+
+class RayExecutor:
+    """Workers that are processes of a private Ray on this machine; one that dies takes nothing along."""
+
+    def __init__(self, slots: Slots) -> None:
+        self._slots = slots
+        self._last = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        from tuner.ray_session import ray_session
+
+        session = ray_session(cpus=self._slots.workers * self._slots.cpus_each, gpus=self._slots.gpus)
+        self._scratch = self._last.enter_context(session)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._last.__exit__(kind, error, at)
+
+    def run(self, dispatcher: Dispatcher) -> None:
+        """Runs tasks until the dispatcher is finished. Raises UnreachableError also when Ray itself has died."""
+        from tuner.searcher import fit
+
+        fit(dispatcher, slots=self._slots, scratch=self._scratch)
+
+
+class InlineExecutor:
+    """One job after another in this process, where a debugger sees them; what kills a job kills the launch."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Nothing was started."""
+
+    def run(self, dispatcher: Dispatcher) -> None:
+        """Runs tasks until the dispatcher is finished. Raises UnreachableError also when the GPU gives up."""
+        for key in map(str, itertools.count()):
+            if not _ran_one(dispatcher, key):
+                break
+        dispatcher.raise_error()
+
+
+def _ran_one(dispatcher: Dispatcher, key: str) -> bool:
+    """False when nothing is left: one job at a time waits for no other."""
+    request = dispatcher.hand_out(key)
+    if request is None:
+        return False
+    with threads(request.settings.threads), contextlib.closing(JobRun(request)) as job:
+        try:
+            while isinstance(content := job.advance(), Progress):
+                dispatcher.progressed(key, content)
+                if dispatcher.ends_jobs():
+                    break
+        except RuntimeError as error:  # no later job can succeed in this process
+            raise UnreachableError(
+                f"{error}; go on in a new process from the last checkpoints with: "
+                f"tuner resume {dispatcher.planner.space.name}"
+            ) from error
+    dispatcher.take_back(key, None if isinstance(content, Progress) else content)
+    return True

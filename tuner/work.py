@@ -1,0 +1,112 @@
+"""One job in this process, a little at a time; what it can raise comes back as a failure."""
+
+from __future__ import annotations
+
+import gc
+import time
+import traceback
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from studies.records import Failure, FailureKind
+from trainers.results import JobResult, Progress
+from tuner.errors import DISK_FULL
+from tuner.messages import TrainRequest
+
+if TYPE_CHECKING:
+    from trainers.job import Trained
+
+REPORT_EVERY = 0.5  # seconds between two reports: each costs the driver some milliseconds
+_SHORT_OF_MEMORY = ("out of memory", "allocate memory", "enough memory")
+
+
+class JobRun:
+    """A job under way. Close it, also in the middle: it leaves a checkpoint at the last finished epoch."""
+
+    def __init__(self, request: TrainRequest) -> None:
+        import torch
+
+        from trainers.cache import Cache
+        from trainers.job import Job, run_job
+
+        settings = request.settings
+        torch.set_num_threads(settings.threads)
+        device = torch.device("cuda" if settings.gpu else "cpu")
+        cache = Cache(Path(settings.cache), max_bytes=settings.cache_bytes)
+        self._events: Generator[Progress, None, Trained] | None = None
+        self._outcome: JobResult | Failure = Failure(FailureKind.STOPPED, "the job was stopped")
+        try:
+            job = Job.from_flat(request.configs, read_test=request.read_test)
+            self._events = run_job(job, cache=cache, device=device, checkpoint_every=settings.checkpoint_seconds)
+        except Exception as error:
+            self._outcome = describe(error)
+
+    def advance(self) -> Progress | JobResult | Failure:
+        """Goes on for about half a second; the last call gives the outcome.
+
+        Raises what spoils the process for every later job.
+        """
+        if self._events is None:
+            return self._outcome
+        until = time.perf_counter() + REPORT_EVERY
+        try:
+            while True:
+                event = next(self._events)
+                if time.perf_counter() >= until:
+                    return event
+        except StopIteration as stop:
+            self._events, self._outcome = None, stop.value.result
+        except Exception as error:
+            self._events = None  # first: it holds memory that another try needs
+            if _spoils_process(error):
+                raise
+            self._outcome = describe(error)
+        return self._outcome
+
+    def close(self) -> None:
+        """Ends it where it is."""
+        if self._events is not None:
+            self._events.close()
+            self._events = None
+
+
+def describe(error: Exception) -> Failure:
+    """What became of the job, and what helps."""
+    from trainers.errors import DivergedError, TrainerError
+
+    if isinstance(error, TrainerError):
+        kind = FailureKind.DIVERGED if isinstance(error, DivergedError) else FailureKind.REFUSED
+        return Failure(kind, str(error))
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{Path(place.filename).name}:{place.lineno}"
+    said = f"{type(error).__name__}: {error} ({where})"
+    if _is_out_of_memory(error):
+        _free_memory(error)
+        return Failure(FailureKind.OUT_OF_MEMORY, said if "out of memory" in said else f"out of memory: {said}")
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
+        return Failure(FailureKind.DISK_FULL, f"{said}; make space in the folder of --home")
+    return Failure(FailureKind.FILE if isinstance(error, OSError) else FailureKind.ERROR, said)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether a GPU, torch's allocator of the CPU (a RuntimeError), numpy, Python or the kernel (ENOMEM) says so."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in _SHORT_OF_MEMORY)
+
+
+def _spoils_process(error: Exception) -> bool:
+    """Whether every later call would fail, too: an illegal access or a failed assertion on the device is never over."""
+    return "CUDA error" in str(error) and not _is_out_of_memory(error)
+
+
+def _free_memory(error: Exception) -> None:
+    """Gives back what the failed job still held, so that another try in this process has all there is."""
+    import torch
+
+    chain: BaseException | None = error
+    while chain is not None:
+        traceback.clear_frames(chain.__traceback__)  # which hold model, features and optimiser
+        chain = chain.__context__
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
