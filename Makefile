@@ -40,8 +40,9 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PIP) -e .
 	touch $(STAMP)
 
+# older pips know no --group
 $(DEV_STAMP): $(STAMP)
-	$(PIP) 'pip>=25.1'  # older ones know no --group
+	$(PIP) 'pip>=25.1'
 	$(PIP) --group dev -e '.[postgres,images,onnx]'
 	touch $(DEV_STAMP)
 
