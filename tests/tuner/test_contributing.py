@@ -1,0 +1,52 @@
+"""What CONTRIBUTING.md says is told by a test where no other test tells it: each name has what stands behind it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from optuna.distributions import FloatDistribution
+
+from search_spaces.schema import SamplerName
+from trainers.config import DatasetName, TaskConfig
+from trainers.data.task import load_task
+from trainers.errors import TrainerError
+from tuner.points import Level
+from tuner.sampling import Observation, propose_backbone, propose_heads, sampler_names
+
+ROOT = Path(__file__).resolve().parents[2]
+OUTER = Level({"stage1.lr": FloatDistribution(0.0, 1.0, step=0.125)})
+INNER = Level({"stage2.lr": FloatDistribution(0.0, 1.0, step=0.125)})
+ROWS = [
+    Observation(backbone=index, params={"stage1.lr": index / 8, "stage2.lr": index / 8}, value=0.5 + index / 100)
+    for index in range(6)
+]
+
+
+@pytest.mark.parametrize("name", get_args(DatasetName))
+def test_each_data_source_has_a_reader(name: str, tmp_path: Path) -> None:
+    task = TaskConfig(dataset=name, data=str(tmp_path), imbalance_factor=None)  # type: ignore[arg-type]
+    with pytest.raises(TrainerError):  # of the empty folder, and no KeyError of the name
+        load_task(task)
+
+
+@pytest.mark.parametrize("name", get_args(DatasetName))
+def test_each_data_source_has_a_row_in_its_page(name: str) -> None:
+    rows = [line for line in (ROOT / "docs" / "data.md").read_text().splitlines() if line.startswith("|")]
+    assert any(f"`{name}`" in row for row in rows)
+
+
+def test_a_space_can_name_every_sampler() -> None:
+    assert sampler_names() == get_args(SamplerName)
+
+
+@pytest.mark.parametrize("name", sampler_names())
+def test_each_sampler_proposes_on_both_levels(name: str) -> None:
+    outer = propose_backbone(ROWS, space=OUTER, sampler=name, seed=0, index=6)
+    inner = propose_heads(
+        ROWS, space=INNER, sampler=name, seed=0, backbone=0, round=1, count=2, stage1_params={"stage1.lr": 0.0}
+    )
+    assert outer is not None
+    assert outer["stage1.lr"] not in [row.params["stage1.lr"] for row in ROWS]
+    assert len(inner) == 2
