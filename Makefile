@@ -5,6 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
+TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: run dev test slow chaos lint bench audit clean
@@ -15,10 +16,10 @@ run: $(STAMP)
 dev: $(DEV_STAMP)
 
 test: $(DEV_STAMP) lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	$(TEST)
 
 slow: $(DEV_STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
+	$(TEST) -m slow
 
 chaos: $(DEV_STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.chaos
