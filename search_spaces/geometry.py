@@ -12,7 +12,7 @@ from typing import Literal
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from search_spaces.scalars import Scalar
+from trainers.config import Scalar
 
 
 def middle(distribution: BaseDistribution) -> Scalar:

@@ -11,13 +11,11 @@ from pydantic_core import PydanticCustomError
 
 from search_spaces import canonical
 from search_spaces.parameters import Choices, Part, Range, distinct
-from search_spaces.scalars import Scalar
 from search_spaces.schema import STUDY_NAME, Baseline, Budget, Objective, Refine, Sampler, Stage1, Stage2, Task
+from trainers.config import PARTS, Scalar
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
-
-PARTS = ("task", "stage1", "stage2")
 
 
 def _supported(version: Any) -> Any:

@@ -9,9 +9,9 @@ from studies.failures import UNKNOWN, failures
 from studies.figures.figure import Table
 from studies.figures.settings import values_of
 from studies.provenance import code_version, library_versions
-from studies.records import Scalar
 from studies.study_data import StudyData
 from studies.wording import spans
+from trainers.config import Scalar
 
 
 def study_tables(data: StudyData) -> dict[str, Table]:

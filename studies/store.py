@@ -27,7 +27,6 @@ from studies.records import (
     PosthocRow,
     ProgressRow,
     ReadingRow,
-    Scalar,
     StudyRow,
     StudyState,
     TrialRow,
@@ -35,6 +34,7 @@ from studies.records import (
 from studies.tables import TrialTable
 from studies.urls import masked
 from studies.waiting import GLANCE, PATIENCE
+from trainers.config import Scalar
 
 if TYPE_CHECKING:
     import optuna

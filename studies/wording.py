@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import ROUND_HALF_UP, Decimal
 
-from studies.records import Scalar
+from trainers.config import Scalar
 
 _LABELS = {  # of roles: baselines and what was chosen
     "naive": "naive",

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainers.config import Stage1Config
+from trainers.config import Stage1Config, loss_options
 from trainers.data.task import Task
 from trainers.draws import own_draws
 from trainers.errors import DivergedError
@@ -174,15 +174,7 @@ def _diverged(found: str, state: Stage1State, config: Stage1Config) -> DivergedE
 
 def criteria(config: Stage1Config, counts: Counts) -> tuple[Loss, Loss]:
     """The loss before and after deferred re-weighting (Cao et al. 2019); the same twice without `drw`."""
-    loss = make_loss(
-        config.loss,
-        counts,
-        beta=config.beta,
-        gamma=config.gamma,
-        tau=config.tau,
-        max_margin=config.max_margin,
-        scale=config.scale,
-    )
+    loss = make_loss(config.loss, counts, **loss_options(config))
     return (loss, loss) if config.drw is None else (loss.with_class_weights(0.0), loss.with_class_weights(config.beta))
 
 

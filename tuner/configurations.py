@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from search_spaces import Space, geometry
-from studies.records import Scalar
-from trainers.config import TrialConfig
+from trainers.config import Scalar, TrialConfig
 
 NAIVE: dict[str, Scalar] = {
     "stage1.loss": "ce",

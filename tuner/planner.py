@@ -13,9 +13,10 @@ from typing import Any, Literal
 
 from search_spaces import Space
 from studies.cleaned import sound
-from studies.records import HeadAsked, JobKind, JobRow, Scalar, TrialRow
+from studies.records import HeadAsked, JobKind, JobRow, TrialRow
 from studies.store import Store
 from studies.study_data import FRESH_SEED, SLOPE, preference
+from trainers.config import Scalar
 from tuner.budget import Account
 from tuner.configurations import naive, whole
 from tuner.readings import Reading, by_backbone, readings_due

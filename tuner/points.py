@@ -14,7 +14,7 @@ import numpy as np
 from optuna.distributions import BaseDistribution
 
 from search_spaces import geometry
-from search_spaces.scalars import Scalar
+from trainers.config import Scalar
 
 Params = Mapping[str, Scalar]
 

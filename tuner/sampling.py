@@ -25,7 +25,7 @@ from optuna.trial import FrozenTrial, TrialState
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
 
 from search_spaces import geometry
-from search_spaces.scalars import Scalar
+from trainers.config import Scalar
 from tuner import parzen
 from tuner.parzen import Learned
 from tuner.points import Level, Params, combinations, spread

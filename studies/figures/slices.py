@@ -9,9 +9,9 @@ import plotly.graph_objects as go
 from search_spaces.geometry import bounds, is_log
 from studies.figures import style
 from studies.figures.figure import Absent, Figure, Table
-from studies.records import Scalar
 from studies.study_data import StudyData
 from studies.wording import number
+from trainers.config import Scalar
 
 
 class Slice(NamedTuple):

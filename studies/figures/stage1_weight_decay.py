@@ -12,9 +12,9 @@ from studies.figures import style
 from studies.figures.figure import Absent, Figure, Table
 from studies.figures.norm_evolution import WEIGHT_DECAY, stage1_metrics
 from studies.headline import rarest_group
-from studies.records import Scalar
 from studies.study_data import ACCURACY, SLOPE, StudyData
 from studies.wording import number
+from trainers.config import Scalar
 
 RATE = "stage1.lr"
 

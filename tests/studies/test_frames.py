@@ -93,7 +93,7 @@ def _imported(statement: str) -> set[str]:
     return set(done.stdout.split())
 
 
-HEAVY = {"torch", "ray", "plotly", "pandas", "trainers", "tuner"}
+HEAVY = {"torch", "ray", "plotly", "pandas", "tuner"}
 
 
 def test_the_studies_package_imports_nothing_heavy() -> None:

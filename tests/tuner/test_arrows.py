@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+THIRD_PARTY = ["torch", "torchvision", "numpy", "safetensors", "pyarrow", "sklearn", "PIL", "optuna", "pydantic"]
 FORBIDDEN = {
     "trainers.job": ["ray", "optuna", "sqlalchemy", "yaml", "ruamel", "plotly", "tuner", "studies", "search_spaces"],
     "trainers.__main__": [
@@ -20,13 +21,17 @@ FORBIDDEN = {
         "studies",
         "search_spaces",
     ],
-    "studies": ["ray", "torch", "pandas", "plotly", "tuner", "trainers"],
-    "studies.store": ["ray", "torch", "pandas", "plotly", "tuner", "trainers"],
-    "studies.report": ["ray", "torch", "tuner", "trainers"],
-    "search_spaces": ["ray", "torch", "sqlalchemy", "plotly", "tuner", "trainers", "studies"],
+    "trainers.config": THIRD_PARTY,
+    "trainers.results": THIRD_PARTY,
+    "studies": ["ray", "torch", "pandas", "plotly", "tuner"],
+    "studies.store": ["ray", "torch", "pandas", "plotly", "tuner"],
+    "studies.report": ["ray", "torch", "tuner"],
+    "search_spaces": ["ray", "torch", "sqlalchemy", "plotly", "tuner", "studies"],
+    "search_spaces.space": ["ray", "torch", "sqlalchemy", "plotly", "optuna", "numpy", "tuner", "studies"],
     "tuner.cli": ["ray", "torch", "pandas", "plotly", "optuna", "sqlalchemy"],
-    "tuner.sampling": ["ray", "sqlalchemy", "studies", "trainers"],
+    "tuner.sampling": ["ray", "torch", "sqlalchemy", "studies"],
 }
+OF_TRAINERS = {"trainers", "trainers.config", "trainers.errors", "trainers.results"}  # the standard library alone
 
 
 def loaded_by(statement: str, forbidden: list[str]) -> list[str]:
@@ -39,6 +44,13 @@ def loaded_by(statement: str, forbidden: list[str]) -> list[str]:
 @pytest.mark.parametrize("module", FORBIDDEN)
 def test_a_package_imports_only_what_its_room_may(module: str) -> None:
     assert loaded_by(f"import {module}", FORBIDDEN[module]) == []
+
+
+@pytest.mark.parametrize("module", ["studies.store", "studies.report", "search_spaces.space", "tuner.sampling"])
+def test_of_trainers_the_others_load_what_needs_no_torch(module: str) -> None:
+    script = f"import {module}, sys\nprint(*[name for name in sys.modules if name.partition('.')[0] == 'trainers'])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert {"trainers.config"} <= set(done.stdout.split()) <= OF_TRAINERS
 
 
 def test_the_proof_can_fail() -> None:
