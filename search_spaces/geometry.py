@@ -71,6 +71,16 @@ def is_log(distribution: BaseDistribution | None) -> bool:
     return isinstance(distribution, FloatDistribution | IntDistribution) and distribution.log
 
 
+def in_words(distribution: BaseDistribution) -> str:
+    """`0.01 to 0.2, logarithmic`, `10 to 40, step 10`, `one of ce, ldam`."""
+    if isinstance(distribution, CategoricalDistribution):
+        return f"one of {', '.join(map(str, distribution.choices))}"
+    d = _numeric(distribution)
+    plain = d.step is None or (isinstance(d, IntDistribution) and d.step == 1)
+    step = "" if plain else f", step {d.step:g}"
+    return f"{d.low:g} to {d.high:g}{', logarithmic' if d.log else ''}{step}"
+
+
 def count(distribution: BaseDistribution) -> float:
     """How many values there are; infinite for a range without a step."""
     if isinstance(distribution, CategoricalDistribution):

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from search_spaces.geometry import at, bounds, corners, count, edge, is_log, middle, share, size, values
+from search_spaces.geometry import at, bounds, corners, count, edge, in_words, is_log, middle, share, size, values
 
 LOG, STEPPED, WHOLE = (
     FloatDistribution(1e-4, 0.2, log=True),
@@ -67,6 +67,21 @@ def test_finite_ranges_and_choices_are_counted_and_listed() -> None:
 def test_ends_are_known_of_ranges_alone() -> None:
     assert (bounds(LOG), bounds(WHOLE), bounds(CHOICES)) == ((1e-4, 0.2), (0, 3), None)
     assert [is_log(one) for one in (LOG, WHOLE, CHOICES, None)] == [True, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("distribution", "expected"),
+    [
+        (LOG, "0.0001 to 0.2, logarithmic"),
+        (STEPPED, "0.1 to 0.7, step 0.2"),
+        (FloatDistribution(0.0, 3.0, step=1.0), "0 to 3, step 1"),
+        (WHOLE, "0 to 3"),
+        (IntDistribution(10, 40, step=10), "10 to 40, step 10"),
+        (CHOICES, "one of ce, None, 0.5"),
+    ],
+)
+def test_a_range_has_one_wording(distribution: BaseDistribution, expected: str) -> None:
+    assert in_words(distribution) == expected
 
 
 @pytest.mark.parametrize(
