@@ -13,7 +13,8 @@ import numpy as np
 import optuna
 
 from benchmarks.record import record
-from benchmarks.synthetic import VARIANTS, Landscape, Scalar
+from benchmarks.synthetic import VARIANTS, Landscape
+from trainers.config import Scalar
 from tuner.sampling import Level, Observation, propose_backbone, propose_heads
 
 SEEDS = range(12)

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
-Scalar = str | int | float | bool | None
+from trainers.config import Scalar
 
 STAGE1: dict[str, BaseDistribution] = {
     "stage1.lr": FloatDistribution(1e-3, 0.3, log=True),

@@ -28,7 +28,8 @@ from ruamel.yaml.events import (
 from ruamel.yaml.reader import ReaderError
 
 from search_spaces.problems import Problem, SpaceError, printable, shortened, shown
-from search_spaces.scalars import Scalar, scalar
+from search_spaces.scalars import scalar
+from trainers.config import Scalar
 
 MAX_BYTES = 256 * 1024  # a space is a page of text
 MAX_DEPTH = 16  # the deepest place of a space is 5: stage2 / maxnorm_radius / when / name / list

@@ -1,7 +1,12 @@
-"""The format for editors: space-v1.json, which a comment in a space's first lines points to."""
+"""The format for editors: space-v1.json, which a comment in a space's first lines points to.
+
+`python -m search_spaces.editor_schema` writes it anew, after a change of the trainer's catalogue of settings.
+"""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
@@ -30,6 +35,11 @@ def json_schema() -> dict[str, Any]:
     return {"$schema": GenerateJsonSchema.schema_dialect, **inlined, "title": "A tuner search space"}
 
 
+def published() -> str:
+    """The text of space-v1.json."""
+    return json.dumps(json_schema(), indent=2) + "\n"
+
+
 def _inlined(schema: Any, blocks: dict[str, Any]) -> Any:
     """The schema with every reference replaced by what it names: pydantic's names mean nothing to a reader."""
     if isinstance(schema, list):
@@ -41,3 +51,7 @@ def _inlined(schema: Any, blocks: dict[str, Any]) -> Any:
         beside = {key: value for key, value in schema.items() if key not in ("$ref", "default")}  # of a whole block
         schema = {**block, **beside}
     return {key: _inlined(value, blocks) for key, value in schema.items()}
+
+
+if __name__ == "__main__":
+    Path(__file__).with_name("space-v1.json").write_text(published(), encoding="utf-8")

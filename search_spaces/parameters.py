@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import types
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeAlias, TypeVar, Union, cast, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, cast
 
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -22,7 +21,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from search_spaces.problems import shown
-from search_spaces.scalars import Scalar
+from trainers.config import Scalar
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -48,11 +47,10 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+AS_WHOLE = BeforeValidator(_whole)
 Positive = Annotated[float, Gt(0)]
-NotNegative = Annotated[float, Ge(0)]
-BelowOne = Annotated[float, Ge(0), Lt(1)]
-PositiveInteger = Annotated[int, Gt(0), BeforeValidator(_whole)]
-NotNegativeInteger = Annotated[int, Ge(0), BeforeValidator(_whole)]
+PositiveInteger = Annotated[int, Gt(0), AS_WHOLE]
+NotNegativeInteger = Annotated[int, Ge(0), AS_WHOLE]
 
 
 def _as_tuples(when: Any) -> Any:
@@ -143,31 +141,21 @@ def option_form(value: Any) -> str:
     return FIXED if form == RANGE else form
 
 
-if TYPE_CHECKING:
-    Parameter: TypeAlias = T | Range[T] | Choices[T]
-    Option: TypeAlias = T | Choices[T]
-else:
-
-    class Parameter:
-        """`Parameter[domain]`: a number that may be searched as a range or among choices."""
-
-        def __class_getitem__(cls, domain: Any) -> Any:
-            fixed, choices = Annotated[domain, Tag(FIXED)], Annotated[Choices[domain], Tag(CHOICES)]
-            bounds = Annotated[Range[_without_none(domain)], Tag(RANGE)]
-            return Annotated[fixed | bounds | choices, Discriminator(parameter_form)]
-
-    class Option:
-        """`Option[domain]`: a name or a switch that may be searched among choices."""
-
-        def __class_getitem__(cls, domain: Any) -> Any:
-            fixed, choices = Annotated[domain, Tag(FIXED)], Annotated[Choices[domain], Tag(CHOICES)]
-            return Annotated[fixed | choices, Discriminator(option_form)]
+_range_of: Any = Range  # indexed by types that are made while the program runs
+_choices_of: Any = Choices
 
 
-def _without_none(domain: Any) -> Any:
-    if get_origin(domain) in (Union, types.UnionType):
-        return Union[tuple(part for part in get_args(domain) if part is not type(None))]  # noqa: UP007
-    return domain
+def parameter(values: Any, *, ends: Any) -> Any:
+    """The type of a number that may be searched as a range or among choices; None may be a value, but no end."""
+    fixed, choices = Annotated[values, Tag(FIXED)], Annotated[_choices_of[values], Tag(CHOICES)]
+    bounds = Annotated[_range_of[ends], Tag(RANGE)]
+    return Annotated[fixed | bounds | choices, Discriminator(parameter_form)]
+
+
+def option(values: Any) -> Any:
+    """The type of a name or a switch that may be searched among choices."""
+    fixed, choices = Annotated[values, Tag(FIXED)], Annotated[_choices_of[values], Tag(CHOICES)]
+    return Annotated[fixed | choices, Discriminator(option_form)]
 
 
 def _check_step(low: float, high: float, step: float, *, log: bool) -> None:

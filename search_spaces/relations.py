@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from search_spaces import wording
 from search_spaces.document import Node
 from search_spaces.problems import Problem, did_you_mean, nearest, shown
+from trainers.config import FLAT_NAMES, SETTINGS
 
 _STAGES = ("stage1", "stage2")
 
@@ -57,8 +58,8 @@ def _condition(root: Node, owner: str, when: Node) -> Iterator[Problem]:
 
 
 def _parent_complaint(root: Node, owner: str, parent: str) -> str | None:
-    if parent not in wording.NAMES:
-        hint = did_you_mean(parent, wording.NAMES) if "." in parent else _nearly(parent)
+    if parent not in FLAT_NAMES:
+        hint = did_you_mean(parent, FLAT_NAMES) if "." in parent else _nearly(parent)
         return f"unknown parameter {shown(parent)}{hint}"
     if owner == parent:
         return "a parameter cannot depend on itself"
@@ -72,8 +73,8 @@ def _parent_complaint(root: Node, owner: str, parent: str) -> str | None:
 
 def _nearly(name: str) -> str:
     """For a name without its section and misspelt as well."""
-    meant = nearest(name, dict.fromkeys(known.partition(".")[2] for known in wording.NAMES))
-    named = [known for known in wording.NAMES if known.partition(".")[2] == meant]
+    meant = nearest(name, dict.fromkeys(known.partition(".")[2] for known in FLAT_NAMES))
+    named = [known for known in FLAT_NAMES if known.partition(".")[2] == meant]
     return f"; did you mean {' or '.join(map(repr, named))}?" if named else ""
 
 
@@ -101,7 +102,7 @@ def _value_of(root: Node, name: str) -> Any:
     part, _, field = name.partition(".")
     block = root.child(part)
     written = block.child(field) if block else None
-    return written.plain() if written else wording.SECTIONS[(part,)].model_fields[field].default
+    return written.plain() if written else SETTINGS[name].default
 
 
 def _circle(conditions: list[tuple[str, Node]]) -> Iterator[Problem]:
@@ -126,7 +127,5 @@ def _grids(root: Node) -> Iterator[Problem]:
 
 
 def _is_continuous(name: str, form: Node) -> bool:
-    part, _, field = name.partition(".")
-    fields = wording.SECTIONS[(part,)].model_fields
-    number = field in fields and isinstance(fields[field].default, float | None)
+    number = name in SETTINGS and SETTINGS[name].kind is float
     return number and form.child("low") is not None and form.child("step") is None

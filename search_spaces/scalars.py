@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-Scalar = str | int | float | bool | None
+from trainers.config import Scalar
 
 
 def scalar(text: str) -> Scalar:

@@ -1,37 +1,19 @@
 """A search space: what is fixed, what is searched, on which data, with which budget.
 
-Task, Stage1 and Stage2 repeat the names, defaults and domains of the trainer's configuration, so that this package
-can check a file without the trainer (and without torch); a test holds the two together.
+Task, Stage1 and Stage2 are made from the trainer's catalogue of settings, which needs no torch.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
-from annotated_types import Ge, Le
-from pydantic import AfterValidator
+from annotated_types import Ge, Interval, Le
+from pydantic import AfterValidator, Field, create_model
 from pydantic_core import PydanticCustomError
 
-from search_spaces.parameters import (
-    BelowOne,
-    NotNegative,
-    NotNegativeInteger,
-    Option,
-    Parameter,
-    Part,
-    Positive,
-    PositiveInteger,
-)
+from search_spaces.parameters import AS_WHOLE, NotNegativeInteger, Part, Positive, PositiveInteger, option, parameter
+from trainers.config import PARTS, SETTINGS, Setting
 
-Dataset = Literal[
-    "digits-lt", "cifar10-lt", "cifar100-lt", "imagenet-lt", "places-lt", "inaturalist18",
-    "parquet", "image-folder", "npz", "csv", "lists",
-]  # fmt: skip
-Loss = Literal["ce", "logit_adjusted", "cb_ce", "cb_bce_softmax", "cb_focal", "cb_sigmoid", "ldam", "vs"]
-Method = Literal[
-    "weight_balancing", "crt", "lws",
-    "none", "l2_norm", "tau_norm", "logit_adjustment", "logit_adjustment_mul", "ncm",
-]  # fmt: skip
 Objective = Literal[
     "val.balanced_accuracy", "val.many", "val.medium", "val.few", "val.top1", "val.top5",
     "val.worst_decile_recall", "val.harmonic_mean",
@@ -40,86 +22,54 @@ SamplerName = Literal["gp", "tpe", "random", "qmc", "grid"]
 Baseline = Literal["naive", "weight_decay", "l2_norm", "tau_norm", "logit_adjustment", "logit_adjustment_mul", "ncm"]
 
 STUDY_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"  # becomes a folder: never `.`, `..` or a path
+_REQUIRED = ("task.dataset",)  # a space says which data it is about
 
 
-class Task(Part):
-    """Which images, how long the tail, which split, which network: fixed for the whole study."""
-
-    dataset: Dataset
-    data: str | None = None
-    """Folder or file; only the embedded digits need none."""
-    imbalance_factor: Annotated[float, Ge(1)] | None = 50.0
-    """Largest over smallest class; null takes the data as it is."""
-    profile: Literal["exp", "step"] = "exp"
-    selection: Literal["seed0", "first_n"] = "seed0"
-    """Which images of a class are kept."""
-    max_count: PositiveInteger | None = None
-    """Cap on the largest class."""
-    protocol: Literal["honest", "iclr24", "paper_leak"] = "honest"
-    val_per_class: NotNegativeInteger = 20
-    split_seed: NotNegativeInteger = 0
-    model: str = "cnn-small"
-    pretrained: bool = False
-    augment: Literal["auto", "none", "crop", "crop_flip"] = "auto"
-    image_size: PositiveInteger | None = None
-    many: NotNegativeInteger = 100
-    """A class with more training images is "many"."""
-    few: NotNegativeInteger = 20
-    """A class with fewer training images is "few"."""
-    flip_average: bool = False
-    """Test logits are the mean over image and mirror image."""
-    download: bool = False
+def _block(part: str) -> type[Part]:
+    """The model of a block, a field for each setting of this part of the catalogue."""
+    fields: dict[str, Any] = {
+        name.removeprefix(f"{part}."): (_form(part, setting), _field(setting))
+        for name, setting in SETTINGS.items()
+        if name.startswith(f"{part}.")
+    }
+    return create_model(part.capitalize(), __base__=Part, __doc__=PARTS[part].__doc__, __module__=__name__, **fields)
 
 
-class Stage1(Part):
-    """Feature learning."""
-
-    loss: Option[Loss] = "ce"
-    beta: Parameter[BelowOne] = 0.9999
-    gamma: Parameter[NotNegative | None] = None
-    tau: Parameter[float] = 1.0
-    max_margin: Parameter[float] = 0.5
-    scale: Parameter[Positive] = 30.0
-    drw: Parameter[Annotated[float, Ge(0), Le(1)] | None] = None
-    """Fraction of the epochs after which class-balanced weights start."""
-    classifier: Option[Literal["linear", "etf"]] = "linear"
-    feature_regularization: Parameter[NotNegative] = 0.0
-    epochs: Parameter[PositiveInteger] = 40
-    batch_size: Parameter[PositiveInteger] = 64
-    lr: Parameter[Positive] = 0.05
-    momentum: Parameter[BelowOne] = 0.9
-    weight_decay: Parameter[NotNegative] = 5e-3
-    """SGD's coupled L2, on all parameters."""
-    schedule: Option[Literal["cosine", "cosine_ahead"]] = "cosine"
-    precision: Option[Literal["auto", "fp32", "bf16"]] = "auto"
-    seed: Parameter[NotNegativeInteger] = 0
+def _field(setting: Setting) -> Any:
+    if setting.name in _REQUIRED:
+        return Field(description=setting.meaning)
+    return Field(default=setting.default, description=setting.meaning)
 
 
-class Stage2(Part):
-    """The classifier on a frozen backbone: trained, or derived post hoc."""
+def _form(part: str, setting: Setting) -> Any:
+    """What may be written: one value in the task; in a stage also choices, and a range of numbers."""
+    domain = _domain(setting)
+    values = domain | None if setting.optional else domain
+    if part == "task":
+        return values
+    return parameter(values, ends=domain) if setting.kind in (int, float) else option(values)
 
-    method: Option[Method] = "weight_balancing"
-    loss: Option[Loss] = "cb_ce"
-    beta: Parameter[BelowOne] = 0.9999
-    gamma: Parameter[NotNegative | None] = None
-    tau: Parameter[float] = 1.0
-    """Of tau_norm, logit_adjustment(_mul), and of the losses that have one."""
-    max_margin: Parameter[float] = 0.5
-    scale: Parameter[Positive] = 30.0
-    epochs: Parameter[PositiveInteger] = 10
-    batch_size: Parameter[PositiveInteger] = 64
-    lr: Parameter[Positive] = 0.01
-    momentum: Parameter[BelowOne] = 0.9
-    weight_decay: Parameter[NotNegative] = 1e-2
-    """SGD's coupled L2, on the classifier; its scale belongs to the loss."""
-    maxnorm_radius: Parameter[NotNegative | None] = 1.0
-    """In radius_unit; null leaves the constraint out."""
-    radius_unit: Option[Literal["absolute", "median_norm", "norm_span"]] = "median_norm"
-    projection: Option[Literal["step", "epoch"]] = "step"
-    schedule: Option[Literal["cosine", "cosine_ahead"]] = "cosine"
-    features: Option[Literal["search", "default", "replay"]] = "default"
-    epoch_rule: Option[Literal["last", "best"]] = "last"
-    seed: Parameter[NotNegativeInteger] = 0
+
+def _domain(setting: Setting) -> Any:
+    """The values of a setting as a type, but for None."""
+    domain: Any = Literal[setting.choices] if setting.choices else setting.kind
+    if (bounds := setting.bounds) is not None:
+        domain = Annotated[domain, Interval(gt=bounds.gt, ge=bounds.ge, lt=bounds.lt, le=bounds.le)]
+    if setting.kind is int:
+        domain = Annotated[domain, AS_WHOLE]
+    return domain
+
+
+if TYPE_CHECKING:
+
+    class _Block(Part):
+        def __getattr__(self, name: str) -> Any: ...
+
+    Task: TypeAlias = _Block
+    Stage1: TypeAlias = _Block
+    Stage2: TypeAlias = _Block
+else:
+    Task, Stage1, Stage2 = map(_block, PARTS)
 
 
 def _none_or_several(count: int) -> int:

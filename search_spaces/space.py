@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeGuard, cast
 
@@ -12,13 +11,11 @@ from pydantic_core import PydanticCustomError
 
 from search_spaces import canonical
 from search_spaces.parameters import Choices, Part, Range, distinct
-from search_spaces.scalars import Scalar
 from search_spaces.schema import STUDY_NAME, Baseline, Budget, Objective, Refine, Sampler, Stage1, Stage2, Task
+from trainers.config import PARTS, Scalar
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
-
-PARTS = ("task", "stage1", "stage2")
 
 
 def _supported(version: Any) -> Any:
@@ -96,7 +93,9 @@ class Space(Part):
 
     def points(self, stage: Literal["stage1", "stage2"]) -> float:
         """How many different configurations a stage has at most; infinite with a range that has no step."""
-        return math.prod(_count(distribution) for distribution in self.stage(stage).values())
+        from search_spaces import geometry  # noqa: PLC0415  (0.3 s)
+
+        return geometry.size(self.stage(stage))
 
     @property
     def sha256(self) -> str:
@@ -127,17 +126,10 @@ class Space(Part):
         Everything low; everything high; and high with each choice in turn. Each comes with the fixed values and without
         the parameters that do not exist there.
         """
-        forms = self._forms()
-        low = {name: _end(form, last=False) for name, form in forms.items()}
-        high = {name: _end(form, last=True) for name, form in forms.items()}
-        turns = [
-            {**high, name: choice}
-            for name, form in forms.items()
-            if isinstance(form, Choices)
-            for choice in form.choices
-        ]
+        from search_spaces import geometry  # noqa: PLC0415  (0.3 s)
+
         corners: list[dict[str, Scalar]] = []
-        for params in (low, high, *turns):
+        for params in geometry.corners(self.searched):
             corner = {**self.fixed, **{name: value for name, value in params.items() if self.active(name, params)}}
             if corner not in corners:
                 corners.append(corner)
@@ -145,14 +137,11 @@ class Space(Part):
 
     def edge(self, params: Mapping[str, Scalar], *, within: float = 0.05) -> dict[str, Literal["low", "high"]]:
         """The parameters whose value lies at an end of its range, within that share of it (of its logarithm)."""
-        found: dict[str, Literal["low", "high"]] = {}
-        for name, value in params.items():
-            form = self._at(name)
-            if isinstance(form, Range) and isinstance(value, int | float):
-                share = _share(form, value)
-                if min(share, 1 - share) <= within:
-                    found[name] = "low" if share <= within else "high"
-        return found
+        from search_spaces import geometry  # noqa: PLC0415  (0.3 s)
+
+        searched = {name: found for name, found in self.searched.items() if name in params}
+        ends = {name: geometry.edge(found, params[name], within=within) for name, found in searched.items()}
+        return {name: end for name, end in ends.items() if end}
 
     def tree(self) -> dict[str, Any]:
         """The space as plain values: of task and stages what was written, of the rest all."""
@@ -202,24 +191,3 @@ _ABSENT = object()  # equal to no value, not even to a choice of null
 
 def _is_searched(value: object) -> TypeGuard[Range[Any] | Choices[Any]]:
     return isinstance(value, Range | Choices)
-
-
-def _end(form: Range[Any] | Choices[Any], *, last: bool) -> Scalar:
-    ends = form.choices if isinstance(form, Choices) else (form.low, form.high)
-    return cast(Scalar, ends[-1 if last else 0])
-
-
-def _count(distribution: Any) -> float:
-    """How many values a distribution has."""
-    if hasattr(distribution, "choices"):
-        return float(len(distribution.choices))
-    if distribution.step is None:
-        return 1 if distribution.single() else math.inf
-    steps: float = (distribution.high - distribution.low) / distribution.step
-    return math.floor(steps + 1e-9) + 1.0  # 0.3 / 0.1 is 2.999...
-
-
-def _share(form: Range[Any], value: float) -> float:
-    """How far into the range `value` lies: 0 at low, 1 at high."""
-    scale = math.log if form.log else float
-    return (scale(value) - scale(form.low)) / (scale(form.high) - scale(form.low))

@@ -14,14 +14,14 @@ from search_spaces.document import Mark, Node
 from search_spaces.parameters import CHOICES, FIXED, FORMS, RANGE, Choices, Range
 from search_spaces.problems import Problem, did_you_mean, nearest, shown
 from search_spaces.schema import Budget, Refine, Sampler, Stage1, Stage2, Task
-from search_spaces.space import PARTS, Space
+from search_spaces.space import Space
+from trainers.config import FLAT_NAMES
 
 Path = tuple[str | int, ...]
 SECTIONS: dict[Path, type[BaseModel]] = {
     (): Space, ("task",): Task, ("stage1",): Stage1, ("stage2",): Stage2,
     ("budget",): Budget, ("sampler",): Sampler, ("refine",): Refine,
 }  # fmt: skip
-NAMES: tuple[str, ...] = tuple(f"{part}.{name}" for part in PARTS for name in SECTIONS[(part,)].model_fields)
 
 _OTHER_WORDS = {  # what other tools, papers and hands call it
     "min": "low", "max": "high", "lower": "low", "upper": "high", "q": "step",
@@ -199,7 +199,7 @@ def _siblings(mistake: _Mistake) -> list[str]:
 
 def _elsewhere(mistake: _Mistake) -> list[str]:
     """Parameters of just this name in another section."""
-    return [name for name in NAMES if name.partition(".")[2] == mistake.path[-1]] if mistake.form is None else []
+    return [name for name in FLAT_NAMES if name.partition(".")[2] == mistake.path[-1]] if mistake.form is None else []
 
 
 def _meant(mistake: _Mistake) -> str | None:

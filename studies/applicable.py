@@ -1,32 +1,14 @@
 """Which settings of a configuration had a part in its result: what nothing has read is a default, and is not shown.
 
 Every row holds a whole configuration, so that it can be run again; a classifier by tau-normalisation has a MaxNorm
-radius in its row, too.
+radius in its row, too. What a loss and a method read stands in the trainer's catalogue.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from studies.records import Scalar
-
-_CLASS_BALANCED = ("cb_ce", "cb_bce_softmax", "cb_focal", "cb_sigmoid")
-_OF_LOSSES: dict[str, tuple[str, ...]] = {  # setting -> the losses that read it
-    "beta": _CLASS_BALANCED,
-    "gamma": ("cb_focal", "vs"),
-    "tau": ("logit_adjusted", "vs"),
-    "max_margin": ("ldam",),
-    "scale": ("ldam",),
-}
-_OF_POSTHOC: dict[str, tuple[str, ...]] = {  # method without training -> the settings of stage 2 that it reads
-    "none": (),
-    "l2_norm": (),
-    "tau_norm": ("tau",),
-    "logit_adjustment": ("tau",),
-    "logit_adjustment_mul": ("tau",),
-    "ncm": ("features", "epochs", "seed"),  # the means are over all views of the training images
-}
-_OF_MAXNORM = ("maxnorm_radius", "radius_unit", "projection")
+from trainers.config import LOSS_OPTIONS, OF_MAXNORM, OF_TRAINING, READ_BY_LOSS, READ_BY_METHOD, Scalar
 
 
 def applies(name: str, config: Mapping[str, Scalar]) -> bool:
@@ -44,16 +26,15 @@ def applicable(config: Mapping[str, Scalar]) -> dict[str, Scalar]:
 
 
 def _in_stage2(field: str, config: Mapping[str, Scalar]) -> bool:
-    method = str(config.get("stage2.method"))
+    read = READ_BY_METHOD.get(str(config.get("stage2.method")), OF_TRAINING)  # a later release may have others
     if field == "method":
         return True
-    if method in _OF_POSTHOC:
-        return field in _OF_POSTHOC[method]
-    if field in _OF_MAXNORM:
-        bound = field == "maxnorm_radius" or config.get("stage2.maxnorm_radius") is not None
-        return method == "weight_balancing" and bound
-    return _read_by_loss(field, config.get("stage2.loss"))
+    if field not in read:
+        return False
+    if field in OF_MAXNORM:
+        return field == "maxnorm_radius" or config.get("stage2.maxnorm_radius") is not None
+    return "loss" not in read or _read_by_loss(field, config.get("stage2.loss"))
 
 
 def _read_by_loss(field: str, loss: Scalar) -> bool:
-    return field not in _OF_LOSSES or loss in _OF_LOSSES[field]
+    return field not in LOSS_OPTIONS or field in READ_BY_LOSS.get(str(loss), ())

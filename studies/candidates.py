@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from studies.exported import ExportError
-from studies.records import ClassRow, Metrics, ReadingRow, Scalar, TrialRow
+from studies.records import ClassRow, Metrics, ReadingRow, TrialRow
 from studies.study_data import StudyData
+from trainers.config import Scalar
 
 BEST_RULE = "highest objective; of equals the most balanced norms"
 NUMBER_RULE = "named by its number"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from search_spaces.geometry import in_words
 from studies.failures import lost_backbones
 from studies.headline import TEST_ACCURACY, Compared, Headline, headline
 from studies.records import ClassRow
@@ -125,12 +126,9 @@ def _edges(data: StudyData) -> list[str]:
     searched = data.space.searched
     found = []
     for name, end in data.space.edge(data.best.params).items():
-        distribution = searched[name]
-        low, high = getattr(distribution, "low", None), getattr(distribution, "high", None)
-        scale = ", logarithmic" if getattr(distribution, "log", False) else ""
         found.append(
             f"{name} of the best trial is {data.best.params[name]:.4g}, at the {end} end of its range "
-            f"[{low:g}, {high:g}]{scale}: the optimum may lie outside; widen the range and search again."
+            f"({in_words(searched[name])}): the optimum may lie outside; widen the range and search again."
         )
     return found
 

@@ -16,12 +16,12 @@ from studies.figures.compared import (
 from studies.figures.figure import Absent, Table
 from studies.headline import Headline, headline
 from studies.intervals import Interval, difference
-from studies.records import Scalar
 from studies.redaction import redacted
 from studies.report import as_object, fragment, tables_folder, write_json, write_tables, write_text
 from studies.report_page import Panel, boxed, document, escape, panel_html, table_html
 from studies.study_data import StudyData
-from studies.wording import gain_limits, hours, per_cent, points
+from studies.wording import duration, gain_limits, per_cent, points
+from trainers.config import Scalar
 
 _SETTINGS_ALWAYS = ("stage1.weight_decay", "stage2.weight_decay", "stage2.maxnorm_radius")
 
@@ -141,7 +141,7 @@ def _readable(table: Table) -> Table:
         if name in _AS_SHARES:
             return per_cent(value)
         if name == "hours of training":
-            return hours(value)
+            return duration(3600 * value)
         if name in _AS_POINTS:
             return f"{points(value)} points"
         return f"{points(value).removeprefix('+')} points" if name == "deviation over fresh seeds" else value

@@ -20,8 +20,9 @@ from studies.data_path import portable
 from studies.expected import FRESH_SEEDS, STUDY_RUN, expected
 from studies.exported import BLOCKS, KIND, VERSION, Expectation, ExportedConfig, ExportError, load_config
 from studies.provenance import code_version, library_versions
-from studies.records import BackboneRow, Scalar
+from studies.records import BackboneRow
 from studies.study_data import StudyData
+from trainers.config import Scalar
 
 __all__ = ["Expectation", "ExportError", "ExportedConfig", "dump_config", "export_config", "load_config"]
 

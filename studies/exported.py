@@ -12,7 +12,7 @@ from search_spaces.document import MAX_BYTES, Node, decode, parse
 from search_spaces.problems import Problem, SpaceError, did_you_mean, printable, shown
 from search_spaces.schema import Stage1, Stage2, Task
 from studies.data_path import located
-from studies.records import Scalar
+from trainers.config import Scalar
 
 KIND = "tuner/config"
 VERSION = 1

@@ -8,9 +8,10 @@ from typing import Any
 import pandas as pd
 
 from studies.applicable import applicable
-from studies.records import ClassRow, Scalar
+from studies.records import ClassRow
 from studies.store import Store
 from studies.study_data import in_order
+from trainers.config import Scalar
 
 
 def trials_frame(store: Store) -> pd.DataFrame:

@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 from studies.applicable import applicable
 from studies.intervals import Interval, difference, group_recalls
-from studies.records import ClassRow, Metrics, ReadingRow, Scalar
+from studies.records import ClassRow, Metrics, ReadingRow
 from studies.spread import Spread, spreads
 from studies.study_data import ACCURACY, StudyData, seed_of
+from trainers.config import Scalar
 
 TEST_ACCURACY = "test.balanced_accuracy"
 GROUPS = ("many", "medium", "few", "all")

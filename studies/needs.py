@@ -5,7 +5,7 @@ from __future__ import annotations
 from studies.provenance import code_version, library_versions
 from studies.report_page import Need
 from studies.study_data import StudyData
-from studies.wording import hours
+from studies.wording import duration
 
 _EMBEDDED = ("digits-lt",)  # data that comes with a library
 
@@ -53,7 +53,7 @@ def _hardware(data: StudyData) -> Need:
     devices = sorted({row.device for row in data.backbones})
     if not devices:
         return Need("Hardware", "nothing was trained yet.")
-    spent = hours(sum(row.seconds for row in data.backbones if not row.cached) / 3600)
+    spent = duration(sum(row.seconds for row in data.backbones if not row.cached))
     threads = (
         " On a CPU the number of threads moves the last digits; tuner train takes as many as the study had."
         if any(row.threads is not None for row in data.backbones)

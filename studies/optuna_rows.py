@@ -21,7 +21,8 @@ from optuna.trial import TrialState
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
-from studies.records import HeadAsked, Scalar
+from studies.records import HeadAsked
+from trainers.config import Scalar
 
 STUDIES = models.StudyModel.__table__.c
 TRIALS = models.TrialModel.__table__.c

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from studies.records import Scalar
+from trainers.config import Scalar
 
 
 class Published(NamedTuple):

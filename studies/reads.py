@@ -20,7 +20,6 @@ from studies.records import (
     JobState,
     PosthocRow,
     ReadingRow,
-    Scalar,
     StudyRow,
     TrialRow,
 )
@@ -35,6 +34,7 @@ from studies.tables import (
     StudyTable,
     TrialTable,
 )
+from trainers.config import Scalar
 
 DELETED = "the study was deleted or renamed while it was open; see what there is with: tuner status"
 _TRIALS, _VALUES = OPTUNA_TRIAL.table, VALUES.trial_id.table

@@ -15,7 +15,8 @@ from typing import Literal
 
 from optuna.distributions import BaseDistribution
 
-Scalar = str | int | float | bool | None
+from trainers.config import Scalar
+
 Metrics = Mapping[str, float | None]
 JobKind = Literal["search", "baseline", "refine"]
 JobState = Literal["running", "done", "failed"]

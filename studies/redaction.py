@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces import SpaceError, loads
-from studies.records import Scalar
 from studies.study_data import StudyData
+from trainers.config import Scalar
 
 DATA = "task.data"
 _PATH = re.compile(r"(?:(?<![^\s'\"(\[=,;:])|(?<=:///))~?/(?:[^\s'\"<>|:,;()/]+/)+(?=[^\s/])")  # its folders

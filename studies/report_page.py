@@ -11,8 +11,8 @@ from plotly.offline import get_plotlyjs
 
 from studies.figures.figure import Table
 from studies.headline import Headline
-from studies.records import Scalar
 from studies.wording import count
+from trainers.config import Scalar
 
 _LONG = 40  # letters of a cell that needs a wide column, also on a phone
 _ROWS = 100  # of a table in the page; its CSV has all

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from optuna.distributions import BaseDistribution
-
+from search_spaces.geometry import in_words
 from studies.applicable import applicable
 from studies.failures import UNKNOWN, failures
 from studies.figures.figure import Table
 from studies.figures.settings import values_of
 from studies.provenance import code_version, library_versions
-from studies.records import Scalar
 from studies.study_data import StudyData
 from studies.wording import spans
+from trainers.config import Scalar
 
 
 def study_tables(data: StudyData) -> dict[str, Table]:
@@ -98,19 +97,9 @@ def _configuration(data: StudyData) -> Table:
     searched = data.space.searched
     config = applicable(data.best.config) if data.best else {}
     ordered = sorted(config, key=lambda name: name not in searched)
-    return Table(
-        ("setting", "value", "searched"), tuple((name, config[name], _domain(searched.get(name))) for name in ordered)
-    )
-
-
-def _domain(distribution: BaseDistribution | None) -> str:
-    if distribution is None:
-        return ""
-    choices = getattr(distribution, "choices", None)
-    if choices is not None:
-        return "one of " + ", ".join(map(str, choices))
-    scale = ", logarithmic" if getattr(distribution, "log", False) else ""
-    return f"{getattr(distribution, 'low', None):g} to {getattr(distribution, 'high', None):g}{scale}"
+    domains = {name: in_words(distribution) for name, distribution in searched.items()}
+    rows = tuple((name, config[name], domains.get(name, "")) for name in ordered)
+    return Table(("setting", "value", "searched"), rows)
 
 
 def _provenance(data: StudyData) -> Table:

@@ -9,8 +9,8 @@ from studies.intervals import Interval
 from studies.report_page import Page, boxed, escape
 from studies.wording import (
     count,
+    duration,
     gain_limits,
-    hours,
     limits,
     listed,
     mean_and_deviation,
@@ -150,8 +150,8 @@ def _cards(line: Headline) -> Iterable[str]:
     yield _card(f"{line.complete:,}", ", ".join([done, *rest, count(line.backbones, "backbone")]))
     seeds = ", without fresh seeds" if line.fresh else ""
     yield _card(
-        hours(line.elapsed_hours),
-        f"of work, {hours(line.trained_hours)} of training{seeds}; study {escape(line.state)}",
+        duration(3600 * line.elapsed_hours),
+        f"of work, {duration(3600 * line.trained_hours)} of training{seeds}; study {escape(line.state)}",
     )
     yield _card(escape((line.data_fingerprint or "unknown")[:12]), "data fingerprint")
 

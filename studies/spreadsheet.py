@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from studies.records import Scalar
+from trainers.config import Scalar
 
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?")
 _FORMULA = re.compile(

@@ -28,7 +28,6 @@ from studies.records import (
     PosthocRow,
     ProgressRow,
     ReadingRow,
-    Scalar,
     StudyRow,
     StudyState,
     TrialRow,
@@ -36,6 +35,7 @@ from studies.records import (
 from studies.tables import TrialTable
 from studies.urls import masked
 from studies.waiting import GLANCE, PATIENCE
+from trainers.config import Scalar
 from trainers.results import BackboneResult, HeadFailure, HeadResult, JobResult
 
 if TYPE_CHECKING:

@@ -20,10 +20,10 @@ from studies.records import (
     EpochRow,
     PosthocRow,
     ReadingRow,
-    Scalar,
     StudyRow,
     TrialRow,
 )
+from trainers.config import Scalar
 
 if TYPE_CHECKING:
     from studies.store import Store

@@ -28,7 +28,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from studies.records import FailureKind, JobKind, JobState, Scalar, StudyState
+from studies.records import FailureKind, JobKind, JobState, StudyState
+from trainers.config import Scalar
 
 Config = dict[str, Scalar]
 Measured = dict[str, float | None]

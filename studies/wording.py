@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import ROUND_HALF_UP, Decimal
 
-from studies.records import Scalar
+from trainers.config import Scalar
 
 _LABELS = {  # of roles: baselines and what was chosen
     "naive": "naive",
@@ -75,12 +75,12 @@ def count(number: int, word: str) -> str:
     return f"{number:,} {word}{'' if number == 1 else 's'}"
 
 
-def hours(value: float) -> str:
-    """Hours in the unit that suits them: `20 s`, `3.5 min`, `12.0 h`."""
-    for unit, seconds in (("h", 3600), ("min", 60)):
-        if value * 3600 >= 1.5 * seconds:
-            return f"{value * 3600 / seconds:.1f} {unit}"
-    return f"{value * 3600:.0f} s"
+def duration(seconds: float) -> str:
+    """Seconds in the unit that suits them: `20 s`, `3.5 min`, `12.0 h`."""
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds >= 1.5 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def listed(words: list[str] | tuple[str, ...]) -> str:

@@ -15,7 +15,7 @@ from studies import optuna_rows, reads, schema
 from studies.cleaned import NO_NORMS, all_finite, finite, number, readable, sound
 from studies.errors import ResultError, StudyMismatchError
 from studies.optuna_rows import TRIALS, Ended
-from studies.records import Failure, FailureKind, HeadAsked, JobKind, Scalar
+from studies.records import Failure, FailureKind, HeadAsked, JobKind
 from studies.tables import (
     BackboneTable,
     ClassTable,
@@ -27,6 +27,7 @@ from studies.tables import (
     StudyTable,
     TrialTable,
 )
+from trainers.config import Scalar
 from trainers.results import BackboneResult, EpochResult, HeadFailure, HeadResult, JobResult
 
 SHOWN = ("val.many", "val.medium", "val.few", "norm.slope")  # metrics that Optuna's dashboard shows beside the value

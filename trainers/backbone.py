@@ -7,11 +7,12 @@ import functools
 import hashlib
 import json
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from trainers import stage1
 from trainers.cache import MISFIT, Cache
@@ -23,6 +24,7 @@ from trainers.precision import resolve_precision
 from trainers.results import EpochResult, Progress
 
 TRAINER_VERSION = 2  # of what a backbone is; raise it when the same configuration would train differently
+_ONCE = (100, 20)  # the thresholds of all epochs' groups in files of releases that do not name them
 _LOOK_EVERY = 0.2  # seconds, while another worker trains the same backbone
 
 
@@ -66,6 +68,11 @@ class Training:
         return self.config.protocol == "paper_leak"
 
     @property
+    def thresholds(self) -> tuple[int, int]:
+        """Of many and few: they group what is measured, and are no part of the fingerprint."""
+        return self.config.many, self.config.few
+
+    @property
     def flat(self) -> dict[str, Scalar]:
         """The `task.*` and `stage1.*` of its configuration."""
         flat = TrialConfig(task=self.config, stage1=self.stage1).to_flat()
@@ -100,7 +107,7 @@ def _find(training: Training, cache: Cache) -> Backbone | None:
     model = build_model(training.config.model, task.num_classes, in_channels=task.channels, image_size=task.image_size)
     try:
         model.load_state_dict(tensors)
-        history = EpochResult.from_rows(manifest["history"])
+        history = _regrouped(EpochResult.from_rows(manifest["history"]), manifest, training)
         seconds = float(manifest["seconds"])
     except MISFIT as error:
         cache.reject(training.fingerprint, "backbone", error)
@@ -115,7 +122,12 @@ def _train(training: Training, cache: Cache | None, checkpoint_every: float) -> 
     state = _started(training, cache)
     saved = time.monotonic()
     for result in stage1.train(
-        state, training.task, training.stage1, device=training.device, keep_best=training.keep_best
+        state,
+        training.task,
+        training.stage1,
+        device=training.device,
+        keep_best=training.keep_best,
+        thresholds=training.thresholds,
     ):
         seconds = result.metrics["seconds"] or 0.0
         rate = len(training.task.train) / seconds if seconds else None
@@ -123,10 +135,10 @@ def _train(training: Training, cache: Cache | None, checkpoint_every: float) -> 
             yield Progress(stage=1, epoch=result.epoch, epochs=epochs, metrics=result.metrics, images_per_second=rate)
         except GeneratorExit:
             if cache:
-                cache.publish(fingerprint, "checkpoint", *pack(state))
+                cache.publish(fingerprint, "checkpoint", *_checkpoint(training, state))
             raise
         if cache and time.monotonic() - saved > checkpoint_every:
-            cache.publish(fingerprint, "checkpoint", *pack(state))
+            cache.publish(fingerprint, "checkpoint", *_checkpoint(training, state))
             saved = time.monotonic()
     if cache:
         cache.publish(fingerprint, "backbone", state.model.state_dict(), _manifest(training, state))
@@ -149,6 +161,7 @@ def _started(training: Training, cache: Cache | None) -> stage1.Stage1State:
         return state
     try:
         restore(state, *interrupted)
+        state.history = [*_regrouped(state.history, interrupted[1], training)]
     except torch.OutOfMemoryError:  # no fault of the file's
         raise
     except MISFIT as error:
@@ -157,11 +170,29 @@ def _started(training: Training, cache: Cache | None) -> stage1.Stage1State:
     return state
 
 
+def _regrouped(
+    history: Sequence[EpochResult], manifest: Mapping[str, Any], training: Training
+) -> tuple[EpochResult, ...]:
+    """The epochs without groups by other thresholds than `task.many` and `task.few`: another study measured them."""
+    if tuple(manifest.get("thresholds", _ONCE)) == training.thresholds:
+        return tuple(history)
+    return tuple(
+        dataclasses.replace(row, metrics={key: row.metrics[key] for key in row.metrics if key not in stage1.GROUPS})
+        for row in history
+    )
+
+
+def _checkpoint(training: Training, state: stage1.Stage1State) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    tensors, manifest = pack(state)
+    return tensors, {**manifest, "thresholds": training.thresholds}
+
+
 def _manifest(training: Training, state: stage1.Stage1State) -> dict[str, Any]:
     return {
         "config": training.flat,
         "data_fingerprint": training.task.fingerprint,
         "history": [dataclasses.asdict(row) for row in state.history],
         "seconds": state.seconds,
+        "thresholds": training.thresholds,
         "torch": torch.__version__,
     }

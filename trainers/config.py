@@ -1,4 +1,8 @@
-"""What determines one trial: frozen, checked, and with one dotted name a value for life (`stage1.weight_decay`)."""
+"""The catalogue of settings: what determines one trial, with one dotted name a value for life (`stage1.weight_decay`).
+
+Each setting has its name, domain, default and description here and nowhere else. `search_spaces.schema`, the editor's
+schema and `studies.applicable` are made from it. It imports the standard library only, for packages without torch.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,9 @@ import difflib
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from trainers.errors import ConfigError
 
@@ -22,58 +26,85 @@ DatasetName = Literal[
 LossName = Literal["ce", "logit_adjusted", "cb_ce", "cb_bce_softmax", "cb_focal", "cb_sigmoid", "ldam", "vs"]
 TrainedMethod = Literal["weight_balancing", "crt", "lws"]
 PosthocMethod = Literal["none", "l2_norm", "tau_norm", "logit_adjustment", "logit_adjustment_mul", "ncm"]
-Method = Literal[
-    "weight_balancing", "crt", "lws",
-    "none", "l2_norm", "tau_norm", "logit_adjustment", "logit_adjustment_mul", "ncm",
-]  # fmt: skip
+Method = Literal[TrainedMethod, PosthocMethod]
 TRAINED_METHODS: tuple[str, ...] = get_args(TrainedMethod)
 POSTHOC_METHODS: tuple[str, ...] = get_args(PosthocMethod)
 
 
 @dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """Where a number must lie: above `gt`, from `ge`, below `lt`, up to `le`; `rule` says the same in words."""
+
+    rule: str
+    gt: float | None = None
+    ge: float | None = None
+    lt: float | None = None
+    le: float | None = None
+
+    def hold(self, value: float) -> bool:
+        """Whether `value` lies inside."""
+        above = (self.gt is None or value > self.gt) and (self.ge is None or value >= self.ge)
+        return above and (self.lt is None or value < self.lt) and (self.le is None or value <= self.le)
+
+
+_POSITIVE = Bounds(rule="must be greater than 0", gt=0)
+_NOT_NEGATIVE = Bounds(rule="must not be negative", ge=0)
+Positive = Annotated[float, _POSITIVE]
+NotNegative = Annotated[float, _NOT_NEGATIVE]
+BelowOne = Annotated[float, Bounds(rule="must be in [0, 1)", ge=0, lt=1)]
+Share = Annotated[float, Bounds(rule="is a fraction of the epochs, so in [0, 1]", ge=0, le=1)]
+Factor = Annotated[float, Bounds(rule="is the largest class over the smallest, so at least 1", ge=1)]
+PositiveInteger = Annotated[int, _POSITIVE]
+NotNegativeInteger = Annotated[int, _NOT_NEGATIVE]
+
+
+# One line per setting: name, domain, the description that editors show, default.
+
+
+@dataclass(frozen=True, kw_only=True)
 class TaskConfig:
-    """Which images, how long the tail, which split, which network."""
+    """Which images, how long the tail, which split, which network: fixed for the whole study."""
 
     dataset: DatasetName = "digits-lt"
-    data: str | None = None  # folder or file; None only for the embedded digits
-    imbalance_factor: float | None = 50.0  # largest over smallest class; None takes the data as it is
+    data: Annotated[str | None, "Folder or file; only the embedded digits need none."] = None
+    imbalance_factor: Annotated[Factor | None, "Largest over smallest class; null takes the data as it is."] = 50.0
     profile: Literal["exp", "step"] = "exp"
-    selection: Literal["seed0", "first_n"] = "seed0"  # which images of a class are kept
-    max_count: int | None = None  # cap on the largest class
+    selection: Annotated[Literal["seed0", "first_n"], "Which images of a class are kept."] = "seed0"
+    max_count: Annotated[PositiveInteger | None, "Cap on the largest class."] = None
     protocol: Literal["honest", "iclr24", "paper_leak"] = "honest"
-    val_per_class: int = 20
-    split_seed: int = 0
+    val_per_class: NotNegativeInteger = 20
+    split_seed: NotNegativeInteger = 0
     model: str = "cnn-small"
     pretrained: bool = False
     augment: Literal["auto", "none", "crop", "crop_flip"] = "auto"
-    image_size: int | None = None
-    many: int = 100  # a class with more training images is "many"
-    few: int = 20  # a class with fewer is "few"
-    flip_average: bool = False  # test logits are the mean over image and mirror image, as the released final figures
+    image_size: PositiveInteger | None = None
+    many: Annotated[NotNegativeInteger, 'A class with more training images is "many".'] = 100
+    few: Annotated[NotNegativeInteger, 'A class with fewer training images is "few".'] = 20
+    flip_average: Annotated[bool, "Test logits are the mean over image and mirror image."] = False  # as released
     download: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stage1Config:
-    """Feature learning. Weight decay is SGD's coupled L2, on all parameters."""
+    """Feature learning."""
 
     loss: LossName = "ce"
-    beta: float = 0.9999
-    gamma: float | None = None
+    beta: BelowOne = 0.9999
+    gamma: NotNegative | None = None
     tau: float = 1.0
     max_margin: float = 0.5
-    scale: float = 30.0
-    drw: float | None = None  # fraction of the epochs after which class-balanced weights start
+    scale: Positive = 30.0
+    drw: Annotated[Share | None, "Fraction of the epochs after which class-balanced weights start."] = None
     classifier: Literal["linear", "etf"] = "linear"
-    feature_regularization: float = 0.0
-    epochs: int = 40
-    batch_size: int = 64
-    lr: float = 0.05
-    momentum: float = 0.9
-    weight_decay: float = 5e-3
+    feature_regularization: NotNegative = 0.0
+    epochs: PositiveInteger = 40
+    batch_size: PositiveInteger = 64
+    lr: Positive = 0.05
+    momentum: BelowOne = 0.9
+    weight_decay: Annotated[NotNegative, "SGD's coupled L2, on all parameters."] = 5e-3
     schedule: Literal["cosine", "cosine_ahead"] = "cosine"  # ahead: stepped before each epoch, as released
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    seed: int = 0
+    seed: NotNegativeInteger = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,17 +113,17 @@ class Stage2Config:
 
     method: Method = "weight_balancing"
     loss: LossName = "cb_ce"
-    beta: float = 0.9999
-    gamma: float | None = None
-    tau: float = 1.0  # of tau_norm, logit_adjustment(_mul), and of the losses that have one
+    beta: BelowOne = 0.9999
+    gamma: NotNegative | None = None
+    tau: Annotated[float, "Of tau_norm, logit_adjustment(_mul), and of the losses that have one."] = 1.0
     max_margin: float = 0.5
-    scale: float = 30.0
-    epochs: int = 10
-    batch_size: int = 64
-    lr: float = 0.01
-    momentum: float = 0.9
-    weight_decay: float = 1e-2
-    maxnorm_radius: float | None = 1.0  # in radius_unit; None leaves the constraint out
+    scale: Positive = 30.0
+    epochs: PositiveInteger = 10
+    batch_size: PositiveInteger = 64
+    lr: Positive = 0.01
+    momentum: BelowOne = 0.9
+    weight_decay: Annotated[NotNegative, "SGD's coupled L2, on the classifier; its scale belongs to the loss."] = 1e-2
+    maxnorm_radius: Annotated[NotNegative | None, "In radius_unit; null leaves the constraint out."] = 1.0
     radius_unit: Literal["absolute", "median_norm", "norm_span"] = "median_norm"
     projection: Literal["step", "epoch"] = "step"
     schedule: Literal["cosine", "cosine_ahead"] = "cosine"
@@ -100,7 +131,86 @@ class Stage2Config:
         "default"  # 2 views; one a stage-2 epoch; BatchNorm in training mode
     )
     epoch_rule: Literal["last", "best"] = "last"  # best: on the selection split; only paper_leak wants it
-    seed: int = 0
+    seed: NotNegativeInteger = 0
+
+
+PARTS: Mapping[str, type[Any]] = {"task": TaskConfig, "stage1": Stage1Config, "stage2": Stage2Config}
+
+READ_BY_LOSS: Mapping[str, tuple[str, ...]] = {  # the options that each loss reads; `beta`: it has class weights
+    "ce": (),
+    "logit_adjusted": ("tau",),
+    "cb_ce": ("beta",),
+    "cb_bce_softmax": ("beta",),
+    "cb_focal": ("beta", "gamma"),
+    "cb_sigmoid": ("beta",),
+    "ldam": ("max_margin", "scale"),
+    "vs": ("gamma", "tau"),
+}
+LOSS_OPTIONS = tuple(dict.fromkeys(option for options in READ_BY_LOSS.values() for option in options))
+
+OF_MAXNORM = ("maxnorm_radius", "radius_unit", "projection")
+OF_TRAINING = tuple(f.name for f in dataclasses.fields(Stage2Config) if f.name not in ("method", *OF_MAXNORM))
+READ_BY_METHOD: Mapping[str, tuple[str, ...]] = {  # the settings of stage 2 that each method reads
+    "weight_balancing": (*OF_TRAINING, *OF_MAXNORM),
+    "crt": OF_TRAINING,
+    "lws": OF_TRAINING,
+    "none": (),
+    "l2_norm": (),
+    "tau_norm": ("tau",),
+    "logit_adjustment": ("tau",),
+    "logit_adjustment_mul": ("tau",),
+    "ncm": ("features", "epochs", "seed"),  # the means are over all views of the training images
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One entry of the catalogue: the values that a setting can have, and its default."""
+
+    name: str  # dotted
+    kind: type[str] | type[int] | type[float] | type[bool]
+    choices: tuple[str, ...]  # of text; () where any text will do, and for numbers and switches
+    optional: bool  # None is a value
+    bounds: Bounds | None
+    default: Scalar
+    meaning: str | None
+
+
+def _settings() -> Iterator[Setting]:
+    for part, config in PARTS.items():
+        hints = typing.get_type_hints(config, include_extras=True)
+        for f in dataclasses.fields(config):
+            yield _setting(f"{part}.{f.name}", hints[f.name], f.default)
+
+
+def _setting(name: str, hint: Any, default: Any) -> Setting:
+    said = list(_said(hint))
+    choices = next((get_args(one) for one in said if get_origin(one) is Literal), ())
+    return Setting(
+        name=name,
+        kind=str if choices else next(one for one in said if one in (str, int, float, bool)),
+        choices=choices,
+        optional=types.NoneType in said,
+        bounds=next((one for one in said if isinstance(one, Bounds)), None),
+        default=default,
+        meaning=next((one for one in said if isinstance(one, str)), None),
+    )
+
+
+def _said(hint: Any) -> Iterator[Any]:
+    """The plain types in a hint, and what is annotated to them."""
+    if get_origin(hint) is Annotated:
+        yield from _said(hint.__origin__)
+        yield from hint.__metadata__
+    elif get_origin(hint) in (typing.Union, types.UnionType):
+        for one in get_args(hint):
+            yield from _said(one)
+    else:
+        yield hint
+
+
+SETTINGS: Mapping[str, Setting] = {setting.name: setting for setting in _settings()}
+FLAT_NAMES: tuple[str, ...] = tuple(SETTINGS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,12 +232,12 @@ class TrialConfig:
     @classmethod
     def from_flat(cls, flat: Mapping[str, Any]) -> TrialConfig:
         """Builds a configuration from dotted names; names left out keep their defaults. Raises ConfigError."""
-        parts: dict[str, dict[str, Any]] = {"task": {}, "stage1": {}, "stage2": {}}
+        parts: dict[str, dict[str, Any]] = {part: {} for part in PARTS}
         for key, value in flat.items():
-            part, _, name = key.partition(".")
-            if part not in parts or name not in _FIELDS[part]:
+            if key not in SETTINGS:
                 near = difflib.get_close_matches(key, FLAT_NAMES, n=1)
                 raise ConfigError(f"{key}: unknown setting" + (f"; did you mean {near[0]!r}?" if near else ""))
+            part, _, name = key.partition(".")
             parts[part][name] = checked(key, value)
         return cls(
             task=TaskConfig(**parts["task"]),
@@ -136,68 +246,46 @@ class TrialConfig:
         )
 
 
-Part = TypeVar("Part", TaskConfig, Stage1Config, Stage2Config)
-
-_PARTS: dict[str, type[Any]] = {"task": TaskConfig, "stage1": Stage1Config, "stage2": Stage2Config}
-_FIELDS: dict[str, dict[str, Any]] = {part: typing.get_type_hints(cls) for part, cls in _PARTS.items()}
-FLAT_NAMES: tuple[str, ...] = tuple(f"{part}.{name}" for part, names in _FIELDS.items() for name in names)
-
-_POSITIVE = {
-    "task.imbalance_factor", "task.max_count", "task.image_size",
-    "stage1.epochs", "stage1.batch_size", "stage1.lr", "stage1.scale",
-    "stage2.epochs", "stage2.batch_size", "stage2.lr", "stage2.scale",
-}  # fmt: skip
-_NOT_NEGATIVE = {
-    "task.val_per_class", "task.many", "task.few", "task.split_seed",
-    "stage1.seed", "stage1.weight_decay", "stage1.momentum", "stage1.feature_regularization", "stage1.gamma",
-    "stage2.seed", "stage2.weight_decay", "stage2.momentum", "stage2.maxnorm_radius", "stage2.gamma",
-}  # fmt: skip
 _LARGEST = 10**18  # what is below fits into 64 bits
-_BELOW_ONE = {"stage1.momentum", "stage2.momentum", "stage1.beta", "stage2.beta"}
+
+
+def loss_options(config: Stage1Config | Stage2Config) -> dict[str, Any]:
+    """The settings of a stage that shape its loss, as `trainers.losses.make_loss` takes them."""
+    return {option: getattr(config, option) for option in LOSS_OPTIONS}
 
 
 def checked(key: str, value: Any) -> Scalar:
     """Returns `value` in the type that `key` has. Raises ConfigError with the rule, the value and the way out."""
-    part, _, name = key.partition(".")
     if isinstance(value, int) and abs(value) >= _LARGEST:
         raise ConfigError(f"{key}: a whole number has at most 18 digits; torch and databases hold no larger ones")
-    value = _typed(key, value, _FIELDS[part][name])
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        if not math.isfinite(value):
-            raise ConfigError(f"{key}: must be finite, but got {value}")
-        if key in _POSITIVE and value <= 0:
-            raise ConfigError(f"{key}: must be greater than 0, but got {value}")
-        if key in _NOT_NEGATIVE and value < 0:
-            raise ConfigError(f"{key}: must not be negative, but got {value}")
-        if key in _BELOW_ONE and not 0 <= value < 1:
-            raise ConfigError(f"{key}: must be in [0, 1), but got {value}")
-        if key == "task.imbalance_factor" and value < 1:
-            raise ConfigError(f"{key}: is the largest class over the smallest, so at least 1, but got {value}")
-        if key == "stage1.drw" and not 0 <= value <= 1:
-            raise ConfigError(f"{key}: is a fraction of the epochs, so in [0, 1], but got {value}")
-    return typing.cast(Scalar, value)
+    setting = SETTINGS[key]
+    found = _typed(setting, value)
+    if isinstance(found, (int, float)) and not isinstance(found, bool):
+        if not math.isfinite(found):
+            raise ConfigError(f"{key}: must be finite, but got {found}")
+        if setting.bounds and not setting.bounds.hold(found):
+            raise ConfigError(f"{key}: {setting.bounds.rule}, but got {found}")
+    return found
 
 
-def _typed(key: str, value: Any, hint: Any) -> Scalar:
-    options = get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    if value is None and type(None) in options:
+def _typed(setting: Setting, value: Any) -> Scalar:
+    if value is None and setting.optional:
         return None
-    for option in options:
-        if typing.get_origin(option) is Literal:
-            if value in get_args(option):
-                return typing.cast(Scalar, value)
-            near = difflib.get_close_matches(str(value), get_args(option), n=1)
-            hint_text = f"; did you mean {near[0]!r}?" if near else ""
-            raise ConfigError(f"{key}: must be one of {', '.join(get_args(option))}, but got {value!r}{hint_text}")
-        if option is bool and isinstance(value, bool):
-            return value
-        if isinstance(value, bool):
-            continue
-        if option is float and isinstance(value, (int, float)):
-            return float(value)
-        if option is int and (isinstance(value, int) or (isinstance(value, float) and value.is_integer())):
-            return int(value)
-        if option is str and isinstance(value, str):
-            return value
-    wanted = " or ".join("none" if o is type(None) else getattr(o, "__name__", str(o)) for o in options)
-    raise ConfigError(f"{key}: must be {wanted}, but got {value!r}")
+    if setting.choices:
+        return _chosen(setting, value)
+    if isinstance(value, bool) == (setting.kind is bool) and isinstance(value, setting.kind):
+        return value
+    if setting.kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if setting.kind is int and isinstance(value, float) and value.is_integer():
+        return int(value)
+    wanted = setting.kind.__name__ + (" or none" if setting.optional else "")
+    raise ConfigError(f"{setting.name}: must be {wanted}, but got {value!r}")
+
+
+def _chosen(setting: Setting, value: Any) -> str:
+    if value in setting.choices:
+        return typing.cast(str, value)
+    near = difflib.get_close_matches(str(value), setting.choices, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ConfigError(f"{setting.name}: must be one of {', '.join(setting.choices)}, but got {value!r}{hint}")

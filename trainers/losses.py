@@ -21,13 +21,13 @@ import dataclasses
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainers.config import LossName
+from trainers.config import LOSS_OPTIONS, READ_BY_LOSS
 from trainers.errors import ConfigError, DataError
 
 LossKind = Literal["softmax", "bce_softmax", "focal", "sigmoid"]
@@ -36,7 +36,6 @@ Counts = Sequence[int] | Tensor
 LOG_FLOOR = -100.0  # PyTorch's BCE clamps its logarithms here, and so does the released loss
 
 _KINDS: dict[str, LossKind] = {"cb_bce_softmax": "bce_softmax", "cb_focal": "focal", "cb_sigmoid": "sigmoid"}
-_CLASS_BALANCED = ("cb_ce", "cb_bce_softmax", "cb_focal", "cb_sigmoid")
 _DEFAULT_GAMMA = {"cb_focal": 2.0, "vs": 0.2}
 
 
@@ -105,9 +104,9 @@ def make_loss(
     `gamma` None is 2 for `cb_focal` and 0.2 for `vs`. Raises ConfigError for an unknown name or option or a beta
     outside [0, 1), DataError for a class without training images.
     """
-    _check_known("loss", name, get_args(LossName))
+    _check_known("loss", name, tuple(READ_BY_LOSS))
     for option in unknown:
-        _check_known("loss option", option, ("beta", "gamma", "tau", "max_margin", "scale"))
+        _check_known("loss option", option, LOSS_OPTIONS)
     n = class_counts(counts)
     ones, zeros = torch.ones_like(n), torch.zeros_like(n)
     terms = {"scale": ones, "shift": zeros, "margin": zeros}
@@ -119,7 +118,7 @@ def make_loss(
     if name == "ldam":
         inverse = n**-0.25
         terms = {"scale": scale * ones, "shift": zeros, "margin": scale * max_margin * inverse / inverse.max()}
-    weights = class_balanced_weights(counts, beta) if name in _CLASS_BALANCED else ones
+    weights = class_balanced_weights(counts, beta) if "beta" in READ_BY_LOSS[name] else ones
     return Loss(
         kind=_KINDS.get(name, "softmax"),
         counts=n,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainers.config import Stage1Config
+from trainers.config import Stage1Config, TaskConfig, loss_options
 from trainers.data.task import Task
 from trainers.draws import own_draws
 from trainers.errors import DivergedError
@@ -24,6 +24,8 @@ from trainers.precision import autocast
 from trainers.recorded import RecordedStep, Step
 from trainers.results import EpochResult, Metrics
 from trainers.weight_balance import LinearHead, norm_balance, row_norms
+
+GROUPS = ("val.many", "val.medium", "val.few")  # depend on the thresholds, which are no part of a backbone
 
 
 @dataclass
@@ -66,9 +68,17 @@ def start(task: Task, config: Stage1Config, *, model: str, pretrained: bool, dev
 
 
 def train(
-    state: Stage1State, task: Task, config: Stage1Config, *, device: torch.device, keep_best: bool = False
+    state: Stage1State,
+    task: Task,
+    config: Stage1Config,
+    *,
+    device: torch.device,
+    keep_best: bool = False,
+    thresholds: tuple[int, int] = (TaskConfig.many, TaskConfig.few),
 ) -> Generator[EpochResult, None, None]:
     """Trains `state` to its last epoch, yielding after each. Raises DivergedError when loss or weights are not finite.
+
+    `thresholds` are `task.many` and `task.few`, by which validation is grouped; they change nothing of the training.
 
     Closing the generator at a yield leaves `state` at an epoch's end, ready to be saved. `keep_best` restores the best
     epoch on the selection split, as the released code does; otherwise the last epoch counts.
@@ -97,7 +107,7 @@ def train(
             raise _diverged(f"the loss is {metrics['loss']}", state, config)
         measured = _is_measured(epoch, config.epochs)
         if keep_best or measured:
-            metrics |= _validate(state, task, config, device)
+            metrics |= _validate(state, task, config, device, thresholds)
         _remember_best(state, metrics, keep_best=keep_best)
         state.seconds += time.perf_counter() - began
         metrics["seconds"] = time.perf_counter() - began
@@ -174,15 +184,7 @@ def _diverged(found: str, state: Stage1State, config: Stage1Config) -> DivergedE
 
 def criteria(config: Stage1Config, counts: Counts) -> tuple[Loss, Loss]:
     """The loss before and after deferred re-weighting (Cao et al. 2019); the same twice without `drw`."""
-    loss = make_loss(
-        config.loss,
-        counts,
-        beta=config.beta,
-        gamma=config.gamma,
-        tau=config.tau,
-        max_margin=config.max_margin,
-        scale=config.scale,
-    )
+    loss = make_loss(config.loss, counts, **loss_options(config))
     return (loss, loss) if config.drw is None else (loss.with_class_weights(0.0), loss.with_class_weights(config.beta))
 
 
@@ -223,7 +225,9 @@ def _is_measured(epoch: int, epochs: int) -> bool:
 
 
 @torch.no_grad()
-def _validate(state: Stage1State, task: Task, config: Stage1Config, device: torch.device) -> Metrics:
+def _validate(
+    state: Stage1State, task: Task, config: Stage1Config, device: torch.device, thresholds: tuple[int, int]
+) -> Metrics:
     """Accuracy on validation. Raises DivergedError: a last step can spoil the weights behind a finite loss."""
     state.model.eval()
     found = []
@@ -233,8 +237,9 @@ def _validate(state: Stage1State, task: Task, config: Stage1Config, device: torc
     logits = torch.cat(found)
     if not torch.isfinite(logits).all():
         raise _diverged("what it says of validation images is no longer finite", state, config)
-    metrics, _ = evaluate_logits(logits, task.val.labels, task.counts, prefix="val")
-    return {key: metrics[key] for key in ("val.balanced_accuracy", "val.many", "val.medium", "val.few")}
+    many, few = thresholds
+    metrics, _ = evaluate_logits(logits, task.val.labels, task.counts, many=many, few=few, prefix="val")
+    return {key: metrics[key] for key in ("val.balanced_accuracy", *GROUPS)}
 
 
 def _remember_best(state: Stage1State, metrics: Metrics, *, keep_best: bool) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trainers.config import TRAINED_METHODS, Stage2Config
+from trainers.config import TRAINED_METHODS, Stage2Config, loss_options
 from trainers.errors import ConfigError
 from trainers.features import FeatureBank, LabelledFeatures, epoch_order
 from trainers.losses import Counts, Loss, make_loss
@@ -74,15 +74,7 @@ def initial_head(start: LinearHead, config: Stage2Config) -> LinearHead:
 
 def stage2_loss(config: Stage2Config, counts: Counts) -> Loss:
     """The loss that `config` names."""
-    return make_loss(
-        config.loss,
-        counts,
-        beta=config.beta,
-        gamma=config.gamma,
-        tau=config.tau,
-        max_margin=config.max_margin,
-        scale=config.scale,
-    )
+    return make_loss(config.loss, counts, **loss_options(config))
 
 
 def stage2_radius(start: LinearHead, config: Stage2Config) -> float:

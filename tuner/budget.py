@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from search_spaces import Space
-from studies.records import JobKind, Scalar
+from studies.records import JobKind
+from trainers.config import Scalar
 
 
 @dataclass

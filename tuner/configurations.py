@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from typing import Any
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution
-
-from search_spaces import Space
-from studies.records import Scalar
-from trainers.config import TrialConfig
+from search_spaces import Space, geometry
+from trainers.config import Scalar, TrialConfig
 
 NAIVE: dict[str, Scalar] = {
     "stage1.loss": "ce",
@@ -30,17 +25,5 @@ def whole(config: Mapping[str, Scalar]) -> dict[str, Scalar]:
 
 def naive(space: Space) -> dict[str, Scalar]:
     """No weight decay and the classifier as it was learned; what else is searched stands in the middle of its range."""
-    return whole(space.fixed | _centre(space.searched) | NAIVE)
-
-
-def _centre(searched: Mapping[str, BaseDistribution]) -> dict[str, Scalar]:
-    """The middle of each range (geometric on a log scale), the first of each list of choices."""
-    return {name: _middle(distribution) for name, distribution in searched.items()}
-
-
-def _middle(distribution: Any) -> Scalar:
-    if isinstance(distribution, CategoricalDistribution):
-        return distribution.choices[0]
-    low, high = distribution.low, distribution.high
-    middle = math.sqrt(low * high) if distribution.log else (low + high) / 2
-    return round(middle) if isinstance(low, int) else float(middle)
+    middle = {name: geometry.middle(distribution) for name, distribution in space.searched.items()}
+    return whole(space.fixed | middle | NAIVE)

@@ -15,7 +15,8 @@ import numpy as np
 from optuna.distributions import BaseDistribution
 from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator, _ParzenEstimatorParameters
 
-from tuner.points import Params, Scalar
+from trainers.config import Scalar
+from tuner.points import Params
 
 CANDIDATES = 8  # per proposal; Optuna's 24 pull a whole round together to one place
 

@@ -13,9 +13,10 @@ from typing import Literal
 
 from search_spaces import Space
 from studies.cleaned import sound
-from studies.records import Failure, FailureKind, HeadAsked, JobKind, JobRow, Scalar, TrialRow
+from studies.records import Failure, FailureKind, HeadAsked, JobKind, JobRow, TrialRow
 from studies.store import Store
 from studies.study_data import FRESH_SEED, SLOPE, preference
+from trainers.config import Scalar
 from trainers.results import HeadFailure, HeadResult, JobResult, Metrics
 from tuner.budget import Account
 from tuner.configurations import naive, whole

@@ -15,7 +15,7 @@ from studies.study_data import FRESH_SEED
 from trainers.results import HeadFailure, HeadResult, JobResult, Progress
 from tuner.planner import Planner, Task
 from tuner.running import Running
-from tuner.standing import Standing, bars, course, detail, duration, standings
+from tuner.standing import Standing, bars, course, detail, standings, time_left
 from tuner.terminal import Stream, say, styled
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class PlainLines:
                 "done": f"{tally.complete + tally.failed + tally.pruned}/{tally.total}",
                 "best": leader.value if leader else None,
                 "few": leader.few if leader else None,
-                "time_left": duration(self.running.seconds_left()),
+                "time_left": time_left(self.running.seconds_left()),
                 "running": "; ".join(f"{row.what}: {detail(row)}" for row in self.running.rows),
             }
         )
@@ -171,7 +171,7 @@ class LiveTable:
                 return "failed"
             case "stopping" | "breaking":
                 return "stopping" if self.running.rows else "stopped"
-        return "done" if self.planner.finished else duration(self.running.seconds_left())
+        return "done" if self.planner.finished else time_left(self.running.seconds_left())
 
 
 def _report_comes(planner: Planner) -> bool:

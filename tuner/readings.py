@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from search_spaces import Space
-from studies.records import PosthocRow, Scalar
+from studies.records import PosthocRow
 from studies.store import Store
 from studies.study_data import FRESH_SEED, SEEDS, best_trial
+from trainers.config import Scalar
 
 POSTHOC_BASELINES: Mapping[str, str] = {  # baseline -> the post-hoc method it is
     "weight_decay": "none",  # a tuned stage 1 with its own classifier

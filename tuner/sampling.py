@@ -24,9 +24,11 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
 
+from search_spaces import geometry
+from trainers.config import Scalar
 from tuner import parzen
 from tuner.parzen import Learned
-from tuner.points import Level, Params, Scalar, combinations, size, spread
+from tuner.points import Level, Params, combinations, spread
 
 __all__ = ["Level", "Observation", "backbone_values", "propose_backbone", "propose_heads", "sampler_names"]
 
@@ -251,7 +253,7 @@ def _even(level: Level, *, seed: int, index: int) -> list[dict[str, Scalar]]:
 
 def _rest(level: Level, *, seed: int, listed: bool, context: Params = NOTHING) -> Iterator[list[dict[str, Scalar]]]:
     """What is left to propose: all points in seeded order where they can be listed, some even ones where not."""
-    if listed or size(level) <= LISTED:
+    if listed or geometry.size(level.distributions) <= LISTED:
         points = combinations(level, context)
         yield [points[i] for i in np.random.default_rng(seed).permutation(len(points))]
     else:

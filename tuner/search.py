@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from search_spaces import Space
-from studies.records import Scalar
+from trainers.config import Scalar
 from tuner.budget import Account, Budget
 from tuner.sampling import Level, Observation, propose_backbone, propose_heads
 

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from studies.records import RunningRow, TrialRow
 from studies.study_data import SEARCH_ROLES
-from studies.wording import per_cent
+from studies.wording import duration, per_cent
 from tuner.terminal import printable, styled
 
 _SPARKS = "▁▂▃▄▅▆▇█"
@@ -127,13 +127,9 @@ def thinned(values: Sequence[float], *, most: int = _COURSE) -> list[float]:
     return [values[(place + 1) * len(values) // count - 1] for place in range(count)]
 
 
-def duration(seconds: float | None) -> str:
-    """Seconds as a reader wants them; None is not measured yet."""
-    if seconds is None:
-        return "measuring"
-    if seconds >= 5400:
-        return f"{seconds / 3600:.1f} h"
-    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
+def time_left(seconds: float | None) -> str:
+    """The rest of a run in words; None is not measured yet."""
+    return "measuring" if seconds is None else duration(seconds)
 
 
 def sparkline(values: Sequence[float]) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from search_spaces.geometry import in_words
 from studies.records import ReadingRow, TrialRow
 from studies.spread import spreads
 from studies.store import Store
@@ -194,7 +195,7 @@ def plan(space: Space, built: Preflight) -> list[str]:
     return [
         f"{space.name}: {space.trials} trials ({', '.join(parts)})",
         *_fewer(space),
-        *(f"  {name}: {_range(distribution)}" for name, distribution in space.searched.items()),
+        *(f"  {name}: {in_words(distribution)}" for name, distribution in space.searched.items()),
         f"  data: {len(counts)} classes, {sum(counts):,} training images, {max(counts):,} down to {min(counts):,}",
         f"  model: {built.parameters:,} parameters",
         *(f"  note: {note}" for note in built.notes),
@@ -210,13 +211,6 @@ def _fewer(space: Space) -> Iterator[str]:
                 f"  note: budget.{name} is {getattr(space.budget, name)}, but {stage} has no more than {there} "
                 "different configurations"
             )
-
-
-def _range(distribution: Any) -> str:
-    if hasattr(distribution, "choices"):
-        return "one of " + ", ".join(map(str, distribution.choices))
-    step = f", step {distribution.step:g}" if distribution.step not in (None, 1) else ""
-    return f"{distribution.low:g} to {distribution.high:g}{', log' if distribution.log else ''}{step}"
 
 
 def headline(readings: Sequence[ReadingRow]) -> list[str]:

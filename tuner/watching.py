@@ -16,8 +16,9 @@ from studies.headline import covered_seconds
 from studies.lock import holder
 from studies.records import ProgressRow, RunningRow, TrialRow
 from studies.store import Store
+from studies.wording import duration
 from tuner import views
-from tuner.standing import Standing, bars, course, duration, share, standings
+from tuner.standing import Standing, bars, course, share, standings, time_left
 from tuner.terminal import json_text, say, styled
 
 SILENT = 60.0  # seconds without a word of the driver before one says so; an epoch may take as long
@@ -164,7 +165,7 @@ def picture(found: Sequence[Glance]) -> Group:
             failed=one.status["trials"]["failed"],
             best=(one.status["best"]["value"], one.status["best"]["number"]) if one.status["best"] else None,
             few=one.few,
-            left=duration(one.seconds_left) if one.running else one.status["state"],
+            left=time_left(one.seconds_left) if one.running else one.status["state"],
             course=one.course,
         )
         for one in found

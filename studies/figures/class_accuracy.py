@@ -11,9 +11,10 @@ import plotly.graph_objects as go
 
 from studies.figures import style
 from studies.figures.figure import Absent, Figure, Table
-from studies.records import ClassRow, Scalar
+from studies.records import ClassRow
 from studies.study_data import StudyData
 from studies.wording import listed
+from trainers.config import Scalar
 
 _JOINED = 60  # up to here a line joins the two accuracies of each class
 _SMOOTHED = 20  # classes from which on a mean over similar sizes says more than its classes do

@@ -10,8 +10,8 @@ import plotly.graph_objects as go
 
 from studies.figures import style
 from studies.figures.figure import Absent, Figure, Table
-from studies.records import Scalar
 from studies.study_data import StudyData
+from trainers.config import Scalar
 
 _NAMED = 25  # up to here classes are named on the axis
 _STEPS = 21  # epochs that are drawn: what twenty columns do not show, forty do not either

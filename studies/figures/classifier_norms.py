@@ -9,9 +9,9 @@ import plotly.graph_objects as go
 
 from studies.figures import style
 from studies.figures.figure import Absent, Figure, Table
-from studies.records import Scalar
 from studies.study_data import SLOPE, StudyData
 from studies.wording import number
+from trainers.config import Scalar
 
 _NAMED = 25  # up to here classes are named on the axis
 

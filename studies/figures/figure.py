@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
-from studies.records import Scalar
 from studies.study_data import StudyData
+from trainers.config import Scalar
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

@@ -14,9 +14,10 @@ from studies.figures.figure import Absent, Figure, Table
 from studies.headline import GROUPS, Fresh, fresh_seeds, group_intervals
 from studies.intervals import Interval, group_of
 from studies.published import published_for
-from studies.records import ClassRow, Metrics, Scalar
+from studies.records import ClassRow, Metrics
 from studies.study_data import FRESH_SEED, StudyData
 from studies.wording import listed, number, role_label
+from trainers.config import Scalar
 
 _DRAWN = 5  # published results that find room beside one's own
 _TOLD = ("stage1.lr", "stage1.weight_decay", "stage1.epochs", "stage1.seed", "stage2.method", "stage2.tau", "stage2.lr",

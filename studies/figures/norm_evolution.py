@@ -12,9 +12,10 @@ from plotly.colors import sample_colorscale
 
 from studies.figures import style
 from studies.figures.figure import Absent, Figure, Table
-from studies.records import EpochRow, Scalar
+from studies.records import EpochRow
 from studies.study_data import SLOPE, StudyData
 from studies.wording import number
+from trainers.config import Scalar
 
 MEASURES = (SLOPE, "norm.cv")
 WEIGHT_DECAY = "stage1.weight_decay"

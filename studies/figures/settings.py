@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from studies.applicable import applicable, applies
 from studies.figures import style
-from studies.records import Scalar
 from studies.study_data import StudyData
 from studies.wording import number
+from trainers.config import Scalar
 
 _UNTOLD = ("task.data", "task.download")  # where the data lay says nothing about a result
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import plotly.graph_objects as go
-from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
+from search_spaces.geometry import bounds, is_log
 from studies.figures import style
 from studies.figures.figure import Absent, Figure, Table
-from studies.records import Scalar
 from studies.study_data import StudyData
 from studies.wording import number
+from trainers.config import Scalar
 
 
 class Slice(NamedTuple):
@@ -37,19 +37,14 @@ def slices_info(data: StudyData) -> SlicesInfo | Absent:
     for name, distribution in data.space.searched.items():
         rows = [row for row in data.searched if name in row.params]
         if rows:
-            low, high, log = _range(distribution)
+            low, high = bounds(distribution) or (None, None)
+            numbers = tuple(row.number for row in rows)
             values = tuple(row.params[name] for row in rows)
             objective = tuple(row.value or 0.0 for row in rows)
-            slices.append(Slice(name, low, high, log, tuple(row.number for row in rows), values, objective))
+            slices.append(Slice(name, low, high, is_log(distribution), numbers, values, objective))
     if not slices:
         return Absent("No trial of the search has finished yet.")
     return SlicesInfo(data.study.objective, data.best.number if data.best else None, tuple(slices))
-
-
-def _range(distribution: BaseDistribution) -> tuple[float | None, float | None, bool]:
-    if isinstance(distribution, FloatDistribution | IntDistribution):
-        return distribution.low, distribution.high, distribution.log
-    return None, None, False
 
 
 def draw_slices(info: SlicesInfo) -> go.Figure:

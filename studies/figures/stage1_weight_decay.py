@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
 
+from search_spaces.geometry import is_log
 from studies.figures import style
 from studies.figures.figure import Absent, Figure, Table
 from studies.figures.norm_evolution import WEIGHT_DECAY, stage1_metrics
 from studies.headline import rarest_group
-from studies.records import Scalar
 from studies.study_data import ACCURACY, SLOPE, StudyData
 from studies.wording import number
+from trainers.config import Scalar
 
 RATE = "stage1.lr"
 
@@ -49,7 +50,7 @@ def stage1_weight_decay_info(data: StudyData) -> Stage1WeightDecayInfo | Absent:
     naive = data.naive
     if naive is not None:
         found.append(_backbone("naive", "naive", naive.config, naive.metrics, group, None))
-    log = bool(getattr(data.space.searched.get(WEIGHT_DECAY), "log", False))
+    log = is_log(data.space.searched.get(WEIGHT_DECAY))
     return Stage1WeightDecayInfo(
         group, log, tuple(sorted(found, key=lambda one: (one.role != "naive", one.weight_decay)))
     )

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
+from search_spaces.geometry import is_log
 from studies.applicable import applies
 from studies.figures import style
 from studies.figures.figure import Absent, Figure, Table
@@ -54,9 +55,9 @@ def weight_decay_radius_info(data: StudyData) -> WeightDecayRadiusInfo | Absent:
     everything = _view("all backbones", rows, best, [_accuracy(row) - top[row.backbone_index] for row in rows])
     leading = sorted(top, key=lambda index: (-top[index], index))[:_BACKBONES] if len(top) > 1 else []
     single = [_view(f"backbone {i}", heads[i], best, [_accuracy(row) for row in heads[i]]) for i in leading]
-    distributions = data.space.searched
-    log = tuple(bool(getattr(distributions.get(name), "log", False)) for name in (WEIGHT_DECAY, RADIUS))
-    return WeightDecayRadiusInfo((log[0], log[1]), (everything, *single))
+    searched = data.space.searched
+    log = is_log(searched.get(WEIGHT_DECAY)), is_log(searched.get(RADIUS))
+    return WeightDecayRadiusInfo(log, (everything, *single))
 
 
 def _has_both(row: TrialRow) -> bool:

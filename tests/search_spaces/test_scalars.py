@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from search_spaces.scalars import Scalar, scalar
+from search_spaces.scalars import scalar
+from trainers.config import Scalar
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from pydantic_core import core_schema
 
 from search_spaces import SpaceError, loads
-from search_spaces.schema import Dataset
+from trainers.config import DatasetName
 
 FIVE_MISTAKES = """\
 # How many mistakes?
@@ -29,7 +29,7 @@ def lines(text: str, *, overrides: typing.Sequence[str] = (), name: str | None =
 
 
 def test_five_mistakes_are_five_lines() -> None:
-    names = ", ".join(typing.get_args(Dataset))
+    names = ", ".join(typing.get_args(DatasetName))
     assert lines(FIVE_MISTAKES) == [
         f"bad.yaml:4:17: error: task.dataset: must be one of {names}, but got 'digit-lt'; did you mean 'digits-lt'?",
         "bad.yaml:4:45: error: task.imbalance_factor: must be at least 1, but got 0.5",

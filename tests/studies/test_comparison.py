@@ -21,7 +21,7 @@ from studies.figures.compared import compared_balance_info, compared_groups_info
 from studies.figures.figure import Absent
 from studies.headline import headline
 from studies.pareto import pareto_front
-from studies.wording import hours
+from studies.wording import duration
 
 Generator = runpy.run_path(str(Path(__file__).with_name("synthetic.py")))["Generator"]
 
@@ -130,7 +130,7 @@ def test_the_difference_comes_with_its_interval_and_only_on_the_same_data(pair, 
     assert "other reads 0.0 points above one on test" in html
     assert "it includes zero" in html
     assert "no other trial of their study beats in both." in html  # captions are whole
-    assert f"<td>{hours(headline(one).trained_hours)}</td>" in html
+    assert f"<td>{duration(3600 * headline(one).trained_hours)}</td>" in html
     content = json.loads(as_json.read_text())["tables"]
     assert {path.stem for path in tables} == content.keys()
     with (tmp_path / "c_tables" / "differences.csv").open(newline="", encoding="utf-8") as file:

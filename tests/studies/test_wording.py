@@ -50,4 +50,10 @@ def test_counts_lists_and_hours_are_words():
     assert wording.listed(["a", "b", "c"]) == "a, b and c"
     assert wording.listed([]) == ""
     assert wording.spans([9, 3, 5, 4]) == "3 to 5, 9"
-    assert [wording.hours(value) for value in (12.0, 0.1, 20 / 3600)] == ["12.0 h", "6.0 min", "20 s"]
+    assert [wording.duration(s) for s in (43200, 360, 210, 90, 20)] == [
+        "12.0 h",
+        "6.0 min",
+        "3.5 min",
+        "1.5 min",
+        "20 s",
+    ]

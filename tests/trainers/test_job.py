@@ -112,6 +112,41 @@ def test_an_interrupted_job_goes_on_bitwise(tmp_path: Path, whole: Trained) -> N
     assert all(torch.equal(weights[name], wanted[name]) for name in wanted)
 
 
+MEDIUM = replace(JOB, task=TaskConfig(many=1000, few=0))  # every class is of the medium group
+GROUPS = {"val.many", "val.medium", "val.few"}
+
+
+def test_epochs_are_grouped_by_the_thresholds_of_the_task() -> None:
+    last = finished(MEDIUM)[0].result.backbone.epochs[-1].metrics
+    assert (last["val.many"], last["val.few"]) == (None, None)
+    assert last["val.medium"] == last["val.balanced_accuracy"]
+
+
+def test_epochs_that_a_study_of_other_thresholds_grouped_are_left_without_groups(
+    tmp_path: Path, whole: Trained
+) -> None:
+    cache = Cache(tmp_path)
+    events = run_job(JOB, cache=cache, device=CPU)
+    next(events), next(events)
+    events.close()
+    after_checkpoint, cached = (finished(job, cache)[0].result.backbone for job in (MEDIUM, JOB))
+    assert [row.metrics.keys() >= GROUPS for row in after_checkpoint.epochs] == [False, False, True]
+    assert [row.metrics.keys() >= GROUPS for row in cached.epochs] == [False, False, False]
+    for row, before in zip(cached.epochs, whole.result.backbone.epochs, strict=True):
+        assert row.metrics["val.balanced_accuracy"] == before.metrics["val.balanced_accuracy"]
+
+
+def test_a_cache_that_names_no_thresholds_was_grouped_by_100_and_20(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    fingerprint = finished(MEDIUM, cache)[0].result.backbone.fingerprint
+    found = cache.load(fingerprint, "backbone")
+    assert found is not None
+    del found[1]["thresholds"]
+    cache.publish(fingerprint, "backbone", *found)
+    assert all(not GROUPS & row.metrics.keys() for row in finished(MEDIUM, cache)[0].result.backbone.epochs)
+    assert all(row.metrics.keys() >= GROUPS for row in finished(JOB, cache)[0].result.backbone.epochs)
+
+
 def test_a_damaged_cache_is_made_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     cache = Cache(tmp_path)
     first, _ = finished(JOB, cache)

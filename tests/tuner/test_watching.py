@@ -89,7 +89,7 @@ def test_a_terminal_shows_one_table_that_fits_it() -> None:
     file = io.StringIO()
     seen: Iterator[Any] = iter([([looked(complete=2, left=120)], True)])
     show(seen, console=Console(file=file, force_terminal=True, width=80), as_json=False)
-    assert all(word in file.getvalue() for word in ("50.0 % #2", "25.0 %", "2 min", "2/4", "▁█"))
+    assert all(word in file.getvalue() for word in ("50.0 % #2", "25.0 %", "2.0 min", "2/4", "▁█"))
     long = dataclasses.replace(looked(complete=2, left=1e5), course=tuple(i / 500 for i in range(500)))
     wide = Console(width=80, file=io.StringIO())
     wide.print(picture([long]))
@@ -115,7 +115,7 @@ def test_each_job_has_a_bar_with_what_it_does() -> None:
 
 def test_a_driver_that_is_silent_is_told_with_the_way_out() -> None:
     assert "last heard of 90 s ago" not in drawn(dataclasses.replace(looked(), silent=30.0))
-    assert "last heard of 5 min ago; if it was killed: tuner resume s" in drawn(
+    assert "last heard of 5.0 min ago; if it was killed: tuner resume s" in drawn(
         dataclasses.replace(looked(), silent=300.0)
     )
     assert "tuner resume" not in drawn(dataclasses.replace(looked(state="done"), silent=300.0))
