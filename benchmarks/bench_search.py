@@ -15,7 +15,7 @@ import optuna
 from benchmarks.record import record
 from benchmarks.synthetic import VARIANTS, Landscape
 from trainers.config import Scalar
-from tuner.sampling import Level, Observation, propose_backbone, propose_heads
+from tuner.search.sampling import Level, Observation, propose_backbone, propose_heads
 
 SEEDS = range(12)
 BACKBONES, HEADS, ROUNDS = 24, 32, 2

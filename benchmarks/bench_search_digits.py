@@ -65,7 +65,7 @@ def _run(asked: tuple[str, int]) -> Found:
 def _ours(seed: int, folder: Path) -> Found:
     """The service's own planner, without Ray."""
     from studies.store import Store
-    from tuner.planner import Planner
+    from tuner.search.planner import Planner
 
     space = _space(seed, backbones=OURS)
     with Store.create_or_open(
@@ -93,7 +93,7 @@ def _joint(seed: int, folder: Path) -> Found:
     """Optuna's default sampler over both stages at once."""
     import optuna
 
-    from tuner.configurations import whole
+    from tuner.search.configurations import whole
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     space = _space(seed, backbones=JOINT)

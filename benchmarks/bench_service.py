@@ -19,8 +19,8 @@ from search_spaces import Space, loads
 from studies.records import Failure
 from studies.store import Store
 from trainers.results import JobResult, Progress
-from tuner.planner import Planner, Task
-from tuner.ray_session import ray_session
+from tuner.execution.ray_session import ray_session
+from tuner.search.planner import Planner, Task
 
 if TYPE_CHECKING:
     import optuna
@@ -116,10 +116,10 @@ def _fill(folder: Path, trials: int) -> None:
 def _run(space: Space, folder: Path, scratch: Path) -> Clock:
     from ray import tune
 
-    from tuner.dispatcher import Dispatcher
-    from tuner.messages import Report, TrainRequest, WorkerSettings
-    from tuner.searcher import fit
-    from tuner.slots import Slots
+    from tuner.execution.bridge import fit
+    from tuner.execution.dispatcher import Dispatcher
+    from tuner.execution.messages import Report, TrainRequest, WorkerSettings
+    from tuner.execution.slots import Slots
 
     class NoOp(tune.Trainable):  # type: ignore[misc]
         """Ends at once."""

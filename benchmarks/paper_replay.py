@@ -30,7 +30,7 @@ from trainers.features import LabelledFeatures
 from trainers.heads import train_heads
 from trainers.results import HeadFailure
 from trainers.stage2_recipe import balanced_accuracies
-from tuner.sampling import Level, Observation, propose_backbone, propose_heads
+from tuner.search.sampling import Level, Observation, propose_backbone, propose_heads
 
 Params = dict[str, float]
 Course = list[dict[str, float]]  # after each backbone: validation, test, minutes of stage 1

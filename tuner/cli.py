@@ -13,7 +13,7 @@ from typer.exceptions import TyperException
 from tuner.commands import cache, database, look, models, results, run, spaces
 from tuner.errors import KilledError, UsageError
 from tuner.stopping import StopRequests
-from tuner.terminal import say, take_over
+from tuner.terminal.output import say, take_over
 
 app = typer.Typer(
     name="tuner",
@@ -90,7 +90,7 @@ def _stopped_early(stops: StopRequests) -> AbstractContextManager[None]:
 
 def _end(lines: Sequence[str], code: int, *, plain: bool = False) -> NoReturn:
     """Ends with these lines on standard error; `plain` where they say themselves that they are errors, or are none."""
-    from tuner.streams import SteadyStream
+    from tuner.terminal.streams import SteadyStream
 
     SteadyStream(sys.stdout).flush()
     for place, line in enumerate(lines):  # the code tells it, too

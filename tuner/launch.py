@@ -16,22 +16,22 @@ from studies.lock import StudyLock, study_lock
 from studies.records import ReadingRow
 from studies.store import Store
 from studies.study_data import load_study_data
-from tuner.dispatcher import Dispatcher
 from tuner.errors import KilledError, StoppedError, TunerError, UnreachableError, UsageError
-from tuner.executors import Executor, InlineExecutor, RayExecutor
+from tuner.execution.dispatcher import Dispatcher
+from tuner.execution.executor import Executor, InlineExecutor, RayExecutor
+from tuner.execution.messages import WorkerSettings
+from tuner.execution.ray_session import sweep_scratch
+from tuner.execution.slots import Resources, Slots, available_cpus, cut_slots, describe, gpu_count
 from tuner.hours import Hours
 from tuner.lifecycle import STATES, Verdict
-from tuner.messages import WorkerSettings
 from tuner.paths import Home
-from tuner.planner import Planner
 from tuner.preflight import Preflight, dry_build
-from tuner.progress import LiveTable, PlainLines, Told
 from tuner.publishing import Publisher, publish_results
-from tuner.ray_session import sweep_scratch
-from tuner.running import Running
-from tuner.slots import Resources, Slots, available_cpus, cut_slots, describe, gpu_count
+from tuner.search.planner import Planner
 from tuner.stopping import STOP_NOTICE, StopRequests
-from tuner.terminal import styled
+from tuner.terminal.live import LiveTable, PlainLines, Told
+from tuner.terminal.output import styled
+from tuner.terminal.time_left import Running
 
 if TYPE_CHECKING:
     from trainers.cache import Cache

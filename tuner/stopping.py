@@ -12,7 +12,7 @@ from types import FrameType, TracebackType
 from typing import Literal, NoReturn
 
 from tuner.errors import KilledError, StoppedError
-from tuner.terminal import printable
+from tuner.terminal.output import printable
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _POLL = 2.0  # seconds between two looks into the database

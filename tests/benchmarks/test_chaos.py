@@ -31,7 +31,7 @@ from benchmarks.strikes import ALL, Deck, Strike, strike
 from benchmarks.witness import Sight, Witness
 from search_spaces import loads
 from studies.store import Store
-from tuner.planner import Planner
+from tuner.search.planner import Planner
 
 
 @pytest.fixture

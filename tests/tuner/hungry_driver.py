@@ -10,7 +10,8 @@ from typing import Any
 
 def main() -> None:
     """The command."""
-    from tuner import cli, ray_session
+    from tuner import cli
+    from tuner.execution import ray_session
 
     group = sys.argv.pop(1)
     start = ray_session.ray_session
@@ -30,19 +31,19 @@ class _Session:
     def __enter__(self) -> Any:
         entered = self._session.__enter__()
         from studies.records import Failure, FailureKind
-        from tuner import searcher
-        from tuner.messages import Report
+        from tuner.execution import bridge
+        from tuner.execution.messages import Report
 
         group = self._group
 
-        class Hungry(searcher.JobTrainable):
+        class Hungry(bridge.JobTrainable):
             def step(self) -> dict[str, Any]:
                 Path(group, "cgroup.procs").write_text(str(os.getpid()))
                 eaten = [os.urandom(2**20) for _ in range(2**10)]
                 return Report(content=Failure(FailureKind.ERROR, f"ate {len(eaten)} MB")).to_tune()
 
-        assert searcher.fit.__kwdefaults__ is not None
-        searcher.fit.__kwdefaults__["trainable"] = Hungry
+        assert bridge.fit.__kwdefaults__ is not None
+        bridge.fit.__kwdefaults__["trainable"] = Hungry
         return entered
 
     def __exit__(self, *error: Any) -> Any:

@@ -26,7 +26,7 @@ FORBIDDEN = {
     "search_spaces": ["ray", "torch", "sqlalchemy", "plotly", "tuner", "studies"],
     "search_spaces.space": ["ray", "torch", "sqlalchemy", "plotly", "optuna", "numpy", "tuner", "studies"],
     "tuner.cli": ["ray", "torch", "pandas", "plotly", "optuna", "sqlalchemy"],
-    "tuner.sampling": ["ray", "torch", "sqlalchemy", "studies"],
+    "tuner.search.sampling": ["ray", "torch", "sqlalchemy", "studies"],
 }
 OF_TRAINERS = {"trainers", "trainers.config", "trainers.errors", "trainers.results"}  # the standard library alone
 
@@ -51,7 +51,7 @@ def test_the_vocabulary_of_the_trainer_needs_the_standard_library_only() -> None
     assert set(done.stdout.split()) - sys.stdlib_module_names == {"trainers"}
 
 
-@pytest.mark.parametrize("module", ["studies.store", "studies.report", "search_spaces.space", "tuner.sampling"])
+@pytest.mark.parametrize("module", ["studies.store", "studies.report", "search_spaces.space", "tuner.search.sampling"])
 def test_of_trainers_the_others_load_what_needs_no_torch(module: str) -> None:
     script = f"import {module}, sys\nprint(*[name for name in sys.modules if name.partition('.')[0] == 'trainers'])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -24,11 +24,12 @@ from studies.store import Store
 from studies.study_data import load_study_data
 from trainers.cache import Cache
 from trainers.results import JobResult
-from tuner import ray_session, running, watching
+from tuner.execution import ray_session
+from tuner.execution.ray_session import scratch_folder, sweep_scratch
 from tuner.hours import Hours
-from tuner.planner import Planner
-from tuner.ray_session import scratch_folder, sweep_scratch
-from tuner.running import Running
+from tuner.search.planner import Planner
+from tuner.terminal import time_left, watch
+from tuner.terminal.time_left import Running
 
 DAY = timedelta(days=1)
 
@@ -49,7 +50,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    for module in (writes, running, watching):
+    for module in (writes, time_left, watch):
         monkeypatch.setattr(module, "datetime", clock)
     monkeypatch.setattr(ray_session, "time", clock)
     return clock
@@ -108,7 +109,7 @@ def test_a_live_driver_is_not_called_dead(jump: timedelta, clock: Clock, space: 
 
 def shown(store: Store) -> str:
     console = Console(width=200, file=io.StringIO())
-    console.print(watching.picture([watching.glance(store)]))
+    console.print(watch.picture([watch.glance(store)]))
     return str(console.file.getvalue())  # type: ignore[attr-defined]
 
 

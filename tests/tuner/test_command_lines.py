@@ -38,7 +38,7 @@ from trainers.weight_balance import LinearHead
 from tuner import cli
 from tuner.errors import StoppedError
 from tuner.paths import Home
-from tuner.planner import Planner
+from tuner.search.planner import Planner
 
 LINES, EACH_TIME = 5_000, 150
 DOCUMENTED = {0, 1, 2, 3, 4, 75, 130}
@@ -213,8 +213,8 @@ def ended_early(made: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             raise KeyboardInterrupt
 
     monkeypatch.setattr("tuner.launch.study_lock", after_the_preflight)
-    monkeypatch.setattr("tuner.training._train", after_the_preflight)
-    monkeypatch.setattr("tuner.model_export.export_model", written)
+    monkeypatch.setattr("tuner.retrain.train._train", after_the_preflight)
+    monkeypatch.setattr("tuner.retrain.model_export.export_model", written)
     monkeypatch.setattr("studies.dashboard_server.server", lambda *_, **__: Nobody())
     monkeypatch.setattr("studies.images.svg", lambda figures: dict.fromkeys(figures, b"<svg/>"))
     monkeypatch.setattr("studies.report._draw", _drawn_once)

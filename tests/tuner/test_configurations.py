@@ -6,8 +6,8 @@ import pytest
 
 from search_spaces import load, loads, shipped
 from search_spaces.geometry import values
-from tuner.configurations import NAIVE, naive
-from tuner.sampling import Level, propose_backbone
+from tuner.search.configurations import NAIVE, naive
+from tuner.search.sampling import Level, propose_backbone
 
 STEPS = """
 version: 1

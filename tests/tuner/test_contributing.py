@@ -12,8 +12,8 @@ from search_spaces.schema import SamplerName
 from trainers.config import DatasetName, TaskConfig
 from trainers.data.task import load_task
 from trainers.errors import TrainerError
-from tuner.points import Level
-from tuner.sampling import Observation, propose_backbone, propose_heads, sampler_names
+from tuner.search.points import Level
+from tuner.search.sampling import Observation, propose_backbone, propose_heads, sampler_names
 
 ROOT = Path(__file__).resolve().parents[2]
 OUTER = Level({"stage1.lr": FloatDistribution(0.0, 1.0, step=0.125)})

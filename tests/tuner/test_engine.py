@@ -18,17 +18,17 @@ from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.exceptions import OutOfMemoryError
 
 from benchmarks.processes import descendants, ray_server
-from tuner import engine
+from tuner.execution import liveness
 
 START = """
-from tuner.ray_session import ray_session
+from tuner.execution.ray_session import ray_session
 with ray_session(cpus=1, gpus=0):
     print("it started")
 """
 
 
 CALL = """
-from tuner.ray_session import ray_session
+from tuner.execution.ray_session import ray_session
 with ray_session(cpus=1, gpus=0):
     import ray
     print("it started", flush=True)
@@ -89,7 +89,7 @@ def test_a_ray_that_dies_in_a_call_of_its_own_ends_the_driver_in_words(folder: P
 
 
 def test_without_ray_nothing_of_it_is_lost() -> None:
-    assert engine.lost_process() is None
+    assert liveness.lost_process() is None
 
 
 def test_a_worker_that_rays_memory_monitor_kills_is_a_dead_one() -> None:
@@ -101,6 +101,6 @@ def test_a_worker_that_rays_memory_monitor_kills_is_a_dead_one() -> None:
     killed = OutOfMemoryError("1 worker(s) were killed due to the node running low on memory")
     with pytest.raises(RuntimeError, match="unexpected exception"):
         RayActorManager._actor_task_failed(manager, task, killed)
-    with engine.engine_watched():
+    with liveness.engine_watched():
         RayActorManager._actor_task_failed(manager, task, killed)
     assert told == ["cleaned", "actor", "task"]

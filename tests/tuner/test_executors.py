@@ -17,9 +17,9 @@ from search_spaces import loads
 from studies.records import FailureKind
 from studies.store import Store
 from tuner.errors import StoppedError, UnreachableError, UsageError
+from tuner.execution.slots import Resources, cut_slots
 from tuner.launch import Launch, run_study
 from tuner.paths import Home
-from tuner.slots import Resources, cut_slots
 from tuner.stopping import StopRequests
 
 SPACE = """
@@ -73,10 +73,12 @@ def test_a_study_is_the_same_by_either(tmp_path: Path) -> None:
 def test_a_stop_leaves_a_checkpoint_and_the_next_launch_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tuner.work.REPORT_EVERY", 0.0)
+    monkeypatch.setattr("tuner.execution.job_run.REPORT_EVERY", 0.0)
     monkeypatch.setenv("TUNER_CHECKPOINT_SECONDS", "0")
     asked = launch(tmp_path)
-    monkeypatch.setattr("tuner.running.Running.progressed", lambda *_: setattr(asked.stops, "requested", True))
+    monkeypatch.setattr(
+        "tuner.terminal.time_left.Running.progressed", lambda *_: setattr(asked.stops, "requested", True)
+    )
     with pytest.raises(StoppedError, match="continue with: tuner resume inline"):
         run_study(asked)
     assert list(tmp_path.glob("cache/*/checkpoint.safetensors"))

@@ -13,9 +13,9 @@ from search_spaces import Space, loads
 from studies.errors import StudyLockedError
 from studies.lock import study_lock
 from tuner import launch
+from tuner.execution.slots import Resources
 from tuner.launch import Launch, run_study
 from tuner.paths import Home
-from tuner.slots import Resources
 from tuner.stopping import StopRequests
 
 SPACE = "version: 1\nname: one\ntask: {dataset: digits-lt}\nbudget: {backbones: 1, heads_per_backbone: 1, rounds: 1}\n"

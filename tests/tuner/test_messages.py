@@ -15,8 +15,8 @@ from studies.records import Failure, FailureKind
 from studies.store import Store
 from trainers.config import Stage2Config, TrialConfig
 from trainers.results import EpochResult, HeadFailure, HeadResult, JobResult, Progress
-from tuner.messages import Report, TrainRequest, WorkerSettings
-from tuner.planner import Planner
+from tuner.execution.messages import Report, TrainRequest, WorkerSettings
+from tuner.search.planner import Planner
 
 NUMBERS = st.floats() | st.none()
 SCALARS = st.text() | st.integers(-(2**62), 2**62) | st.floats(allow_nan=False) | st.booleans() | st.none()

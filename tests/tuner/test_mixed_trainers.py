@@ -17,11 +17,11 @@ from trainers.backbone import TRAINER_VERSION
 from trainers.results import JobResult
 from tuner import launch
 from tuner.errors import UsageError
+from tuner.execution.slots import Resources
 from tuner.launch import Launch, run_study
 from tuner.paths import Home
-from tuner.planner import Planner
 from tuner.preflight import Preflight
-from tuner.slots import Resources
+from tuner.search.planner import Planner
 from tuner.stopping import StopRequests
 
 SPACE = (

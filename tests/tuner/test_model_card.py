@@ -14,7 +14,7 @@ from studies.spread import Spread
 from trainers.config import TrialConfig
 from trainers.model_file import ModelCard
 from trainers.results import ClassCounts
-from tuner.model_card import model_card
+from tuner.retrain.model_card import model_card
 
 _support = runpy.run_path(str(Path(__file__).parents[1] / "studies" / "rendered.py"))
 HOSTILE, JOINER, as_read, rendered = (_support[name] for name in ("HOSTILE", "JOINER", "as_read", "rendered"))

@@ -25,10 +25,10 @@ from trainers.model_file import ModelCard, describe, load_model, save_model
 from trainers.models import build_model
 from trainers.predict import evaluate, task_of
 from trainers.weight_balance import LinearHead
-from tuner import model_export
 from tuner.cli import app
 from tuner.errors import NotThereError, TunerError, UsageError
-from tuner.model_export import PixelsToProbabilities, export_model
+from tuner.retrain import model_export
+from tuner.retrain.model_export import PixelsToProbabilities, export_model
 
 
 @pytest.fixture(scope="module")

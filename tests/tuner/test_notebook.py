@@ -12,7 +12,7 @@ import pytest
 from search_spaces import load
 from studies.store import Store
 from trainers.results import JobResult
-from tuner.planner import Planner
+from tuner.search.planner import Planner
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "notebook.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)

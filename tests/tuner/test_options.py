@@ -17,7 +17,7 @@ from trainers.errors import ConfigError
 from tuner import cli
 from tuner.commands.options import MOST, fraction, path, special_file, text, whole
 from tuner.errors import UsageError
-from tuner.training_request import parse_seeds
+from tuner.retrain.request import parse_seeds
 
 Command = Callable[..., tuple[int, str]]
 

@@ -20,13 +20,13 @@ from studies.records import Failure, FailureKind
 from studies.store import Store
 from trainers.results import JobResult, Progress
 from tuner import cli
-from tuner.dispatcher import Dispatcher
 from tuner.endings import ending
 from tuner.errors import UnreachableError, UsageError
+from tuner.execution.bridge import DeathWatch, PlannerSearcher, SoftStop
+from tuner.execution.dispatcher import Dispatcher
+from tuner.execution.messages import Report, WorkerSettings
 from tuner.launch import checkpoint_seconds
-from tuner.messages import Report, WorkerSettings
-from tuner.planner import Planner
-from tuner.searcher import DeathWatch, PlannerSearcher, SoftStop
+from tuner.search.planner import Planner
 
 SPACE = """
 version: 1

@@ -6,8 +6,8 @@ import optuna
 import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from tuner.parzen import Learned, fit
-from tuner.points import Level, spread
+from tuner.search.parzen import Learned, fit
+from tuner.search.points import Level, spread
 
 SPACE: dict[str, BaseDistribution] = {  # in alphabetical order, as Optuna goes through it
     "stage2.epochs": IntDistribution(1, 20),

@@ -14,8 +14,8 @@ from search_spaces import Space, loads
 from studies.records import Failure, FailureKind
 from studies.store import Store
 from trainers.results import HeadFailure, JobResult
-from tuner.configurations import naive
-from tuner.planner import Planner, Task
+from tuner.search.configurations import naive
+from tuner.search.planner import Planner, Task
 
 SPACE = """
 version: 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from tuner.points import Level, combinations, spread
+from tuner.search.points import Level, combinations, spread
 
 
 def test_a_spread_reaches_every_part_and_goes_on_where_it_stopped() -> None:

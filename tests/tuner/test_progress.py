@@ -13,10 +13,10 @@ from search_spaces import Space, load
 from studies.records import Failure, FailureKind
 from studies.store import Store
 from trainers.results import JobResult, Progress
-from tuner.planner import Planner, Task
-from tuner.progress import HEARTBEAT, LiveTable, PlainLines, Told
-from tuner.running import Running
-from tuner.standing import detail, thinned
+from tuner.search.planner import Planner, Task
+from tuner.terminal.layout import detail, thinned
+from tuner.terminal.live import HEARTBEAT, LiveTable, PlainLines, Told
+from tuner.terminal.time_left import Running
 
 EPOCH = Progress(stage=1, epoch=4, epochs=40, metrics={}, images_per_second=1234.5)
 

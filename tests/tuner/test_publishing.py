@@ -28,8 +28,8 @@ from trainers.results import JobResult
 from tuner.cli import app
 from tuner.errors import TunerError
 from tuner.paths import Home
-from tuner.planner import Planner
 from tuner.publishing import Publisher, show_results
+from tuner.search.planner import Planner
 
 
 @pytest.fixture

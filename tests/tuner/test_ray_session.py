@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tuner import ray_session
 from tuner.errors import UsageError
+from tuner.execution import ray_session
 
 SIGNED = f"{ray_session._SIGN} 1\n"
 

@@ -20,8 +20,8 @@ from tuner.cli import app
 from tuner.commands.results import _check_name
 from tuner.errors import UsageError
 from tuner.paths import Home
-from tuner.planner import Planner
-from tuner.views import headline
+from tuner.search.planner import Planner
+from tuner.terminal.tables import headline
 
 
 @pytest.fixture

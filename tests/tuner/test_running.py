@@ -11,9 +11,9 @@ import pytest
 from search_spaces import load
 from studies.store import Store
 from trainers.results import JobResult, Progress
-from tuner.planner import Planner, Task
-from tuner.running import Running
-from tuner.watching import glance
+from tuner.search.planner import Planner, Task
+from tuner.terminal.time_left import Running
+from tuner.terminal.watch import glance
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tuner import same_code
-from tuner.same_code import PACKAGES, code_sha256, difference
+from tuner.execution import same_code
+from tuner.execution.same_code import PACKAGES, code_sha256, difference
 
 SPACE = """
 version: 1

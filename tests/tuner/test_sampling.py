@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from tuner.sampling import (
+from tuner.search.sampling import (
     SAMPLERS,
     Level,
     Observation,

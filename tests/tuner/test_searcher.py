@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tuner.deaths import cause, oom_kills
-from tuner.dispatcher import _trained_again
+from tuner.execution.deaths import cause, oom_kills
+from tuner.execution.dispatcher import _trained_again
 
 KILLED = (
     "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR End of file. "

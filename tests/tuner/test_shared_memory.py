@@ -11,10 +11,10 @@ from types import SimpleNamespace
 import pytest
 
 from tuner.errors import UnreachableError
-from tuner.shared_memory import OBJECT_STORE, object_store_folder
+from tuner.execution.shared_memory import OBJECT_STORE, object_store_folder
 
 START = """
-from tuner.ray_session import ray_session
+from tuner.execution.ray_session import ray_session
 with ray_session(cpus=1, gpus=0):
     import ray
     print(ray.get(ray.put(list(range(100_000))))[-1])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tuner.errors import UsageError
-from tuner.slots import Resources, Slots, cut_slots
+from tuner.execution.slots import Resources, Slots, cut_slots
 
 
 @pytest.mark.parametrize(

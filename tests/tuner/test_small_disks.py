@@ -17,7 +17,7 @@ from studies.store import Store
 from trainers.results import JobResult
 from tuner import launch
 from tuner.paths import Home
-from tuner.planner import Planner
+from tuner.search.planner import Planner
 
 Command = Callable[..., tuple[int, str]]
 Remount = Callable[[str], None]

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from studies.records import RunningRow
-from tuner.standing import Standing, bars, detail, standings
+from tuner.terminal.layout import Standing, bars, detail, standings
 
 ROW = Standing(
     study="wd_maxnorm-big", done=257, total=257, running=0, failed=32, best=(0.925, 194), few=0.8667, left="measuring",

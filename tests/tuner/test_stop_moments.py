@@ -124,7 +124,7 @@ def test_a_launch_that_has_begun_nothing_says_so(start: Start, number: signal.Si
 
 def test_a_command_that_cannot_be_resumed_says_that_it_stopped(start: Start) -> None:
     """`tuner train` and all others."""
-    driver = start("tuner.training:train_export", "train", "best.yaml")
+    driver = start("tuner.retrain.train:train_export", "train", "best.yaml")
     driver.wait_for(driver.reached)
     driver.send(signal.SIGTERM)
     assert driver.go() == (130, "error: this command was stopped at once\n")
@@ -146,8 +146,8 @@ def test_nohup_outlives_its_terminal(start: Start) -> None:
     ("place", "words", "state"),
     [
         ("tuner.preflight:dry_build", NOTHING_BEGUN, None),
-        ("tuner.ray_session:sweep_scratch", NO_JOB, "stopped"),
-        ("tuner.planner:Planner.next_task", WORK_LEFT, "stopped"),
+        ("tuner.execution.ray_session:sweep_scratch", NO_JOB, "stopped"),
+        ("tuner.search.planner:Planner.next_task", WORK_LEFT, "stopped"),
         ("studies.store:Store.record_reading", WORK_LEFT, "stopped"),
     ],
 )
@@ -165,7 +165,7 @@ def test_once_is_75_and_resume_goes_on(start: Start, place: str, words: str, sta
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("place", ["tuner.preflight:dry_build", "tuner.planner:Planner.next_task"])
+@pytest.mark.parametrize("place", ["tuner.preflight:dry_build", "tuner.search.planner:Planner.next_task"])
 def test_twice_is_130(start: Start, place: str) -> None:
     driver = start(place)
     driver.wait_for(driver.reached)
@@ -220,7 +220,7 @@ def test_stop_is_heard_as_long_as_anything_is_left(start: Start) -> None:
 
 @pytest.mark.slow
 def test_a_terminal_that_is_closed_stops_a_launch_and_ends_no_worker(start: Start) -> None:
-    driver = start("tuner.running:Running.progressed")
+    driver = start("tuner.terminal.time_left:Running.progressed")
     driver.wait_for(driver.reached)
     os.killpg(driver.process.pid, signal.SIGHUP)  # as the kernel does, to all processes of the terminal
     code, err = driver.go()

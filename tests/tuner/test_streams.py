@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from tuner.streams import SteadyStream, steady_output
+from tuner.terminal.streams import SteadyStream, steady_output
 
 
 def test_writing_to_nobody_is_no_error() -> None:

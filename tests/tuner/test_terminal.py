@@ -34,10 +34,10 @@ from trainers.models import build_model
 from trainers.weight_balance import LinearHead
 from tuner.errors import TunerError
 from tuner.paths import Home
-from tuner.planner import Planner
-from tuner.progress import LiveTable, PlainLines
-from tuner.running import Running
-from tuner.terminal import PlainConsole, json_text, printable, say, styled, take_over
+from tuner.search.planner import Planner
+from tuner.terminal.live import LiveTable, PlainLines
+from tuner.terminal.output import PlainConsole, json_text, printable, say, styled, take_over
+from tuner.terminal.time_left import Running
 
 Command = Callable[..., tuple[int, str]]
 OBEYED = "\x1b]0;owned\x07\x1b[2J\x9b31m\r\x08\x7f\x00\u202e\u2066\u2028\u0085\t"
@@ -353,8 +353,8 @@ PRINTS = {
     "rich.print", "traceback.print_exc", "pprint.pprint", "faulthandler.enable", "console.file.write",
 }  # fmt: skip
 ALLOWED = {
-    "tuner/terminal.py": PRINTS,
-    "tuner/streams.py": {"sys.stdout", "sys.stderr"},  # wraps them for a while
+    "tuner/terminal/output.py": PRINTS,
+    "tuner/terminal/streams.py": {"sys.stdout", "sys.stderr"},  # wraps them for a while
     "tuner/cli.py": {"sys.stdout", "sys.stderr"},  # hands them to `say`
     "trainers/__main__.py": {"print", "sys.stderr"},  # a leaf, which knows no other package: escapes by itself
     "tuner/stopping.py": {"os.write", "sys.__stderr__"},  # a signal amid another write; escapes by itself

@@ -21,10 +21,10 @@ from trainers.model_file import load_model
 from trainers.predict import evaluate, task_of
 from tuner.cli import app
 from tuner.errors import NotThereError, TunerError, UsageError
-from tuner.expectations import comparison, differences, origin, within
-from tuner.threads import exported_threads
-from tuner.training import TrainedExport, _describe, compare, train_export
-from tuner.training_request import Asked, changes, configuration, parse_seeds
+from tuner.retrain.request import Asked, changes, configuration, parse_seeds
+from tuner.retrain.threads import exported_threads
+from tuner.retrain.tolerances import comparison, differences, origin, within
+from tuner.retrain.train import TrainedExport, _describe, compare, train_export
 
 QUICK = {"stage1.epochs": 3, "stage1.lr": 0.08, "stage2.epochs": 2, "stage2.features": "search"}
 

@@ -20,8 +20,8 @@ from studies.records import RunningRow, TrialRow
 from studies.store import Store
 from trainers.results import JobResult
 from tuner.cli import app
-from tuner.planner import Planner
-from tuner.watching import Glance, glance, line, picture, seconds_left, show, watch
+from tuner.search.planner import Planner
+from tuner.terminal.watch import Glance, glance, line, picture, seconds_left, show, watch
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -159,7 +159,7 @@ def test_a_study_in_its_database_is_watched_to_its_end(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tuner.watching.show", interrupted)
+    monkeypatch.setattr("tuner.terminal.watch.show", interrupted)
     ran = CliRunner().invoke(app, ["status", "w", "--watch", "--storage", url])
     assert ran.exit_code == 130
     assert "resume" not in ran.output  # the study itself was not stopped

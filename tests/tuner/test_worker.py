@@ -14,16 +14,16 @@ import torch
 from studies.records import Failure, FailureKind
 from trainers.config import Stage1Config, TaskConfig, TrialConfig
 from trainers.results import JobResult, Progress
-from tuner import work
-from tuner.messages import Report, TrainRequest, WorkerSettings
-from tuner.same_code import code_sha256
-from tuner.worker import JobTrainable
+from tuner.execution import job_run
+from tuner.execution.messages import Report, TrainRequest, WorkerSettings
+from tuner.execution.same_code import code_sha256
+from tuner.execution.worker import JobTrainable
 
 
 @pytest.fixture(autouse=True)
 def every_step_reports(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     threads = torch.get_num_threads()
-    monkeypatch.setattr(work, "REPORT_EVERY", 0.0)
+    monkeypatch.setattr(job_run, "REPORT_EVERY", 0.0)
     yield
     torch.set_num_threads(threads)
 
@@ -121,14 +121,14 @@ def test_memory_that_was_short_may_be_there_the_next_time(tmp_path: Path, monkey
         held.append(weakref.ref(bank))
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
-    def look(error: Exception, free: Any = work._free_memory) -> None:
+    def look(error: Exception, free: Any = job_run._free_memory) -> None:
         free(error)
         freed.append(held[0]() is None)
 
     job = JobTrainable(request(tmp_path))
     with monkeypatch.context() as full:
         full.setattr("trainers.job.train_heads", short)
-        full.setattr(work, "_free_memory", look)
+        full.setattr(job_run, "_free_memory", look)
         last = steps(job)[-1]
     assert freed == [True]  # features and all else of the failed job
     assert failure_of(last).kind is FailureKind.OUT_OF_MEMORY

@@ -8,7 +8,7 @@ import typer
 
 from tuner.commands.options import HomeOption, JsonOption, fraction, number_option, text_option
 from tuner.paths import Home
-from tuner.terminal import say, say_json, screen
+from tuner.terminal.output import say, say_json, screen
 
 if TYPE_CHECKING:
     from trainers.cache import Cache
@@ -29,8 +29,8 @@ def cache(
 ) -> None:
     """Show, trim or clear the cache of trained backbones, which all studies of a home share."""
     from trainers.cache import Cache
-    from tuner import views
     from tuner.errors import UsageError
+    from tuner.terminal import tables
 
     if clear is not None and trim_gb is not None:
         raise UsageError("--clear and --trim-gb remove different entries; give one of them")
@@ -42,9 +42,9 @@ def cache(
         store.trim(int(trim_gb * 2**30))
     entries = store.entries()
     if as_json:
-        say_json([views.cache_entry(entry) for entry in entries], indent=2)
+        say_json([tables.cache_entry(entry) for entry in entries], indent=2)
     else:
-        screen().print(views.cache_table(entries))
+        screen().print(tables.cache_table(entries))
 
 
 def _clear(store: Cache, wanted: str, *, as_json: bool) -> None:

@@ -6,7 +6,7 @@ import typer
 
 from tuner.commands.options import HomeOption, StorageOption, storage_url
 from tuner.errors import NotThereError
-from tuner.terminal import say
+from tuner.terminal.output import say
 
 app = typer.Typer()
 

@@ -16,7 +16,7 @@ from tuner.commands.options import (
     study_names,
     text_argument,
 )
-from tuner.terminal import say, say_json, screen
+from tuner.terminal.output import say, say_json, screen
 
 app = typer.Typer()
 _WATCH_SECONDS = 2.0
@@ -31,7 +31,7 @@ def status(
     storage: StorageOption = None,
 ) -> None:
     """Show how far a study is, and its best trial so far."""
-    from tuner.watching import as_object, glance, picture
+    from tuner.terminal.watch import as_object, glance, picture
 
     names = [study] if study else study_names(home, storage)
     if watch and names:
@@ -59,14 +59,14 @@ def trials(
     storage: StorageOption = None,
 ) -> None:
     """List a study's trials."""
-    from tuner import views
+    from tuner.terminal import tables
 
     with open_store(study, home, storage) as store:
         rows = [row for row in store.trials() if row.state == "FAIL" or not failed]
     if as_json:
-        say_json([views.trial(row) for row in rows], indent=2)
+        say_json([tables.trial(row) for row in rows], indent=2)
     else:
-        screen(wide=True).print(views.trials_table(rows, title=f"study {study}"))
+        screen(wide=True).print(tables.trials_table(rows, title=f"study {study}"))
 
 
 @app.command()
@@ -80,37 +80,37 @@ def best(
     storage: StorageOption = None,
 ) -> None:
     """Show the trial chosen on validation, and its reading on test if there is one."""
-    from tuner import views
+    from tuner.terminal import tables
 
     if pareto:
         _pareto(study, home, storage, as_json=as_json)
         return
     with open_store(study, home, storage) as store:
-        found = views.best(store)
+        found = tables.best(store)
     if as_json:
         say_json(found, indent=2)
     else:
-        screen().print(views.best_table(found))
+        screen().print(tables.best_table(found))
 
 
 def _pareto(study: str, home: Path | None, storage: str | None, *, as_json: bool) -> None:
     from studies.pareto import pareto_front
     from studies.study_data import load_study_data
-    from tuner import views
+    from tuner.terminal import tables
 
     with open_store(study, home, storage) as store:
         rows = pareto_front(load_study_data(store))
     if as_json:
-        say_json([views.trial(row) for row in rows], indent=2)
+        say_json([tables.trial(row) for row in rows], indent=2)
     else:
         title = f"study {study}: trials that none beats in both accuracy and nearness to balance"
-        screen(wide=True).print(views.trials_table(rows, title=title))
+        screen(wide=True).print(tables.trials_table(rows, title=title))
 
 
 def _watch(names: list[str], home: Path | None, storage: str | None, *, as_json: bool) -> None:
     from contextlib import ExitStack
 
-    from tuner.watching import glance, show, watch
+    from tuner.terminal.watch import glance, show, watch
 
     with ExitStack() as stack:
         stores = [stack.enter_context(open_store(name, home, storage)) for name in names]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from tuner.commands.options import JsonOption, number_option, path_argument, path_option, text_option, whole
-from tuner.terminal import say, say_json, screen
+from tuner.terminal.output import say, say_json, screen
 
 if TYPE_CHECKING:
     import torch
@@ -39,7 +39,7 @@ def evaluate(
     from trainers.job import load_task_once
     from trainers.predict import evaluate as measure
     from trainers.predict import task_of
-    from tuner import views
+    from tuner.terminal import tables
 
     loaded = _load(model)
     task = load_task_once(task_of(loaded.card, data=str(data.absolute()) if data else None, dataset=dataset))
@@ -48,7 +48,7 @@ def evaluate(
     if as_json:
         say_json({"metrics": metrics, "images": sum(counts.total), "same_data_as_trained": same}, indent=2)
         return
-    screen().print(views.evaluation_table(metrics, images=sum(counts.total)))
+    screen().print(tables.evaluation_table(metrics, images=sum(counts.total)))
     if not same:
         say("note: these are not the splits that the model was trained with", err=True)
 
@@ -66,8 +66,8 @@ def predict(
     """Name the class of images, with calibrated probabilities."""
     from trainers.predict import Prediction, image_files
     from trainers.predict import predict as look
-    from tuner import views
     from tuner.errors import TunerError
+    from tuner.terminal import tables
 
     loaded = _load(model)
     paths = image_files(images)
@@ -78,9 +78,9 @@ def predict(
             continue
         found.append(outcome)
         if as_json:
-            say_json(views.prediction(outcome, loaded.card.class_names, top=top))
+            say_json(tables.prediction(outcome, loaded.card.class_names, top=top))
     if found and not as_json:
-        screen().print(views.predictions_table(found, loaded.card.class_names, top=top or 3))
+        screen().print(tables.predictions_table(found, loaded.card.class_names, top=top or 3))
     if len(found) < len(paths):
         raise TunerError(f"{len(paths) - len(found)} of {len(paths)} files could not be read; they are named above")
 
@@ -92,8 +92,8 @@ def export_model(
     form: Annotated[Form, typer.Option("--format", help="Which format.")] = Form.TORCH_EXPORT,
 ) -> None:
     """Write a model for other programs, from pixels in [0, 1] to logits and probabilities; checked by running it."""
-    from tuner.model_export import export_model as write
     from tuner.outputs import staged
+    from tuner.retrain.model_export import export_model as write
 
     with staged(output) as draft:
         difference = write(_load(model), draft, form=form.value)

@@ -25,7 +25,7 @@ from tuner.commands.options import (
     whole,
 )
 from tuner.paths import Home
-from tuner.terminal import say, screen, styled
+from tuner.terminal.output import say, screen, styled
 
 if TYPE_CHECKING:
     from studies.study_data import StudyData
@@ -137,9 +137,9 @@ def train(
 ) -> None:
     """Train an exported configuration again, read test once, save the model, compare with the exported figures."""
     from tuner.errors import TunerError
-    from tuner.expectations import differences
-    from tuner.training import compare, train_export
-    from tuner.training_request import Asked, parse_seeds
+    from tuner.retrain.request import Asked, parse_seeds
+    from tuner.retrain.tolerances import differences
+    from tuner.retrain.train import compare, train_export
 
     target = output or config.with_suffix("").with_name(f"{config.stem}-model")
     asked = Asked(

@@ -24,10 +24,10 @@ from tuner.commands.options import (
     text_option,
 )
 from tuner.errors import TunerError
+from tuner.execution.slots import ExecutorName, Resources
 from tuner.paths import Home
-from tuner.slots import ExecutorName, Resources
 from tuner.stopping import StopRequests
-from tuner.terminal import say, screen
+from tuner.terminal.output import say, screen
 
 if TYPE_CHECKING:
     from search_spaces import Space
@@ -128,7 +128,7 @@ def _resources(
 
 def _run(context: typer.Context, space: Space, home: Path | None, storage: str | None, resources: Resources) -> None:
     from tuner.launch import Launch, run_study
-    from tuner.streams import steady_output
+    from tuner.terminal.streams import steady_output
 
     launch = Launch(
         space=space,
@@ -144,7 +144,7 @@ def _run(context: typer.Context, space: Space, home: Path | None, storage: str |
 
 
 def _print_finished(finished: Finished) -> None:
-    from tuner.views import headline
+    from tuner.terminal.tables import headline
 
     for line in headline(finished.readings):
         say(line)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tuner.commands.options import DataOption, DatasetOption, SetOption, shorthands, text_argument
-from tuner.terminal import say, say_json
+from tuner.terminal.output import say, say_json
 
 app = typer.Typer()
 
@@ -22,7 +22,7 @@ def check(
     """Check a space: all its errors at once, or what it would do. Trains nothing, writes nothing."""
     from search_spaces import load
     from tuner.preflight import dry_build
-    from tuner.views import plan
+    from tuner.terminal.tables import plan
 
     loaded = load(space, overrides=[*shorthands(dataset, data), *(overrides or [])])
     for line in plan(loaded, dry_build(loaded)):

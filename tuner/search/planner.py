@@ -18,11 +18,11 @@ from studies.store import Store
 from studies.study_data import FRESH_SEED, SLOPE, preference
 from trainers.config import Scalar
 from trainers.results import HeadFailure, HeadResult, JobResult, Metrics
-from tuner.budget import Account
-from tuner.configurations import naive, whole
 from tuner.lifecycle import Lifecycle, Verdict
-from tuner.readings import Reading, by_backbone, readings_due
-from tuner.search import Search
+from tuner.search.asking import Search
+from tuner.search.budget import Account
+from tuner.search.configurations import naive, whole
+from tuner.search.readings import Reading, by_backbone, readings_due
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from studies.records import Failure, FailureKind
 from trainers.results import JobResult, Progress
 from tuner.errors import DISK_FULL
-from tuner.messages import TrainRequest
+from tuner.execution.messages import TrainRequest
 
 if TYPE_CHECKING:
     from trainers.job import Trained

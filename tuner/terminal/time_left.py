@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from studies.records import Failure, ProgressRow, RunningRow
 from studies.study_data import FRESH_SEED
 from trainers.results import JobResult, Progress
-from tuner.planner import Planner, Task
-from tuner.standing import share_of_stage1
+from tuner.search.planner import Planner, Task
+from tuner.terminal.layout import share_of_stage1
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator, _ParzenEstimatorParameters
 
 from trainers.config import Scalar
-from tuner.points import Params
+from tuner.search.points import Params
 
 CANDIDATES = 8  # per proposal; Optuna's 24 pull a whole round together to one place
 

@@ -14,7 +14,7 @@ from rich.table import Table
 from studies.records import RunningRow, TrialRow
 from studies.study_data import SEARCH_ROLES
 from studies.wording import duration, per_cent
-from tuner.terminal import printable, styled
+from tuner.terminal.output import printable, styled
 
 _SPARKS = "▁▂▃▄▅▆▇█"
 _COURSE = 10  # sparks where there is room

@@ -8,11 +8,11 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from trainers.results import Progress
-from tuner.dispatcher import Dispatcher
 from tuner.errors import UnreachableError
-from tuner.slots import Slots
-from tuner.threads import threads
-from tuner.work import JobRun
+from tuner.execution.dispatcher import Dispatcher
+from tuner.execution.job_run import JobRun
+from tuner.execution.slots import Slots
+from tuner.retrain.threads import threads
 
 
 class Executor(Protocol):
@@ -34,7 +34,7 @@ class RayExecutor:
         self._last = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
-        from tuner.ray_session import ray_session
+        from tuner.execution.ray_session import ray_session
 
         session = ray_session(cpus=self._slots.workers * self._slots.cpus_each, gpus=self._slots.gpus)
         self._scratch = self._last.enter_context(session)
@@ -45,7 +45,7 @@ class RayExecutor:
 
     def run(self, dispatcher: Dispatcher) -> None:
         """Runs tasks until the dispatcher is finished. Raises UnreachableError also when Ray itself has died."""
-        from tuner.searcher import fit
+        from tuner.execution.bridge import fit
 
         fit(dispatcher, slots=self._slots, scratch=self._scratch)
 

@@ -11,15 +11,15 @@ from typing import Any, Protocol
 from studies.records import Failure
 from trainers.results import JobResult, Progress
 from tuner.errors import UnreachableError
-from tuner.messages import TrainRequest, WorkerSettings
-from tuner.planner import Planner, Task
-from tuner.same_code import code_sha256
+from tuner.execution.messages import TrainRequest, WorkerSettings
+from tuner.execution.same_code import code_sha256
+from tuner.search.planner import Planner, Task
 
 logger = logging.getLogger(__name__)
 
 
 class Watcher(Protocol):
-    """Who is told what happens; see `tuner.progress`."""
+    """Who is told what happens; see `tuner.terminal.live`."""
 
     def started(self, key: str, task: Task) -> None: ...
     def progressed(self, key: str, progress: Progress) -> None: ...

@@ -26,9 +26,9 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # c
 
 from search_spaces import geometry
 from trainers.config import Scalar
-from tuner import parzen
-from tuner.parzen import Learned
-from tuner.points import Level, Params, combinations, spread
+from tuner.search import parzen
+from tuner.search.parzen import Learned
+from tuner.search.points import Level, Params, combinations, spread
 
 __all__ = ["Level", "Observation", "backbone_values", "propose_backbone", "propose_heads", "sampler_names"]
 

@@ -18,13 +18,13 @@ from ray.tune.search import Searcher
 
 from studies.records import Failure, FailureKind
 from trainers.results import Progress
-from tuner.deaths import cause, oom_kills
-from tuner.dispatcher import Dispatcher
-from tuner.engine import EngineLostError, engine_watched, lost_process
 from tuner.errors import UnreachableError
-from tuner.messages import DONE, Report
-from tuner.slots import Slots
-from tuner.worker import JobTrainable
+from tuner.execution.deaths import cause, oom_kills
+from tuner.execution.dispatcher import Dispatcher
+from tuner.execution.liveness import EngineLostError, engine_watched, lost_process
+from tuner.execution.messages import DONE, Report
+from tuner.execution.slots import Slots
+from tuner.execution.worker import JobTrainable
 
 logger = logging.getLogger(__name__)
 

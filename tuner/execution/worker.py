@@ -8,9 +8,9 @@ from typing import Any
 from ray import tune
 
 from studies.records import Failure, FailureKind
-from tuner.messages import Report, TrainRequest
-from tuner.same_code import difference
-from tuner.work import JobRun
+from tuner.execution.job_run import JobRun
+from tuner.execution.messages import Report, TrainRequest
+from tuner.execution.same_code import difference
 
 
 class JobTrainable(tune.Trainable):

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import psutil
 
 from tuner.errors import UnreachableError
-from tuner.terminal import say
+from tuner.terminal.output import say
 
 _VITAL = ("raylet", "gcs_server")
 T = TypeVar("T")

@@ -14,9 +14,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tuner.engine import start_watched, use_watched
 from tuner.errors import UnreachableError, UsageError
-from tuner.shared_memory import OBJECT_STORE, object_store_folder
+from tuner.execution.liveness import start_watched, use_watched
+from tuner.execution.shared_memory import OBJECT_STORE, object_store_folder
 
 _PREFIX, _OWNER, _SIGN = "tuner-", "owner", "tuner's scratch folder, of process"
 _LONGEST = 39  # bytes of the scratch folder's path: a socket's may have 107, and Ray adds up to 68
@@ -49,7 +49,7 @@ def ray_session(*, cpus: int, gpus: int) -> Iterator[Path]:
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     import ray
 
-    from tuner.drivers_path import DriversPath
+    from tuner.execution.drivers_path import DriversPath
 
     with scratch_folder() as scratch, contextlib.ExitStack() as last:
         last.callback(sweep_scratch)  # of drivers whose last processes were still writing a while ago

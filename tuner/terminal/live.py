@@ -13,13 +13,13 @@ from rich.live import Live
 from studies.records import Failure
 from studies.study_data import FRESH_SEED
 from trainers.results import HeadFailure, HeadResult, JobResult, Progress
-from tuner.planner import Planner, Task
-from tuner.running import Running
-from tuner.standing import Standing, bars, course, detail, standings, time_left
-from tuner.terminal import Stream, say, styled
+from tuner.search.planner import Planner, Task
+from tuner.terminal.layout import Standing, bars, course, detail, standings, time_left
+from tuner.terminal.output import Stream, say, styled
+from tuner.terminal.time_left import Running
 
 if TYPE_CHECKING:
-    from tuner.dispatcher import Watcher
+    from tuner.execution.dispatcher import Watcher
 
 HEARTBEAT = 60.0  # seconds between two plain lines on what runs
 

@@ -14,11 +14,11 @@ from studies.exported import ExportedConfig, load_config
 from studies.redaction import redacted_tree
 from studies.spread import Spread, spreads
 from tuner.errors import NotThereError, TunerError
-from tuner.expectations import comparison, origin, within
-from tuner.model_card import model_card
 from tuner.outputs import refuse_special, staged
-from tuner.threads import exported_threads, threads, told
-from tuner.training_request import Asked, changes, configuration, refuse_contradictions
+from tuner.retrain.model_card import model_card
+from tuner.retrain.request import Asked, changes, configuration, refuse_contradictions
+from tuner.retrain.threads import exported_threads, threads, told
+from tuner.retrain.tolerances import comparison, origin, within
 
 if TYPE_CHECKING:
     from trainers.data.task import Task

@@ -17,9 +17,9 @@ from studies.lock import holder
 from studies.records import ProgressRow, RunningRow, TrialRow
 from studies.store import Store
 from studies.wording import duration
-from tuner import views
-from tuner.standing import Standing, bars, course, share, standings, time_left
-from tuner.terminal import json_text, say, styled
+from tuner.terminal import tables
+from tuner.terminal.layout import Standing, bars, course, share, standings, time_left
+from tuner.terminal.output import json_text, say, styled
 
 SILENT = 60.0  # seconds without a word of the driver before one says so; an epoch may take as long
 
@@ -28,7 +28,7 @@ SILENT = 60.0  # seconds without a word of the driver before one says so; an epo
 class Glance:
     """One study at one moment. What moves all the time makes no glance another one."""
 
-    status: Mapping[str, Any]  # as `views.status` gives it
+    status: Mapping[str, Any]  # as `tables.status` gives it
     total: int | None  # of its budget; None where the space was written for another release
     few: float | None  # few-shot accuracy of the best trial, on validation
     course: tuple[float, ...]  # the best value after each finished trial
@@ -51,7 +51,7 @@ class Glance:
 
 def glance(store: Store) -> Glance:
     """Looks at a study."""
-    rows, status, said, now = store.trials(), views.status(store), store.progress(), datetime.now(UTC)
+    rows, status, said, now = store.trials(), tables.status(store), store.progress(), datetime.now(UTC)
     silent = max(0.0, (now - said.updated).total_seconds()) if said else None
     told = _driver_says(said, silent)
     total = _total(store)

@@ -9,8 +9,8 @@ from typing import Literal
 
 from search_spaces import Space
 from trainers.config import Scalar
-from tuner.budget import Account, Budget
-from tuner.sampling import Level, Observation, propose_backbone, propose_heads
+from tuner.search.budget import Account, Budget
+from tuner.search.sampling import Level, Observation, propose_backbone, propose_heads
 
 
 @dataclass(frozen=True)
