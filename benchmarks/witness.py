@@ -20,10 +20,10 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
-from studies import optuna_rows, reads
 from studies.records import FailureKind, JobRow, ReadingRow
-from studies.tables import JobTable, ReadingTable
-from studies.urls import sqlite_file
+from studies.sql import optuna_rows, reads
+from studies.sql.tables import JobTable, ReadingTable
+from studies.sql.urls import sqlite_file
 
 LOOK_EVERY = 0.03  # seconds; a look at a study in which nothing happened is two small queries
 

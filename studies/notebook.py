@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from studies.records import StudyRow
+from studies.sql.urls import sqlite_url
 from studies.store import Store
-from studies.urls import sqlite_url
 
 if TYPE_CHECKING:
     import pandas as pd

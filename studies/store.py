@@ -11,11 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 from sqlalchemy import Connection, func, select
 from sqlalchemy.orm import Session
 
-from studies import optuna_rows, progress, reads, schema, writes
-from studies.database import Database
-from studies.engines import look
 from studies.errors import StudyNotFoundError
-from studies.optuna_rows import TRIALS
 from studies.records import (
     BackboneRow,
     ClassRow,
@@ -32,16 +28,20 @@ from studies.records import (
     StudyState,
     TrialRow,
 )
-from studies.tables import TrialTable
-from studies.urls import masked
-from studies.waiting import GLANCE, PATIENCE
+from studies.sql import optuna_rows, progress, reads, versions, writes
+from studies.sql.database import Database
+from studies.sql.engines import look
+from studies.sql.optuna_rows import TRIALS
+from studies.sql.retries import GLANCE, PATIENCE
+from studies.sql.tables import TrialTable
+from studies.sql.urls import masked
 from trainers.config import Scalar
 from trainers.results import BackboneResult, HeadFailure, HeadResult, JobResult
 
 if TYPE_CHECKING:
     import optuna
 
-    from studies.lock import StudyLock
+    from studies.locks.study_lock import StudyLock
 
 T = TypeVar("T")
 StopWish = Literal["soft", "now"]
@@ -320,8 +320,8 @@ class Store:
 
 
 def _names(connection: Connection) -> list[str]:
-    revision = schema.revision_of(connection)
-    schema.refuse_newer(revision)
+    revision = versions.revision_of(connection)
+    versions.refuse_newer(revision)
     return [] if revision is None else reads.study_names(connection)
 
 

@@ -17,7 +17,7 @@ from studies.errors import (
     StudyNotFoundError,
     TrialNotFoundError,
 )
-from studies.exported import ExportError, ExportFileError
+from studies.export.read import ExportError, ExportFileError
 from trainers.errors import ConfigError, TrainerError
 from tuner.errors import DISK_FULL, NotThereError, StoppedError, TunerError, UnreachableError, UsageError
 

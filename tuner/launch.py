@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from rich.console import Console
 
 from search_spaces import Space
-from studies.lock import StudyLock, study_lock
+from studies.locks.study_lock import StudyLock, study_lock
 from studies.records import ReadingRow
 from studies.store import Store
 from studies.study_data import load_study_data

@@ -35,7 +35,7 @@ class Home:
 
         Raises OSError.
         """
-        from studies.database_file import is_shared, make_folder
+        from studies.sql.database_file import is_shared, make_folder
 
         make_folder(self.root)
         for folder in (self.cache, self.artifacts, self.study(study)):
@@ -44,7 +44,7 @@ class Home:
     @contextlib.contextmanager
     def sharing(self) -> Iterator[None]:
         """What this process and its workers write meanwhile is the group's, too, in a home of a group."""
-        from studies.database_file import is_shared
+        from studies.sql.database_file import is_shared
 
         if not is_shared(self.root):
             yield
@@ -58,7 +58,7 @@ class Home:
     @property
     def storage_url(self) -> str:
         """The study database, unless `--storage` or `TUNER_STORAGE` says otherwise."""
-        from studies.urls import sqlite_url  # SQLAlchemy
+        from studies.sql.urls import sqlite_url  # SQLAlchemy
 
         # SQLAlchemy takes `a/..` for nothing, which it is not where `a` is a link
         root = Path(os.path.realpath(self.root)) if ".." in self.root.parts else self.root

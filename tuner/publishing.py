@@ -56,8 +56,8 @@ class Publisher:
 
 def publish_results(store: Store, data: StudyData, home: Home) -> None:
     """Writes the report and, once a trial is complete, best.yaml; shows both with figures and note on the dashboard."""
-    from studies.export import dump_config, export_config
-    from studies.report import write_report
+    from studies.export.write import dump_config, export_config
+    from studies.report.write import write_report
 
     home.study(store.name).mkdir(parents=True, exist_ok=True)
     write_report(data, home.report(store.name))
@@ -68,7 +68,7 @@ def publish_results(store: Store, data: StudyData, home: Home) -> None:
 
 def show_results(store: Store, data: StudyData, home: Home) -> None:
     """Figures, note, and the files of a study that there are, for the dashboard."""
-    from studies.dashboard import attach, publish
+    from studies.dashboard.publish import attach, publish
 
     publish(store, data)
     files = (home.report(store.name), home.best(store.name))

@@ -10,9 +10,9 @@ import plotly.graph_objects as go
 
 from studies.figures import style
 from studies.figures.figure import Absent, Figure, Table
-from studies.figures.fronts import Front, branches, front
+from studies.figures.pareto_front import Front, branches, front
 from studies.figures.settings import pairs, small_print, values_of, varying_settings
-from studies.headline import rarest_group
+from studies.findings.headline import rarest_group
 from studies.records import Metrics, ReadingRow
 from studies.study_data import ACCURACY, FRESH_SEED, SLOPE, StudyData, seed_of
 from studies.wording import count, listed, number, role_label

@@ -10,9 +10,9 @@ import plotly.graph_objects as go
 from studies.figures import style
 from studies.figures.accuracy_vs_balance import MEASURES, accuracy_vs_balance_info
 from studies.figures.figure import Absent, Table
-from studies.figures.fronts import branches
 from studies.figures.groups import GroupBar, error_bars, groups_info
-from studies.headline import GROUPS
+from studies.figures.pareto_front import branches
+from studies.findings.headline import GROUPS
 from studies.study_data import ACCURACY, FRESH_SEED, StudyData
 
 _COLOURS = (style.VERMILION, style.BLUE, style.GREEN, style.PURPLE)

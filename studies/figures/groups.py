@@ -11,9 +11,9 @@ import plotly.graph_objects as go
 from studies.applicable import applicable
 from studies.figures import style
 from studies.figures.figure import Absent, Figure, Table
-from studies.headline import GROUPS, Fresh, fresh_seeds, group_intervals
-from studies.intervals import Interval, group_of
-from studies.published import published_for
+from studies.findings.headline import GROUPS, Fresh, fresh_seeds, group_intervals
+from studies.findings.intervals import Interval, group_of
+from studies.findings.published import published_for
 from studies.records import ClassRow, Metrics
 from studies.study_data import FRESH_SEED, StudyData
 from studies.wording import listed, number, role_label

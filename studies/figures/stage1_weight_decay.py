@@ -11,7 +11,7 @@ from search_spaces.geometry import is_log
 from studies.figures import style
 from studies.figures.figure import Absent, Figure, Table
 from studies.figures.norm_evolution import WEIGHT_DECAY, stage1_metrics
-from studies.headline import rarest_group
+from studies.findings.headline import rarest_group
 from studies.study_data import ACCURACY, SLOPE, StudyData
 from studies.wording import number
 from trainers.config import Scalar

@@ -13,7 +13,7 @@ from search_spaces.geometry import is_log
 from studies.applicable import applies
 from studies.figures import style
 from studies.figures.figure import Absent, Figure, Table
-from studies.figures.surface import surface
+from studies.figures.smoothing import surface
 from studies.records import TrialRow
 from studies.study_data import ACCURACY, SLOPE, StudyData
 

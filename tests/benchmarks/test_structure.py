@@ -94,7 +94,7 @@ def test_names_that_files_must_share_are_not_counted(tmp_path: Path) -> None:
     )
     step = "revision = '1'\ndef upgrade(): ...\n"
     files = {"tuner/a.py": shared, "studies/b.py": shared.replace("def f", "def g")}
-    files |= {f"studies/migrations/versions/v{n}.py": step for n in (1, 2)}
+    files |= {f"studies/sql/migrations/versions/v{n}.py": step for n in (1, 2)}
     assert measured(tmp_path, files)[NAMES].value == 0
 
 

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from studies.database import Database
 from studies.records import HeadAsked, JobRow
+from studies.sql.database import Database
 from studies.store import Store
 from trainers.config import TrialConfig
 from trainers.results import BackboneResult, ClassCounts, EpochResult, HeadFailure, HeadResult, JobResult

@@ -12,7 +12,7 @@ import pytest
 
 from studies.figures import FIGURES, draw_figure
 from studies.figures.accuracy_vs_balance import accuracy_vs_balance_info
-from studies.figures.fronts import branches, front
+from studies.figures.pareto_front import branches, front
 
 Generator = runpy.run_path(str(Path(__file__).with_name("synthetic.py")))["Generator"]
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from studies.comparison import write_comparison
 from studies.figures import FIGURES
-from studies.report import write_report
+from studies.report.comparison import write_comparison
+from studies.report.write import write_report
 
 Generator = runpy.run_path(str(Path(__file__).with_name("synthetic.py")))["Generator"]
 Browser = runpy.run_path(str(Path(__file__).with_name("chromium.py")))["Browser"]

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from studies.cautions import cautions, remarks
-from studies.failures import failures, lost_backbones
-from studies.headline import headline
-from studies.report import write_report
+from studies.findings.cautions import cautions, remarks
+from studies.findings.failures import failures, lost_backbones
+from studies.findings.headline import headline
+from studies.report.write import write_report
 from studies.wording import per_cent
 
 Generator = runpy.run_path(str(Path(__file__).with_name("synthetic.py")))["Generator"]

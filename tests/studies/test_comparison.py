@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from studies.comparison import (
+from studies.figures.compared import compared_balance_info, compared_groups_info
+from studies.figures.figure import Absent
+from studies.findings.headline import headline
+from studies.findings.pareto import pareto_front
+from studies.report.comparison import (
     comparison_cautions,
     differences_table,
     headlines_table,
     settings_table,
     write_comparison,
 )
-from studies.figures.compared import compared_balance_info, compared_groups_info
-from studies.figures.figure import Absent
-from studies.headline import headline
-from studies.pareto import pareto_front
 from studies.wording import duration
 
 Generator = runpy.run_path(str(Path(__file__).with_name("synthetic.py")))["Generator"]

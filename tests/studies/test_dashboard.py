@@ -12,9 +12,9 @@ import optuna
 import optuna_dashboard
 import pytest
 
-from studies.dashboard import SHOWN, in_order, note, publish, thinned
-from studies.dashboard_server import server
-from studies.headline import headline
+from studies.dashboard.publish import SHOWN, in_order, note, publish, thinned
+from studies.dashboard.server import server
+from studies.findings.headline import headline
 from studies.wording import mean_and_deviation
 
 _support = runpy.run_path(str(Path(__file__).with_name("rendered.py")))

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from studies.dashboard_guard import Guard, hardened, is_host_name
+from studies.dashboard.guard import Guard, hardened, is_host_name
 
 OPEN = "Access-Control-Allow-Origin"
 WRITES = ("POST", "PUT", "DELETE", "PATCH", "PROPFIND")

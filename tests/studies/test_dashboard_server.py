@@ -13,14 +13,14 @@ import pytest
 from bottle import Bottle
 
 from search_spaces import load
-from studies.dashboard import attach
-from studies.dashboard_guard import READS
-from studies.dashboard_server import ALLOWED, DELETE, REFUSED, RENAME, dashboard, server, take_over
-from studies.database import Database
+from studies.dashboard.guard import READS
+from studies.dashboard.publish import attach
+from studies.dashboard.server import ALLOWED, DELETE, REFUSED, RENAME, dashboard, server, take_over
 from studies.errors import StudyLockedError, StudyMismatchError, StudyNotFoundError
-from studies.lock import study_lock
+from studies.locks.study_lock import study_lock
 from studies.records import Failure, FailureKind
-from studies.renaming import rename_study
+from studies.sql.database import Database
+from studies.sql.renaming import rename_study
 from studies.store import Store, study_names
 
 SPACE = load("wd_maxnorm", name="tail")
@@ -205,7 +205,7 @@ def test_a_study_goes_with_all_its_rows_and_files(app, store, tmp_path):
 def rows_left(session):
     from sqlalchemy import func, select
 
-    from studies.tables import Base
+    from studies.sql.tables import Base
 
     tables = [
         table for name, table in Base.metadata.tables.items() if name.startswith("tuner_") and name != "tuner_schema"

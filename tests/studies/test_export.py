@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from studies.export import ExportError, dump_config, export_config, load_config
-from studies.exported import BLOCKS
+from studies.export.read import BLOCKS
+from studies.export.write import ExportError, dump_config, export_config, load_config
 from trainers.config import FLAT_NAMES, TrialConfig
 
 Generator = runpy.run_path(str(Path(__file__).with_name("synthetic.py")))["Generator"]

@@ -15,7 +15,7 @@ from studies.figures.accuracy_vs_balance import accuracy_vs_balance_info
 from studies.figures.class_accuracy import class_accuracy_info, smoothed
 from studies.figures.groups import GROUPS, groups_caption, groups_info, groups_table
 from studies.figures.style import log_ticks, text
-from studies.published import PUBLISHED, published_for
+from studies.findings.published import PUBLISHED, published_for
 from studies.study_data import best_trial
 
 Generator = runpy.run_path(str(Path(__file__).with_name("synthetic.py")))["Generator"]

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from studies.comparison import write_comparison
 from studies.figures import FIGURES
 from studies.figures.figure import Absent, Table
-from studies.report import write_csv, write_report
-from studies.spreadsheet import guarded
+from studies.report.comparison import write_comparison
+from studies.report.spreadsheet import guarded
+from studies.report.write import write_csv, write_report
 
 Generator = runpy.run_path(str(Path(__file__).with_name("synthetic.py")))["Generator"]
 EVIL = "</script><a href='http://evil.example'>x</a><img src=x onerror=alert(1)><!--&lt;b&gt;%{x}"

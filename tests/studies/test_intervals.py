@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from studies.intervals import Interval, difference, group_of, group_recalls, mean_recall, wilson
+from studies.findings.intervals import Interval, difference, group_of, group_recalls, mean_recall, wilson
 from studies.records import ClassRow
 
 

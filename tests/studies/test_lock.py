@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 
 from studies.errors import MovedDatabaseError, StorageUnavailableError, StudyLockedError
-from studies.lock import drivers, holder, study_lock
-from studies.urls import sqlite_file
+from studies.locks.study_lock import drivers, holder, study_lock
+from studies.sql.urls import sqlite_file
 
 HOLD = """if True:
     import sys
-    from studies.lock import study_lock
+    from studies.locks.study_lock import study_lock
     with study_lock(sys.argv[1], sys.argv[2]):
         print("held", flush=True)
         sys.stdin.read()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from studies.markdown import code, escape
+from studies.report.markdown import code, escape
 
 _support = runpy.run_path(str(Path(__file__).with_name("rendered.py")))
 HOSTILE, JOINER, as_read, rendered = (_support[name] for name in ("HOSTILE", "JOINER", "as_read", "rendered"))

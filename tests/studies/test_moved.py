@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from studies import database
 from studies.errors import MovedDatabaseError, StorageUnavailableError, StudyLockedError, StudyNotFoundError
-from studies.lock import StudyLock, study_lock
+from studies.locks.study_lock import StudyLock, study_lock
+from studies.sql import database
 from studies.store import Store, study_names
 
 Open = Callable[..., Store]
@@ -197,7 +197,7 @@ def test_a_driver_whose_lock_was_removed_writes_nothing_more(
 COUNT = """if True:
     import sys
     from studies.errors import StudyError
-    from studies.lock import study_lock
+    from studies.locks.study_lock import study_lock
     from studies.store import Store
     url, driver = sys.argv[1], int(sys.argv[2])
     space = {"space_yaml": "", "space_sha256": "a" * 64, "objective": "val.balanced_accuracy"}

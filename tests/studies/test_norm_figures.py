@@ -13,8 +13,8 @@ from studies.figures import Absent, draw_figure
 from studies.figures.class_norms import class_norms_info, draw_class_norms
 from studies.figures.classifier_norms import classifier_norms_info
 from studies.figures.norm_evolution import norm_evolution_info
+from studies.figures.smoothing import surface
 from studies.figures.stage1_weight_decay import stage1_weight_decay_info
-from studies.figures.surface import surface
 from studies.figures.weight_decay_radius import weight_decay_radius_info
 
 Generator = runpy.run_path(str(Path(__file__).with_name("synthetic.py")))["Generator"]

@@ -15,10 +15,10 @@ from sqlalchemy import event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from studies.dashboard_server import server
+from studies.dashboard.server import server
 from studies.errors import StorageUnavailableError
+from studies.sql.retries import patiently
 from studies.store import Store, study_names
-from studies.waiting import patiently
 
 Open = Callable[..., Store]
 

@@ -12,13 +12,13 @@ import optuna
 import pytest
 
 from search_spaces import loads
-from studies.comparison import write_comparison
-from studies.dashboard import publish
-from studies.data_path import located, portable
-from studies.export import dump_config, export_config
-from studies.exported import load_config
-from studies.redaction import name_only, redacted, redacted_tree, without_folders
-from studies.report import write_report
+from studies.dashboard.publish import publish
+from studies.export.data_path import located, portable
+from studies.export.read import load_config
+from studies.export.write import dump_config, export_config
+from studies.report.comparison import write_comparison
+from studies.report.redaction import name_only, redacted, redacted_tree, without_folders
+from studies.report.write import write_report
 
 Generator = runpy.run_path(str(Path(__file__).with_name("synthetic.py")))["Generator"]
 WHERE = "/tmp/q9 z/secret-user/sets/birds"

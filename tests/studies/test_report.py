@@ -14,11 +14,11 @@ from statistics import fmean, stdev
 
 import pytest
 
-from studies.export import dump_config, export_config
+from studies.export.write import dump_config, export_config
 from studies.figures import FIGURES
-from studies.headline import headline
-from studies.report import write_images, write_report
-from studies.report_page import escape
+from studies.findings.headline import headline
+from studies.report.page import escape
+from studies.report.write import write_images, write_report
 from studies.study_data import load_study_data
 from studies.wording import gain_limits, limits, mean_and_deviation, number, per_cent, points
 

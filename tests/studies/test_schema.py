@@ -23,13 +23,13 @@ from sqlalchemy import Column, Connection, Engine, Integer, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 
-from studies import schema
-from studies.engines import look
 from studies.errors import NewerSchemaError, OlderSchemaError
-from studies.lock import study_lock
+from studies.locks.study_lock import study_lock
 from studies.records import FailureKind
+from studies.sql import versions
+from studies.sql.engines import look
+from studies.sql.tables import Base
 from studies.store import Store, study_names
-from studies.tables import Base
 
 Open = Callable[..., Store]
 ASSETS = Path(__file__).parent / "assets"
@@ -94,9 +94,9 @@ def _fault_at_change(number: int) -> Iterator[list[str]]:
 
 class TestNew:
     def test_a_new_database_has_this_releases_revision(self, empty_url: str, new_store: Open) -> None:
-        assert look(empty_url, schema.revision_of) is None
+        assert look(empty_url, versions.revision_of) is None
         new_store(empty_url)
-        assert look(empty_url, schema.revision_of) == schema.head()
+        assert look(empty_url, versions.revision_of) == versions.head()
 
     def test_the_steps_make_the_tables_of_the_metadata(self, empty_url: str, new_store: Open) -> None:
         new_store(empty_url)
@@ -116,15 +116,15 @@ class TestNew:
         store = new_store(empty_url)
         with store.database.engine.connect() as connection:
             theirs = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
-            ours = connection.execute(text(f"SELECT version_num FROM {schema.VERSION_TABLE}")).scalar_one()
+            ours = connection.execute(text(f"SELECT version_num FROM {versions.VERSION_TABLE}")).scalar_one()
         assert theirs == store.database.storage.get_head_version()
-        assert ours == schema.head()
+        assert ours == versions.head()
 
     def test_a_step_that_fails_leaves_no_table(self, empty_url: str, new_store: Open) -> None:
         with _fault_at_change(5) as seen, pytest.raises(RuntimeError, match="power cut"):
             new_store(empty_url)
         assert len(seen) == 6
-        assert look(empty_url, schema.revision_of) is None
+        assert look(empty_url, versions.revision_of) is None
         assert _rows(empty_url) == {}
         new_store(empty_url)
 
@@ -133,7 +133,7 @@ class TestOlder:
     def test_what_an_earlier_release_wrote_is_all_there(self, written: tuple[str, str], new_store: Open) -> None:
         version, url = written
         store = new_store(url, **OLD)
-        assert look(url, schema.revision_of) == schema.head()
+        assert look(url, versions.revision_of) == versions.head()
         expected = json.loads((ASSETS / f"version_{version}.json").read_text())
         found = _seen(store)
         if url.startswith("postgresql"):  # written at another moment
@@ -181,23 +181,23 @@ class TestOlder:
                     new_store(url, **OLD)
                 except RuntimeError:
                     assert _rows(url) == before, seen[-1]
-                    assert look(url, schema.revision_of) == f"000{version}"
+                    assert look(url, versions.revision_of) == f"000{version}"
                 else:
                     break
         assert change > 2
-        assert look(url, schema.revision_of) == schema.head()
+        assert look(url, versions.revision_of) == versions.head()
 
     def test_it_migrates_once_however_many_open_it(self, written: tuple[str, str]) -> None:
         _, url = written
         processes = [subprocess.Popen([sys.executable, "-c", MAKE, url]) for _ in range(3)]
         assert [process.wait(timeout=60) for process in processes] == [0, 0, 0]
-        assert look(url, schema.revision_of) == schema.head()
+        assert look(url, versions.revision_of) == versions.head()
         with Store.open(url, "tail") as store:
             assert len(store.trials()) == 6
 
     def test_not_under_a_driver_that_is_at_work(self, written: tuple[str, str], new_store: Open) -> None:
         version, url = written
-        hold = "import sys; from studies.lock import study_lock\nwith study_lock(sys.argv[1], 'other'): print('held', flush=True); sys.stdin.read()"  # noqa: E501
+        hold = "import sys; from studies.locks.study_lock import study_lock\nwith study_lock(sys.argv[1], 'other'): print('held', flush=True); sys.stdin.read()"  # noqa: E501
         with subprocess.Popen(
             [sys.executable, "-c", hold, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         ) as other:
@@ -208,7 +208,7 @@ class TestOlder:
                 pytest.raises(OlderSchemaError, match=rf"drivers are at work.*pid={other.pid}\b"),
             ):
                 new_store(url, **OLD)
-            assert look(url, schema.revision_of) == f"000{version}"
+            assert look(url, versions.revision_of) == f"000{version}"
             other.communicate("")
         with study_lock(url, "tail"):  # our own is no hindrance
             new_store(url, **OLD)
@@ -226,8 +226,8 @@ class TestNewer:
     @pytest.mark.parametrize(
         "change",
         [
-            f"UPDATE {schema.VERSION_TABLE} SET version_num = '9999'",
-            f"DELETE FROM {schema.VERSION_TABLE}",  # by a release without alembic, whose number is unknown
+            f"UPDATE {versions.VERSION_TABLE} SET version_num = '9999'",
+            f"DELETE FROM {versions.VERSION_TABLE}",  # by a release without alembic, whose number is unknown
         ],
     )
     def test_it_is_refused_with_words_and_left_alone(self, empty_url: str, new_store: Open, change: str) -> None:
@@ -317,7 +317,7 @@ def _differences(connection: Connection) -> list[Any]:
 
 
 def _is_ours(thing: Any, name: str | None, kind: str, *_: Any) -> bool:
-    return kind != "table" or bool(name and name.startswith("tuner_") and name != schema.VERSION_TABLE)
+    return kind != "table" or bool(name and name.startswith("tuner_") and name != versions.VERSION_TABLE)
 
 
 def _reflected(connection: Connection) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from studies.errors import StorageUnavailableError, StudyLockedError
-from studies.lock import drivers, holder, study_lock
+from studies.locks.study_lock import drivers, holder, study_lock
 from studies.store import Store, study_names
 
 Open = Callable[..., Store]

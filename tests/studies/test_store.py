@@ -21,12 +21,12 @@ from sqlalchemy import event, text
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
-from studies import progress, reads, writes
 from studies.errors import ResultError, StudyMismatchError, StudyNotFoundError
 from studies.records import Failure, FailureKind, HeadAsked, ProgressRow
+from studies.sql import progress, reads, writes
+from studies.sql.tables import Base
+from studies.sql.urls import sqlite_file
 from studies.store import Store, study_names
-from studies.tables import Base
-from studies.urls import sqlite_file
 from trainers.results import JobResult
 
 Job = Callable[..., Any]

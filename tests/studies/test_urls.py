@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
 
-from studies.database import Database
 from studies.errors import StorageUnavailableError
+from studies.sql.database import Database
+from studies.sql.urls import for_optuna, masked, parse, redacted, sqlite_file, sqlite_url
 from studies.store import study_names
-from studies.urls import for_optuna, masked, parse, redacted, sqlite_file, sqlite_url
 
 SECRETS = ("password", "sslpassword", "passwd", "scram_client_key", "oauth_client_secret", "odbc_connect")
 passwords = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20)

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from studies import lock
 from studies.errors import StudyLockedError
+from studies.locks import study_lock
 from trainers.cache import Cache
 from trainers.config import Stage1Config, Stage2Config, TaskConfig
 from trainers.errors import ConfigError
@@ -56,12 +56,12 @@ def test_every_lock_of_the_cache_is_one_that_nfs_gives(tmp_path: Path, nfs: list
 def test_every_lock_of_a_study_is_one_that_nfs_gives(tmp_path: Path, nfs: list[int]) -> None:
     url = f"sqlite:///{tmp_path / 'studies.db'}"
     (tmp_path / "studies.db").touch()
-    with lock.study_lock(url, "s") as held:
+    with study_lock.study_lock(url, "s") as held:
         held.confirm()
-        assert lock.holder(url, "s")
-        with pytest.raises(StudyLockedError), lock.study_lock(url, "s", patience=0):
+        assert study_lock.holder(url, "s")
+        with pytest.raises(StudyLockedError), study_lock.study_lock(url, "s", patience=0):
             pass
-    assert lock.holder(url, "s") is None
+    assert study_lock.holder(url, "s") is None
     assert nfs
 
 

@@ -15,11 +15,11 @@ import pytest
 from rich.console import Console
 
 from search_spaces import Space, load
-from studies import writes
 from studies.figures.timeline import TimelineInfo, timeline_info
-from studies.headline import headline
-from studies.lock import study_lock
+from studies.findings.headline import headline
+from studies.locks.study_lock import study_lock
 from studies.records import Failure, FailureKind
+from studies.sql import writes
 from studies.store import Store
 from studies.study_data import load_study_data
 from trainers.cache import Cache

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from search_spaces import Space, loads
 from studies.errors import StudyLockedError
-from studies.lock import study_lock
+from studies.locks.study_lock import study_lock
 from tuner import launch
 from tuner.execution.slots import Resources
 from tuner.launch import Launch, run_study

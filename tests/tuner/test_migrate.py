@@ -7,7 +7,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from studies import schema
+from studies.sql import versions
 from studies.store import Store
 from tuner.cli import app
 from tuner.errors import NotThereError
@@ -19,8 +19,8 @@ def test_the_command_that_the_message_names_migrates(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     shutil.copyfile(ASSET, tmp_path / "runs" / "studies.db")
     asked = ["migrate", "--home", str(tmp_path / "runs")]
-    assert CliRunner().invoke(app, asked).stdout == f"revision 0001 -> {schema.head()}\n"
-    assert CliRunner().invoke(app, asked).stdout == f"revision {schema.head()}: nothing is due\n"
+    assert CliRunner().invoke(app, asked).stdout == f"revision 0001 -> {versions.head()}\n"
+    assert CliRunner().invoke(app, asked).stdout == f"revision {versions.head()}: nothing is due\n"
     with Store.open(f"sqlite:///{tmp_path / 'runs' / 'studies.db'}", "tail") as store:
         assert len(store.trials()) == 6
 

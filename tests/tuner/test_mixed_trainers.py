@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from search_spaces import Space, loads
-from studies.cautions import cautions
+from studies.findings.cautions import cautions
 from studies.store import Store
 from studies.study_data import load_study_data
 from trainers.backbone import TRAINER_VERSION

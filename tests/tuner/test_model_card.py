@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from studies.exported import ExportedConfig, ExportError, load_config
-from studies.spread import Spread
+from studies.export.read import ExportedConfig, ExportError, load_config
+from studies.findings.spread import Spread
 from trainers.config import TrialConfig
 from trainers.model_file import ModelCard
 from trainers.results import ClassCounts

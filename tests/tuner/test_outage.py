@@ -15,7 +15,7 @@ from ray.tune.search import Searcher
 
 from search_spaces import loads
 from studies.errors import StorageUnavailableError, StudyNotFoundError
-from studies.lock import study_lock
+from studies.locks.study_lock import study_lock
 from studies.records import Failure, FailureKind
 from studies.store import Store
 from trainers.results import JobResult, Progress

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from studies.lock import study_lock
+from studies.locks.study_lock import study_lock
+from studies.sql.urls import sqlite_file
 from studies.store import Store
-from studies.urls import sqlite_file
 from tuner.paths import Home
 
 Command = Callable[..., tuple[int, str]]

@@ -18,10 +18,10 @@ import pytest
 from typer.testing import CliRunner
 
 from search_spaces import load
-from studies.dashboard import SHOWN
-from studies.export import dump_config, export_config
-from studies.lock import study_lock
-from studies.report import write_report
+from studies.dashboard.publish import SHOWN
+from studies.export.write import dump_config, export_config
+from studies.locks.study_lock import study_lock
+from studies.report.write import write_report
 from studies.store import Store
 from studies.study_data import load_study_data
 from trainers.results import JobResult
@@ -120,7 +120,7 @@ def test_a_dashboard_that_cannot_be_written_does_not_end_the_search(
     def broken(*_: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("studies.dashboard.publish", broken)
+    monkeypatch.setattr("studies.dashboard.publish.publish", broken)
     clock.now = 2000.0
     assert not publisher.now_and_then(5)  # nothing new
     assert not caplog.records

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from search_spaces import load
 from studies.errors import StudyMismatchError
-from studies.exported import ExportError, load_config
+from studies.export.read import ExportError, load_config
 from studies.store import Store
 from studies.study_data import load_study_data
 from trainers.results import JobResult

@@ -12,9 +12,9 @@ import torch
 from typer.testing import CliRunner
 
 from search_spaces.canonical import dump
-from studies.exported import Expectation, ExportError, load_config
-from studies.provenance import library_versions
-from studies.spread import Spread
+from studies.export.provenance import library_versions
+from studies.export.read import Expectation, ExportError, load_config
+from studies.findings.spread import Spread
 from trainers.config import TrialConfig
 from trainers.job import load_task_once
 from trainers.model_file import load_model

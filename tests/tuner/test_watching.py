@@ -15,7 +15,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from search_spaces import load
-from studies.lock import study_lock
+from studies.locks.study_lock import study_lock
 from studies.records import RunningRow, TrialRow
 from studies.store import Store
 from trainers.results import JobResult

@@ -14,15 +14,15 @@ app = typer.Typer()
 @app.command()
 def migrate(home: HomeOption = None, storage: StorageOption = None) -> None:
     """Bring the tables of an older release to this one's; older releases cannot open them afterwards."""
-    from studies import schema
-    from studies.database import Database
-    from studies.engines import look
-    from studies.urls import masked
+    from studies.sql import versions
+    from studies.sql.database import Database
+    from studies.sql.engines import look
+    from studies.sql.urls import masked
 
     url = storage_url(home, storage)
-    before = look(url, schema.revision_of)
+    before = look(url, versions.revision_of)
     if before is None:
         raise NotThereError(f"{masked(url)}: there is no study database; tuner launch makes one")
     Database(url).close()
-    due = before != schema.head()
-    say(f"revision {before} -> {schema.head()}" if due else f"revision {before}: nothing is due")
+    due = before != versions.head()
+    say(f"revision {before} -> {versions.head()}" if due else f"revision {before}: nothing is due")

@@ -94,7 +94,7 @@ def best(
 
 
 def _pareto(study: str, home: Path | None, storage: str | None, *, as_json: bool) -> None:
-    from studies.pareto import pareto_front
+    from studies.findings.pareto import pareto_front
     from studies.study_data import load_study_data
     from tuner.terminal import tables
 

@@ -51,8 +51,8 @@ def report(
     storage: StorageOption = None,
 ) -> None:
     """Write the study's report: one HTML file that needs no network, with JSON and CSV beside it."""
-    from studies.comparison import write_comparison
-    from studies.report import write_report
+    from studies.report.comparison import write_comparison
+    from studies.report.write import write_report
     from tuner.errors import UsageError
     from tuner.outputs import staged
 
@@ -89,8 +89,8 @@ def export(
     storage: StorageOption = None,
 ) -> None:
     """Write one configuration as YAML that `tuner train` takes."""
-    from studies.export import dump_config, export_config
-    from studies.pareto import pareto_front
+    from studies.export.write import dump_config, export_config
+    from studies.findings.pareto import pareto_front
     from studies.study_data import load_study_data, with_classes
     from tuner.errors import NotThereError, UsageError
     from tuner.outputs import staged
@@ -175,8 +175,8 @@ def dashboard(
     storage: StorageOption = None,
 ) -> None:
     """Serve Optuna's dashboard on the study database, on 127.0.0.1 only."""
-    from studies.dashboard_guard import is_host_name
-    from studies.dashboard_server import server
+    from studies.dashboard.guard import is_host_name
+    from studies.dashboard.server import server
     from tuner.errors import TunerError, UsageError
 
     for host in hosts or ():
@@ -217,7 +217,7 @@ def _check_name(home: Home, name: str) -> None:
 
 def _refresh(name: str, home: Path | None, storage: str | None) -> None:
     """Brings a study's page up to date, but for one that is being run: its driver does that. Keeps no driver out."""
-    from studies.lock import holder
+    from studies.locks.study_lock import holder
     from studies.study_data import load_study_data
     from tuner.publishing import show_results
 

@@ -100,7 +100,7 @@ def stop(
     storage: StorageOption = None,
 ) -> None:
     """Ask a running study to stop after its current epochs; it stays resumable."""
-    from studies.lock import holder
+    from studies.locks.study_lock import holder
 
     with open_store(study, home, storage) as store:
         state = store.study().state

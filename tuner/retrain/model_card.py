@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from studies.applicable import applies
-from studies.exported import ExportedConfig
-from studies.intervals import Interval, group_of, group_recalls
-from studies.markdown import code, escape
-from studies.provenance import code_version, library_versions
+from studies.export.provenance import code_version, library_versions
+from studies.export.read import ExportedConfig
+from studies.findings.intervals import Interval, group_of, group_recalls
+from studies.findings.spread import Spread
 from studies.records import ClassRow
-from studies.spread import Spread
+from studies.report.markdown import code, escape
 from studies.wording import limits, mean_and_deviation, method_label, number, per_cent
 
 if TYPE_CHECKING:

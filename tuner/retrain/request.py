@@ -9,7 +9,7 @@ from typing import Any
 
 from search_spaces.problems import did_you_mean, shown
 from search_spaces.scalars import scalar
-from studies.exported import ExportedConfig, ExportFileError
+from studies.export.read import ExportedConfig, ExportFileError
 from tuner.errors import UsageError
 
 _LONGEST_SEED = 18

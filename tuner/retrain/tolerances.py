@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from studies.expected import FRESH_SEEDS
-from studies.exported import Expectation
-from studies.provenance import code_version, library_versions
-from studies.spread import Spread
+from studies.export.expect import FRESH_SEEDS
+from studies.export.provenance import code_version, library_versions
+from studies.export.read import Expectation
+from studies.findings.spread import Spread
 
 
 def within(wanted: Expectation, found: Spread | None) -> bool:

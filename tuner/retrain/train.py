@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from studies.data_path import portable
-from studies.exported import ExportedConfig, load_config
-from studies.redaction import redacted_tree
-from studies.spread import Spread, spreads
+from studies.export.data_path import portable
+from studies.export.read import ExportedConfig, load_config
+from studies.findings.spread import Spread, spreads
+from studies.report.redaction import redacted_tree
 from tuner.errors import NotThereError, TunerError
 from tuner.outputs import refuse_special, staged
 from tuner.retrain.model_card import model_card

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from search_spaces import Space
-from studies.cleaned import sound
 from studies.records import Failure, FailureKind, HeadAsked, JobKind, JobRow, TrialRow
+from studies.sql.nan_guard import sound
 from studies.store import Store
 from studies.study_data import FRESH_SEED, SLOPE, preference
 from trainers.config import Scalar

@@ -12,8 +12,8 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 
 from search_spaces import SpaceError, loads
-from studies.headline import covered_seconds
-from studies.lock import holder
+from studies.findings.headline import covered_seconds
+from studies.locks.study_lock import holder
 from studies.records import ProgressRow, RunningRow, TrialRow
 from studies.store import Store
 from studies.wording import duration

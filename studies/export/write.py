@@ -1,0 +1,121 @@
+"""best.yaml, written: one configuration that runs as it is, what to expect of it, and where it came from.
+
+`tuner train` reads it (studies/export/read.py). Only `task`, `stage1` and `stage2` are run; `expect` is what a run is
+compared with, `provenance` says how the configuration was found. Floats are written exactly.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC
+from pathlib import Path
+from typing import Any
+
+from search_spaces.canonical import dump
+from search_spaces.problems import printable
+from studies.export.candidates import Candidate, baseline_candidate, trial_candidate
+from studies.export.data_path import portable
+from studies.export.expect import FRESH_SEEDS, STUDY_RUN, expected
+from studies.export.provenance import code_version, library_versions
+from studies.export.read import BLOCKS, KIND, VERSION, Expectation, ExportedConfig, ExportError, load_config
+from studies.records import BackboneRow
+from studies.study_data import StudyData
+from trainers.config import Scalar
+
+__all__ = ["Expectation", "ExportError", "ExportedConfig", "dump_config", "export_config", "load_config"]
+
+
+def export_config(
+    data: StudyData, *, number: int | None = None, baseline: str | None = None, folder: Path | None = None
+) -> dict[str, Any]:
+    """The chosen trial, trial `number`, or a baseline by its role, as the tree that best.yaml holds.
+
+    `folder` is where the file will lie: `task.data` is then relative to it where that works. The same data gives the
+    same tree. Raises ExportError when there is no such thing.
+    """
+    candidate = trial_candidate(data, number) if baseline is None else baseline_candidate(data, baseline)
+    blocks: dict[str, dict[str, Scalar]] = {name: {} for name in BLOCKS}
+    for key, value in candidate.config.items():
+        part, _, name = key.partition(".")
+        blocks[part][name] = portable(value, folder=folder) if key == "task.data" and isinstance(value, str) else value
+    expect, origin = expected(data, candidate)
+    return {
+        "kind": KIND,
+        "version": VERSION,
+        **blocks,
+        "expect": expect,
+        "provenance": {**_provenance(data, candidate), "expect": origin},
+    }
+
+
+def _provenance(data: StudyData, candidate: Candidate) -> dict[str, Any]:
+    states = Counter(row.state for row in data.trials)
+    backbone = data.backbone_by_fingerprint.get(candidate.backbone or "")
+    return {
+        "study": data.study.name,
+        "trial": candidate.number,
+        **({"baseline": candidate.baseline} if candidate.baseline else {}),
+        "selected_by": {
+            "rule": candidate.rule,
+            "metric": data.study.objective,
+            "split": "test (leaks)" if candidate.config.get("task.protocol") == "paper_leak" else "val",
+            "among": candidate.among,
+            "complete": states["COMPLETE"],
+            "pruned": states["PRUNED"],
+            "failed": states["FAIL"],
+        },
+        "space_sha256": data.study.space_sha256,
+        "dataset": {
+            "name": candidate.config.get("task.dataset"),
+            "fingerprint": data.study.data_fingerprint,
+            "classes": len(data.study.train_counts),
+            "training_images": sum(data.study.train_counts),
+        },
+        "backbone": candidate.backbone,
+        "temperature": candidate.temperature,
+        "hardware": _hardware(backbone) if backbone else {},
+        "code": code_version(),
+        "versions": library_versions(),
+        "created": data.ended.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+    }
+
+
+def _hardware(backbone: BackboneRow) -> dict[str, Any]:
+    return {"device": backbone.device, "threads": backbone.threads, "parameters": backbone.parameters}
+
+
+_EXPECT = {
+    FRESH_SEEDS: "What a run should give, as fractions: the mean over fresh seeds {seeds}. A tolerance is twice their\n"
+    "# deviation plus half of the 95 % interval that the images of each class allow, and lets the study's run pass.\n"
+    "# A value without one is shown, not checked.",
+    STUDY_RUN: "What this run gave in the study, as fractions; on val a chosen run is a little lucky. A tolerance is\n"
+    "# the sampling error alone, half of a 95 % interval from the images of each class: another seed may lie outside.\n"
+    "# For tolerances from fresh seeds of the chosen trial: tuner resume {study} --set budget.fresh_seeds=3\n"
+    "# A value without a tolerance is shown, not checked.",
+}
+_COMMENTS = {
+    "kind": "Run it again: tuner train {file}",
+    "task": "What is run: these three blocks, nothing else.",
+    "provenance": "Where it came from. The fingerprint is checked against the data before training.",
+}
+
+
+def _word(text: str) -> str:
+    """A name as a command takes it; no line break may end the comment that it stands in."""
+    return printable(shlex.quote(text))
+
+
+def dump_config(config: Mapping[str, Any], *, file: str = "best.yaml") -> str:
+    """The tree as YAML 1.2 with comments; `load_config` reads the same values back."""
+    provenance, parts = config["provenance"], []
+    origin = provenance["expect"]
+    named = {"study": _word(provenance["study"]), "seeds": ", ".join(map(str, origin["seeds"])), "file": _word(file)}
+    comments = {key: text.format(**named) for key, text in {**_COMMENTS, "expect": _EXPECT[origin["from"]]}.items()}
+    for key, value in config.items():
+        comment = f"# {comments[key]}\n" if key in comments else ""
+        parts.append(comment + dump({key: value}))
+    return "".join(
+        part if part.startswith(("version", "stage")) or i == 0 else "\n" + part for i, part in enumerate(parts)
+    )

@@ -1,0 +1,1 @@
+"""What a study shows in numbers and words: the result, cautions, failures, intervals, Pareto fronts."""

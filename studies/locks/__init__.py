@@ -1,0 +1,1 @@
+"""One driver a study: the lock, by a file or by PostgreSQL."""

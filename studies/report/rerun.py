@@ -1,0 +1,62 @@
+"""What one must have to run a study again: code, data, and the hardware that it ran on."""
+
+from __future__ import annotations
+
+from studies.export.provenance import code_version, library_versions
+from studies.report.page import Need
+from studies.study_data import StudyData
+from studies.wording import duration
+
+_EMBEDDED = ("digits-lt",)  # data that comes with a library
+
+
+def needs(data: StudyData) -> tuple[Need, ...]:
+    """In the order in which one gets them."""
+    return (_code(), _data(data), _search(data), _hardware(data))
+
+
+def _code() -> Need:
+    known = code_version()
+    commit = f", commit {str(known['git_commit'])[:12]}" if "git_commit" in known else ""
+    dirty = " with changes that were not committed" if known.get("git_dirty") else ""
+    versions = ", ".join(f"{name} {number}" for name, number in library_versions().items())
+    return Need(
+        "Code",
+        f"longtail-tuner {known['package']}{commit}{dirty}, with {versions}; in a checkout of it:",
+        "python -m pip install -c constraints.txt .",
+    )
+
+
+def _data(data: StudyData) -> Need:
+    config, counts = data.configuration, data.study.train_counts
+    name = config.get("task.dataset", data.space.task.dataset)
+    size = f": {len(counts)} classes, {sum(counts):,} training images" if counts else ""
+    known = f", fingerprint {data.study.data_fingerprint[:12]}" if data.study.data_fingerprint else ""
+    if name in _EMBEDDED:
+        return Need("Data", f"{name}{size}{known}. The images come with scikit-learn; nothing is to be fetched.")
+    words = f"{name}{size}{known}. Where the images lie on your machine is said to both commands below with:"
+    return Need("Data", words, "--data DIR")
+
+
+def _search(data: StudyData) -> Need:
+    sampler, budget = data.space.sampler, data.space.budget
+    return Need(
+        "Search",
+        f"{sampler.stage1} chose {budget.backbones} backbones, {sampler.stage2} {budget.heads_per_backbone} heads on "
+        f"each, both with seed {sampler.seed}. One job at a time gives the same trials again; with more, their order "
+        "moves what is proposed:",
+        "--parallel 1",
+    )
+
+
+def _hardware(data: StudyData) -> Need:
+    devices = sorted({row.device for row in data.backbones})
+    if not devices:
+        return Need("Hardware", "nothing was trained yet.")
+    spent = duration(sum(row.seconds for row in data.backbones if not row.cached))
+    threads = (
+        " On a CPU the number of threads moves the last digits; tuner train takes as many as the study had."
+        if any(row.threads is not None for row in data.backbones)
+        else " Another kind of GPU may move the last digits."
+    )
+    return Need("Hardware", f"{', '.join(devices)}; {spent} for all backbones.{threads}")

@@ -1,0 +1,115 @@
+"""The tables of a report that belong to the study and to no figure."""
+
+from __future__ import annotations
+
+from search_spaces.geometry import in_words
+from studies.applicable import applicable
+from studies.export.provenance import code_version, library_versions
+from studies.figures.figure import Table
+from studies.figures.settings import values_of
+from studies.findings.failures import UNKNOWN, failures
+from studies.study_data import StudyData
+from studies.wording import spans
+from trainers.config import Scalar
+
+
+def study_tables(data: StudyData) -> dict[str, Table]:
+    """By name, which is also that of the CSV file."""
+    return {
+        "trials": _trials(data),
+        "readings": _readings(data),
+        "posthoc": _posthoc(data),
+        "failures": _failures(data),
+        "failed_jobs": _failed_jobs(data),
+        "configuration": _configuration(data),
+        "provenance": _provenance(data),
+    }
+
+
+def _trials(data: StudyData) -> Table:
+    metrics = list(dict.fromkeys(name for row in data.complete for name in row.metrics))
+    columns = ("number", "state", "role", "backbone", "round", "value", "seconds", *data.varying, *metrics)
+    rows = []
+    for row in sorted(data.trials, key=lambda row: row.number):
+        settings = values_of(row.config, data.varying)
+        measured = (row.metrics.get(name) for name in metrics)
+        own = (row.number, row.state, row.role, row.backbone_index, row.round, row.value, row.seconds)
+        rows.append((*own, *settings, *measured))
+    return Table(columns, tuple(rows))
+
+
+def _readings(data: StudyData) -> Table:
+    """The chosen trial, its fresh seeds by seed, then baselines in the order of the space."""
+    best = [row for row in data.readings if row.role == "best"]
+    others = [row for row in data.readings if row.role != "best"]
+    rows = [*best, *data.fresh, *others]
+    metrics = list(dict.fromkeys(name for row in rows for name in row.metrics))
+    names = list(dict.fromkeys(name for row in rows for name in applicable(row.config) if not name.startswith("task.")))
+    columns = ("role", "trial", "backbone", "temperature", *names, *metrics)
+    return Table(
+        columns,
+        tuple(
+            (
+                row.role,
+                row.number,
+                row.backbone,
+                row.temperature,
+                *values_of(row.config, names),
+                *(row.metrics.get(name) for name in metrics),
+            )
+            for row in rows
+        ),
+    )
+
+
+def _posthoc(data: StudyData) -> Table:
+    metrics = list(dict.fromkeys(name for row in data.posthoc for name in row.metrics))
+    rows = tuple(
+        (
+            row.backbone,
+            row.config.get("stage2.method"),
+            row.config.get("stage2.tau"),
+            *(row.metrics.get(name) for name in metrics),
+        )
+        for row in data.posthoc
+    )
+    return Table(("backbone", "stage2.method", "stage2.tau", *metrics), rows)
+
+
+def _failures(data: StudyData) -> Table:
+    rows = tuple(
+        (row.number, row.role, row.backbone_index, row.reason or UNKNOWN)
+        for row in sorted(data.trials, key=lambda row: row.number)
+        if row.state == "FAIL"
+    )
+    return Table(("trial", "role", "backbone", "reason"), rows)
+
+
+def _failed_jobs(data: StudyData) -> Table:
+    rows = tuple(
+        (spans(list(one.numbers)), len(one.numbers), one.role, one.backbone, one.reason) for one in failures(data)
+    )
+    return Table(("trials", "how many", "role", "backbone", "reason"), rows)
+
+
+def _configuration(data: StudyData) -> Table:
+    """What was searched comes first; what had no part in the result is left out."""
+    searched = data.space.searched
+    config = applicable(data.best.config) if data.best else {}
+    ordered = sorted(config, key=lambda name: name not in searched)
+    domains = {name: in_words(distribution) for name, distribution in searched.items()}
+    rows = tuple((name, config[name], domains.get(name, "")) for name in ordered)
+    return Table(("setting", "value", "searched"), rows)
+
+
+def _provenance(data: StudyData) -> Table:
+    best = data.best
+    rows: dict[str, Scalar] = {
+        "study": data.study.name,
+        "space_sha256": data.study.space_sha256,
+        "data_fingerprint": data.study.data_fingerprint,
+        "backbone of best": best.backbone if best else None,
+        **{f"code: {name}": value for name, value in code_version().items()},
+        **{f"report made with: {name}": value for name, value in library_versions().items()},
+    }
+    return Table(("what", "value"), tuple(rows.items()))

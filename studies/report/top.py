@@ -1,0 +1,167 @@
+"""The top of the report: what the study found, in sentences and cards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from studies.findings.headline import Compared, Fresh, Headline
+from studies.findings.intervals import Interval
+from studies.report.page import Page, boxed, escape
+from studies.wording import (
+    count,
+    duration,
+    gain_limits,
+    limits,
+    listed,
+    mean_and_deviation,
+    method_label,
+    per_cent,
+    points,
+    role_label,
+)
+
+_SHOT = {"few": "few-shot classes", "medium": "medium ones", "many": "many-shot ones"}
+
+
+def top(page: Page) -> str:
+    """Title, story, cards, and what to read with care."""
+    line = page.headline
+    parts = [f"<header><h1>{escape(line.study)}</h1>", f'<p class="soft">{escape(page.summary)}</p>']
+    parts += [f'<p class="lead">{sentence}</p>' for sentence in (_trade(line), _story(line)) if sentence]
+    parts += [f"<p>{sentence}</p>" for sentence in (_fresh(line), _chosen(page)) if sentence]
+    parts.append(f'<div class="cards">{"".join(_cards(line))}</div>')
+    if page.naive:
+        parts.append(f'<p class="soft">{escape(page.naive)}</p>')
+    parts.append(boxed("cautions", "Read with care", page.cautions))
+    parts.append(boxed("remarks", "Good to know", page.remarks))
+    return "".join(parts) + "</header>"
+
+
+def _trade(line: Headline) -> str:
+    """The first sentence: what the rare classes gain and what the common ones pay."""
+    if line.naive is None:
+        return ""
+    told = [_group(name, gain, first=i == 0) for i, (name, gain) in enumerate(line.naive.gains.items())]
+    method, overall = escape(method_label(line.method)), _change(line.naive.gain)
+    return f"Against the naive classifier, {method} {listed(told)}; over all classes it {overall}."
+
+
+def _group(name: str, gain: Interval, *, first: bool) -> str:
+    words = _SHOT[name] if not first else _SHOT[name].replace("ones", "classes")
+    told = _change(gain, f" on {words}")
+    return f"<strong>{told}</strong>" if first else told
+
+
+def _change(gain: Interval, on: str = "") -> str:
+    """What becomes of some classes, with how sure that is."""
+    amount = points(abs(gain.value)).removeprefix("+")
+    verb = "neither gains nor loses" if amount == "0.0" else "gains" if gain.value > 0 else "loses"
+    much = "" if amount == "0.0" else f" {amount} points"
+    return f"{verb}{much}{on} (95&nbsp;% interval {gain_limits(gain.low, gain.high)})"
+
+
+def _story(line: Headline) -> str:
+    if line.trial is None:
+        return "No trial of the search has finished yet."
+    chosen = (
+        f"<strong>Trial {line.trial}</strong> was chosen on validation ({escape(line.objective)} "
+        f"{per_cent(line.value)}, the best of {count(line.searched, 'finished trial')} of the search{_ties(line)})."
+    )
+    if line.accuracy is None:
+        return f"{chosen} Test data has not been read for it."
+    told = f"{chosen} On test images it reaches <strong>{per_cent(line.accuracy.value)}</strong> balanced accuracy"
+    told += f" (95&nbsp;% interval from the images {limits(line.accuracy.low, line.accuracy.high)})"
+    if line.naive is not None:
+        told += f", {_distance(line.naive)} the naive baseline"
+    if line.baseline is not None:
+        rival = escape(role_label(line.baseline.role))
+        told += f" and {_distance(line.baseline)} {rival}, of the other baselines the best on validation"
+    return told + "."
+
+
+def _ties(line: Headline) -> str:
+    if line.tied < 2:
+        return ""
+    return f"; {line.tied:,} share this value, and of them the one with the most balanced norms was taken"
+
+
+def _distance(other: Compared) -> str:
+    side = "above" if other.gain.value >= 0 else "below"
+    return f"{points(abs(other.gain.value)).removeprefix('+')} points {side}"
+
+
+def _fresh(line: Headline) -> str:
+    """The same configuration with other seeds: the figure to quote for it."""
+    fresh = line.fresh
+    over = fresh.of("test.balanced_accuracy") if fresh else None
+    if fresh is None or over is None:
+        return ""
+    rare = fresh.of(f"test.{line.rarest}")
+    also = f" ({_SHOT[line.rarest].replace('ones', 'classes')} {mean_and_deviation(*rare)})" if rare else ""
+    return (
+        f"Trained again with seeds {_seeds(fresh)}, the same configuration reaches "
+        f"<strong>{mean_and_deviation(*over)}</strong> on test{also}: mean and standard deviation over seeds, which no "
+        "choice was made by. It is the figure to quote for the configuration; the interval above is of one run and of "
+        "its images alone."
+    )
+
+
+def _seeds(fresh: Fresh) -> str:
+    return listed([str(seed) for seed in fresh.seeds])
+
+
+def _chosen(page: Page) -> str:
+    settings = ", ".join(f"<code>{escape(name)}</code>&nbsp;{escape(value)}" for name, value in page.chosen)
+    told = [f"Its settings: {settings}."] if settings else []
+    if page.slopes is not None:
+        best, naive = (f"{slope:+.2f}".replace("-", "−") for slope in page.slopes)
+        shown = listed(
+            [str(page.place(name)) for name in ("accuracy_vs_balance", "classifier_norms", "norm_evolution")]
+        )
+        told.append(
+            f"Its classifier's norms have slope {best} on class size, the naive one's {naive}; 0 is balanced, and "
+            f"above it common classes have the longer weight vectors (figures {shown})."
+        )
+    return " ".join(told)
+
+
+def _cards(line: Headline) -> Iterable[str]:
+    if line.accuracy is not None:
+        yield _card(
+            per_cent(line.accuracy.value),
+            "best on test, one run; 95&nbsp;% interval from the images "
+            f"{limits(line.accuracy.low, line.accuracy.high)}",
+            mark="best",
+        )
+    elif line.value is not None:
+        yield _card(per_cent(line.value), f"best: {escape(line.objective)}", mark="best")
+    yield from _fresh_card(line)
+    if line.rarest_accuracy is not None:
+        rare = line.rarest_accuracy
+        yield _card(per_cent(rare.value), f"best on test, {line.rarest}-shot classes, {limits(rare.low, rare.high)}")
+    for other in (line.naive, line.baseline):
+        if other is not None:
+            gain = gain_limits(other.gain.low, other.gain.high)
+            over = f"points over {escape(role_label(other.role))} ({per_cent(other.accuracy.value)})"
+            yield _card(points(other.gain.value), f"{over}, 95&nbsp;% interval {gain}")
+    rest = [f"{number:,} {word}" for word, number in (("pruned", line.pruned), ("running", line.running)) if number]
+    rest += [f"{line.never_asked:,} never asked for"] if line.never_asked else []
+    done = f"trial{'' if line.complete == 1 else 's'} complete, {line.failed:,} failed"
+    yield _card(f"{line.complete:,}", ", ".join([done, *rest, count(line.backbones, "backbone")]))
+    seeds = ", without fresh seeds" if line.fresh else ""
+    yield _card(
+        duration(3600 * line.elapsed_hours),
+        f"of work, {duration(3600 * line.trained_hours)} of training{seeds}; study {escape(line.state)}",
+    )
+    yield _card(escape((line.data_fingerprint or "unknown")[:12]), "data fingerprint")
+
+
+def _fresh_card(line: Headline) -> Iterable[str]:
+    over = line.fresh.of("test.balanced_accuracy") if line.fresh else None
+    if line.fresh is not None and over is not None:
+        label = f"the same with fresh seeds {_seeds(line.fresh)}: mean ± standard deviation over seeds, on test"
+        yield _card(mean_and_deviation(*over), label, mark="best")
+
+
+def _card(value: str, label: str, *, mark: str = "") -> str:
+    return f'<div class="card {mark}"><b>{value}</b><span>{label}</span></div>'

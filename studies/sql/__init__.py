@@ -1,0 +1,1 @@
+"""The study database: engines, tables, transactions, migrations, and Optuna's own rows."""

@@ -1,0 +1,249 @@
+"""Our tables beside Optuna's, in the same database and the same transactions.
+
+What Optuna keeps (number, state, value, parameters, times) is not kept again: `tuner_trials` is the other half of its
+`trials`, by the same key. Vectors over classes are one JSON array each, because nobody asks for one class without its
+neighbours, and a row a class would mean millions. Foreign keys cascade, and in SQLite triggers do, so that a study
+deleted with Optuna's own tools leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from optuna.storages._rdb import models as optuna_models
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    Dialect,
+    Enum,
+    ForeignKey,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from studies.records import FailureKind, JobKind, JobState, StudyState
+from trainers.config import Scalar
+
+Config = dict[str, Scalar]
+Measured = dict[str, float | None]
+
+OPTUNA_STUDY = optuna_models.StudyModel.__table__.c.study_id
+OPTUNA_TRIAL = optuna_models.TrialModel.__table__.c.trial_id
+
+
+class Utc(TypeDecorator[datetime]):
+    """An aware time, kept as naive UTC as Optuna keeps its own."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Aware time to naive UTC."""
+        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Naive UTC to aware time."""
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+class Base(DeclarativeBase):
+    """The tables named `tuner_*`."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012
+        datetime: Utc,
+        FailureKind: Enum(
+            FailureKind,
+            native_enum=False,
+            create_constraint=False,
+            length=16,
+            values_callable=lambda kinds: [kind.value for kind in kinds],
+        ),
+        Config: JSON,
+        Measured: JSON,
+        list[int]: JSON,
+        list[float]: JSON,
+        list[str]: JSON,
+        list[dict[str, Any]]: JSON,
+    }
+
+
+def _owned_by(column: Any) -> ForeignKey:
+    return ForeignKey(column, ondelete="CASCADE")
+
+
+class SchemaTable(Base):
+    """One row: the version as the first releases read it; see `studies.sql.versions`."""
+
+    __tablename__ = "tuner_schema"
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False, default=1)
+    version: Mapped[int]
+
+
+class StudyTable(Base):
+    """What a study is beyond its name, which Optuna's row holds."""
+
+    __tablename__ = "tuner_studies"
+
+    study_id: Mapped[int] = mapped_column(_owned_by(OPTUNA_STUDY), primary_key=True, autoincrement=False)
+    state: Mapped[StudyState] = mapped_column(String(16))
+    stop_requested: Mapped[str | None] = mapped_column(String(16))
+    space_yaml: Mapped[str] = mapped_column(Text)
+    space_sha256: Mapped[str] = mapped_column(String(64))
+    objective: Mapped[str] = mapped_column(String(128))
+    created: Mapped[datetime]
+    data_fingerprint: Mapped[str | None] = mapped_column(String(128))
+    class_names: Mapped[list[str]] = mapped_column(default=list)
+    train_counts: Mapped[list[int]] = mapped_column(default=list)
+    notes: Mapped[list[str]] = mapped_column(default=list)
+    spent_seconds: Mapped[float | None]  # that drivers have worked on it
+    trainers: Mapped[list[int] | None] = mapped_column(JSON)  # versions that gave its results, in order
+
+
+class BackboneTable(Base):
+    """One result of stage 1, once a study however many jobs use it."""
+
+    __tablename__ = "tuner_backbones"
+    __table_args__ = (UniqueConstraint("study_id", "fingerprint"),)
+
+    backbone_id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[int] = mapped_column(_owned_by(StudyTable.study_id))
+    fingerprint: Mapped[str] = mapped_column(String(128))
+    backbone_index: Mapped[int]
+    kind: Mapped[JobKind] = mapped_column(String(16))
+    config: Mapped[Config]
+    data_fingerprint: Mapped[str] = mapped_column(String(128))
+    train_counts: Mapped[list[int]]
+    metrics: Mapped[Measured]
+    norms: Mapped[list[float]]
+    parameters: Mapped[int] = mapped_column(BigInteger)
+    device: Mapped[str] = mapped_column(Text)  # for people
+    threads: Mapped[int | None]  # torch's on a CPU; None: a GPU
+    seconds: Mapped[float]
+    cached: Mapped[bool]
+
+
+class JobTable(Base):
+    """One backbone and a batch of heads, as asked. `token` makes writing it again after a lost answer harmless."""
+
+    __tablename__ = "tuner_jobs"
+
+    job_id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[int] = mapped_column(_owned_by(StudyTable.study_id), index=True)
+    token: Mapped[str] = mapped_column(String(32), unique=True)
+    kind: Mapped[JobKind] = mapped_column(String(16))
+    state: Mapped[JobState] = mapped_column(String(16))
+    backbone_index: Mapped[int]
+    round: Mapped[int]
+    attempts: Mapped[int] = mapped_column(default=1)
+    reason: Mapped[str | None] = mapped_column(Text)  # for people
+    failure: Mapped[FailureKind | None]
+    backbone_id: Mapped[int | None] = mapped_column(ForeignKey(BackboneTable.backbone_id, ondelete="SET NULL"))
+    created: Mapped[datetime]
+    finished: Mapped[datetime | None]
+
+
+class TrialTable(Base):
+    """Our half of an Optuna trial."""
+
+    __tablename__ = "tuner_trials"
+
+    trial_id: Mapped[int] = mapped_column(_owned_by(OPTUNA_TRIAL), primary_key=True, autoincrement=False)
+    job_id: Mapped[int] = mapped_column(_owned_by(JobTable.job_id), index=True)
+    position: Mapped[int]  # among the heads of its job, from 0
+    role: Mapped[str] = mapped_column(String(64))
+    config: Mapped[Config]
+    metrics: Mapped[Measured] = mapped_column(default=dict)
+    norms: Mapped[list[float]] = mapped_column(default=list)
+    temperature: Mapped[float | None]
+    notes: Mapped[list[str]] = mapped_column(default=list)
+    reason: Mapped[str | None] = mapped_column(Text)  # for people
+    failure: Mapped[FailureKind | None]
+    seconds: Mapped[float | None]
+
+
+class EpochTable(Base):
+    """What one epoch measured: of a backbone (stage 1) or of a trial (stage 2)."""
+
+    __tablename__ = "tuner_epochs"
+    __table_args__ = (CheckConstraint("(backbone_id IS NULL) <> (trial_id IS NULL)", name="one_owner"),)
+
+    epoch_id: Mapped[int] = mapped_column(primary_key=True)
+    backbone_id: Mapped[int | None] = mapped_column(_owned_by(BackboneTable.backbone_id), index=True)
+    trial_id: Mapped[int | None] = mapped_column(_owned_by(TrialTable.trial_id), index=True)
+    epoch: Mapped[int]  # from 1
+    metrics: Mapped[Measured]
+    norms: Mapped[list[float] | None]  # (C,) of the classifier, at the epochs of stage 1 that are validated
+
+
+class ClassTable(Base):
+    """How one trial classified one split, class by class; training counts are its backbone's, norms the trial's."""
+
+    __tablename__ = "tuner_classes"
+
+    trial_id: Mapped[int] = mapped_column(_owned_by(TrialTable.trial_id), primary_key=True, autoincrement=False)
+    split: Mapped[str] = mapped_column(String(16), primary_key=True)
+    correct: Mapped[list[int]]  # (C,)
+    total: Mapped[list[int]]  # (C,)
+
+
+class PosthocTable(Base):
+    """One post-hoc classifier of one backbone."""
+
+    __tablename__ = "tuner_posthoc"
+
+    posthoc_id: Mapped[int] = mapped_column(primary_key=True)
+    backbone_id: Mapped[int] = mapped_column(_owned_by(BackboneTable.backbone_id), index=True)
+    config: Mapped[Config]
+    metrics: Mapped[Measured]
+    norms: Mapped[list[float]]
+
+
+class ProgressTable(Base):
+    """What the driver of a study is at: a view for those who look from outside, from which nothing is derived."""
+
+    __tablename__ = "tuner_progress"
+
+    study_id: Mapped[int] = mapped_column(_owned_by(StudyTable.study_id), primary_key=True, autoincrement=False)
+    updated: Mapped[datetime]
+    seconds_left: Mapped[float | None]
+    running: Mapped[list[dict[str, Any]]]  # records.RunningRow
+
+
+class ReadingTable(Base):
+    """One look at test data."""
+
+    __tablename__ = "tuner_readings"
+    __table_args__ = (UniqueConstraint("study_id", "role", "config_sha256"),)
+
+    reading_id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[int] = mapped_column(_owned_by(StudyTable.study_id))
+    role: Mapped[str] = mapped_column(String(64))
+    config_sha256: Mapped[str] = mapped_column(String(64))
+    config: Mapped[Config]
+    metrics: Mapped[Measured]
+    norms: Mapped[list[float]]
+    train_counts: Mapped[list[int]]
+    correct: Mapped[list[int]]  # of test, as the next
+    total: Mapped[list[int]]
+    temperature: Mapped[float]
+    trial_id: Mapped[int | None] = mapped_column(ForeignKey(TrialTable.trial_id, ondelete="SET NULL"))
+    backbone: Mapped[str | None] = mapped_column(String(128))
+    read_at: Mapped[datetime]

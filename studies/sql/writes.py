@@ -1,0 +1,315 @@
+"""What is written into a study: each function in the caller's transaction, and safe to be run again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import delete, insert, select
+from sqlalchemy.orm import Session
+
+from studies.errors import ResultError, StudyMismatchError
+from studies.records import Failure, FailureKind, HeadAsked, JobKind
+from studies.sql import optuna_rows, reads, versions
+from studies.sql.nan_guard import NO_NORMS, all_finite, finite, number, readable, sound
+from studies.sql.optuna_rows import TRIALS, Ended
+from studies.sql.tables import (
+    BackboneTable,
+    ClassTable,
+    Config,
+    EpochTable,
+    JobTable,
+    PosthocTable,
+    ReadingTable,
+    StudyTable,
+    TrialTable,
+)
+from trainers.config import Scalar
+from trainers.results import BackboneResult, EpochResult, HeadFailure, HeadResult, JobResult
+
+SHOWN = ("val.many", "val.medium", "val.few", "norm.slope")  # metrics that Optuna's dashboard shows beside the value
+
+
+def open_study(session: Session, name: str, *, space_yaml: str, space_sha256: str, objective: str) -> int:
+    """Makes the study, or finds it and keeps the newer text of the same space. Raises StudyMismatchError."""
+    versions.take_turns(session.connection())
+    study_id = optuna_rows.find_study(session, name)
+    if study_id is None:
+        study_id = optuna_rows.create_study(session, name, objective=objective)
+        # Optuna may give the number of a deleted study again, and without foreign keys ours outlived it
+        session.execute(delete(StudyTable).where(StudyTable.study_id == study_id))
+        session.add(
+            StudyTable(
+                study_id=study_id,
+                state="running",
+                space_yaml=space_yaml,
+                space_sha256=space_sha256,
+                objective=objective,
+                created=datetime.now(UTC),
+            )
+        )
+        return study_id
+    study = session.get(StudyTable, study_id)
+    if study is None:
+        raise StudyMismatchError(
+            f"study {name!r} was made by another program with Optuna; choose another name with --name"
+        )
+    if study.space_sha256 != space_sha256:
+        raise StudyMismatchError(
+            f"study {name!r} searches another space (sha256 {study.space_sha256[:12]}, asked: {space_sha256[:12]}); "
+            f"a study keeps its space: choose another name with --name, or go on with its own by: tuner resume {name}"
+        )
+    study.space_yaml = space_yaml  # budgets may differ
+    return study_id
+
+
+def record_job(
+    session: Session,
+    study_id: int,
+    *,
+    token: str,
+    kind: JobKind,
+    backbone_index: int,
+    round: int,
+    heads: Sequence[HeadAsked],
+) -> int:
+    """Writes a job and its RUNNING trials, once a token; returns the job's id. Raises ValueError for bad parameters."""
+    known = session.execute(select(JobTable.job_id).where(JobTable.token == token)).scalar_one_or_none()
+    if known is not None:
+        return known
+    now = datetime.now(UTC)
+    shown = {"backbone": backbone_index, "round": round}
+    ids = optuna_rows.start_trials(session, study_id, heads, now=now, attributes=shown)
+    job = JobTable(
+        study_id=study_id,
+        token=token,
+        kind=kind,
+        state="running",
+        backbone_index=backbone_index,
+        round=round,
+        created=now,
+    )
+    session.add(job)
+    session.flush()
+    session.add_all(
+        TrialTable(trial_id=trial_id, job_id=job.job_id, position=position, role=head.role, config=dict(head.config))
+        for position, (trial_id, head) in enumerate(zip(ids, heads, strict=True))
+    )
+    return job.job_id
+
+
+def finish_job(session: Session, study_id: int, job_id: int, result: JobResult) -> bool:
+    """Writes all that a job gave back; False, and nothing, when the job has ended before. Raises ResultError."""
+    job = find_job(session, study_id, job_id)
+    if job.state != "running":
+        return False
+    now = datetime.now(UTC)
+    study = reads.find_study(session, study_id)
+    if not all_finite(result.backbone.norms):
+        return fail_job(session, study_id, job_id, Failure(FailureKind.DIVERGED, f"the backbone's {NO_NORMS}"))
+    rows = session.scalars(select(TrialTable).where(TrialTable.job_id == job_id).order_by(TrialTable.position)).all()
+    heads = [sound(head) for head in result.heads]
+    if len(heads) != len(rows):
+        raise ResultError(f"job {job_id} asked for {len(rows)} heads, but its result holds {len(heads)}")
+    job.backbone_id = _keep_backbone(session, study, job, result.backbone)
+    ended = [_keep_head(row, head, objective=study.objective) for row, head in zip(rows, heads, strict=True)]
+    optuna_rows.end_trials(session, ended, now=now)
+    measured = [(row.trial_id, head) for row, head in zip(rows, heads, strict=True) if isinstance(head, HeadResult)]
+    _insert(session, EpochTable, (e for trial_id, head in measured for e in _epochs(head.epochs, trial_id=trial_id)))
+    _insert(session, ClassTable, (c for trial_id, head in measured for c in _classes(head, trial_id=trial_id)))
+    job.state, job.finished = "done", optuna_rows.not_before(job.created, now)
+    return True
+
+
+def fail_job(session: Session, study_id: int, job_id: int, failure: Failure) -> bool:
+    """Ends a job and its RUNNING trials with a reason; False, and nothing, when the job has ended before."""
+    job = find_job(session, study_id, job_id)
+    if job.state != "running":
+        return False
+    now, reason = datetime.now(UTC), readable(failure.text)
+    rows = session.scalars(select(TrialTable).where(TrialTable.job_id == job_id)).all()
+    for row in rows:
+        row.reason, row.failure = reason, failure.kind
+    ended = [Ended(trial_id=row.trial_id, value=None, attributes={"reason": reason}) for row in rows]
+    optuna_rows.end_trials(session, ended, now=now)
+    job.state, job.reason, job.failure = "failed", reason, failure.kind
+    job.finished = optuna_rows.not_before(job.created, now)
+    return True
+
+
+def find_job(session: Session, study_id: int, job_id: int) -> JobTable:
+    """The job, locked until the transaction ends. Raises ResultError when the study has no such job."""
+    job = session.execute(
+        select(JobTable).where(JobTable.job_id == job_id, JobTable.study_id == study_id).with_for_update()
+    ).scalar_one_or_none()
+    if job is None:
+        raise ResultError(f"the study has no job {job_id}")
+    return job
+
+
+def record_reading(
+    session: Session,
+    study_id: int,
+    *,
+    role: str,
+    config: Mapping[str, Scalar],
+    head: HeadResult | HeadFailure,
+    backbone: BackboneResult,
+    number: int | None,
+) -> bool:
+    """Writes a look at test data, once a role and configuration. Raises ResultError for a failed or untested head."""
+    if isinstance(head, HeadFailure):
+        raise ResultError(f"the reading {role!r} gave no test results: {head.reason}")
+    if "test" not in head.classes:
+        raise ResultError(f"the reading {role!r} gave no test results: test was not read")
+    if not all_finite([*head.norms, head.temperature]):
+        raise ResultError(f"the reading {role!r} cannot be kept: its {NO_NORMS}, or its temperature is none")
+    digest = hashlib.sha256(json.dumps(dict(config), sort_keys=True).encode()).hexdigest()
+    same = (ReadingTable.study_id == study_id, ReadingTable.role == role, ReadingTable.config_sha256 == digest)
+    if session.execute(select(ReadingTable.reading_id).where(*same)).first():
+        return False
+    of_number = select(TRIALS.trial_id).where(TRIALS.study_id == study_id, TRIALS.number == number)
+    session.add(
+        ReadingTable(
+            study_id=study_id,
+            role=role,
+            config_sha256=digest,
+            config=dict(config),
+            metrics=finite(head.metrics),
+            norms=list(head.norms),
+            train_counts=list(backbone.train_counts),
+            correct=list(head.classes["test"].correct),
+            total=list(head.classes["test"].total),
+            temperature=head.temperature,
+            trial_id=None if number is None else session.execute(of_number).scalar_one(),
+            backbone=backbone.fingerprint,
+            read_at=datetime.now(UTC),
+        )
+    )
+    return True
+
+
+def _keep_backbone(session: Session, study: StudyTable, job: JobTable, found: BackboneResult) -> int:
+    """The backbone's row, made by the first job that used it; its post-hoc grid is that of the last.
+
+    Where the search comes upon the naive baseline's backbone, it is the search's from then on.
+    """
+    _learn(study, found)
+    row = session.execute(
+        select(BackboneTable).where(
+            BackboneTable.study_id == study.study_id, BackboneTable.fingerprint == found.fingerprint
+        )
+    ).scalar_one_or_none()
+    if row is None:
+        row = _backbone(study.study_id, job, found)
+        session.add(row)
+        session.flush()
+        _insert(session, EpochTable, _epochs(found.epochs, backbone_id=row.backbone_id))
+    elif row.kind == "baseline" and job.kind != "baseline":
+        row.kind, row.backbone_index = job.kind, job.backbone_index
+    session.execute(delete(PosthocTable).where(PosthocTable.backbone_id == row.backbone_id))
+    _insert(session, PosthocTable, _posthoc(found, backbone_id=row.backbone_id))
+    return row.backbone_id
+
+
+def _learn(study: StudyTable, found: BackboneResult) -> None:
+    """What the study knows of its data since its first backbone; other data later on is worth a note."""
+    notes = [readable(note) for note in found.notes]
+    if study.data_fingerprint is None:
+        study.data_fingerprint = found.data_fingerprint
+        study.class_names = list(found.class_names)
+        study.train_counts = list(found.train_counts)
+    elif study.data_fingerprint != found.data_fingerprint:
+        notes.append(
+            f"backbone {found.fingerprint[:12]} saw other data ({found.data_fingerprint[:12]}) than the "
+            f"first one of the study ({study.data_fingerprint[:12]})"
+        )
+    study.notes = list(dict.fromkeys([*study.notes, *notes]))
+
+
+def _backbone(study_id: int, job: JobTable, found: BackboneResult) -> BackboneTable:
+    return BackboneTable(
+        study_id=study_id,
+        fingerprint=found.fingerprint,
+        backbone_index=job.backbone_index,
+        kind=job.kind,
+        config=found.config,
+        data_fingerprint=found.data_fingerprint,
+        train_counts=list(found.train_counts),
+        metrics=finite(found.metrics),
+        norms=list(found.norms),
+        parameters=found.parameters,
+        device=found.device,
+        threads=found.threads,
+        seconds=found.seconds,
+        cached=found.cached,
+    )
+
+
+def _keep_head(row: TrialTable, head: HeadResult | HeadFailure, *, objective: str) -> Ended:
+    """Writes a head into its trial and says how the trial ends: with a finite value, or with a reason."""
+    if isinstance(head, HeadFailure):
+        kind = FailureKind.DIVERGED if head.diverged else FailureKind.REFUSED
+        return _failed(row, Failure(kind, head.reason))
+    row.metrics = finite(head.metrics)
+    row.norms = list(head.norms)
+    row.temperature = number(head.temperature)
+    row.seconds = head.seconds
+    lost = [name for name, found in head.metrics.items() if found is not None and row.metrics[name] is None]
+    row.notes = [*head.notes, *([f"not finite, so kept as none: {', '.join(lost)}"] if lost else [])]
+    value = row.metrics.get(objective)
+    if value is None:
+        found = head.metrics.get(objective, "missing")
+        text = f"{objective} must be a finite number to be maximised, but was {found}"
+        return _failed(row, Failure(FailureKind.DIVERGED, text))
+    shown = {name: row.metrics[name] for name in SHOWN if row.metrics.get(name) is not None}
+    return Ended(trial_id=row.trial_id, value=value, attributes=shown)
+
+
+def _failed(row: TrialTable, failure: Failure) -> Ended:
+    row.reason, row.failure = readable(failure.text), failure.kind
+    return Ended(trial_id=row.trial_id, value=None, attributes={"reason": row.reason})
+
+
+def _epochs(
+    epochs: Iterable[EpochResult], *, backbone_id: int | None = None, trial_id: int | None = None
+) -> Iterable[dict[str, Any]]:
+    for one in epochs:
+        yield {
+            "backbone_id": backbone_id,
+            "trial_id": trial_id,
+            "epoch": one.epoch,
+            "metrics": finite(one.metrics),
+            "norms": list(one.norms) if all_finite(one.norms) else [],
+        }
+
+
+def _classes(head: HeadResult, *, trial_id: int) -> Iterable[dict[str, Any]]:
+    for split, counts in head.classes.items():
+        yield {
+            "trial_id": trial_id,
+            "split": split,
+            "correct": list(counts.correct),
+            "total": list(counts.total),
+        }
+
+
+def _posthoc(found: BackboneResult, *, backbone_id: int) -> Iterable[dict[str, Any]]:
+    for head in found.posthoc:
+        if all_finite(head.norms):
+            whole: Config = {**found.config, **head.config}
+            yield {
+                "backbone_id": backbone_id,
+                "config": whole,
+                "metrics": finite(head.metrics),
+                "norms": list(head.norms),
+            }
+
+
+def _insert(session: Session, table: Any, rows: Iterable[dict[str, Any]]) -> None:
+    rows = list(rows)
+    if rows:
+        session.execute(insert(table), rows)
