@@ -9,6 +9,7 @@ from search_spaces.problems import printable
 _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _SIGN = re.compile(r"[&<>\\`*\[\]|~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 _BLOCK = re.compile(r"^(?:[-+=#]|\d+(?=[.)]))")  # what makes a list, a heading or a rule of a line
+_CLOSING = re.compile(r"(?<= )#+$")  # which a heading takes for its own end
 _ADDRESS = re.compile(r"(?<=www)(?=\.)|(?<=:)(?=//)|(?<=@)", re.IGNORECASE)
 _JOINER = "\u2060"  # cannot be seen; pages look for bare addresses after they have read all escapes
 
@@ -19,7 +20,8 @@ def escape(text: object) -> str:
     An address that stands alone (`www.`, `http://`, `a@b`) gets an invisible word joiner, so that no page links it.
     """
     line = _SIGN.sub(lambda sign: _HTML.get(sign[0], f"\\{sign[0]}"), _one_line(text))
-    return _ADDRESS.sub(_JOINER, _BLOCK.sub(_unblocked, line))
+    line = _CLOSING.sub(r"\\\g<0>", _BLOCK.sub(_unblocked, line))
+    return _ADDRESS.sub(_JOINER, line)
 
 
 def code(text: object) -> str:

@@ -41,6 +41,11 @@ def test_in_a_code_span_it_is_the_text_itself(text):
     assert JOINER not in page.text
 
 
+@pytest.mark.parametrize("text", ["1 #", "a ##", "#", "# #", "a#", "a \\#"])
+def test_a_heading_does_not_swallow_the_signs_at_its_end(text):
+    check(text)
+
+
 SIGNS = st.text(st.sampled_from("ab1 \n\t`*_[]()<>|\\~#+-=.!:/@&;$wx\u2028\x00\xa0"), max_size=24)
 
 
