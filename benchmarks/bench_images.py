@@ -13,9 +13,9 @@ from benchmarks.noise import Noise
 from benchmarks.record import record
 from benchmarks.straightforward import PilImages
 from benchmarks.timing import in_turn, seconds
-from trainers.cache import Cache
 from trainers.features import FeatureBank, extract_bank
-from trainers.models import build_model
+from trainers.files.cache import Cache
+from trainers.stage1.models import build_model
 
 ROUNDS = 7
 CPU = torch.device("cpu")

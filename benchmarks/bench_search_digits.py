@@ -123,8 +123,8 @@ def _trained(configs: Iterable[Mapping[str, Any]], folder: Path, *, read_test: b
 
     import torch
 
-    from trainers.cache import Cache
     from trainers.errors import DivergedError
+    from trainers.files.cache import Cache
     from trainers.job import Job, run_job
 
     job = Job.from_flat(list(configs), read_test=read_test)

@@ -15,9 +15,9 @@ from benchmarks.noise import Noise
 from benchmarks.record import record
 from benchmarks.straightforward import stage1_step
 from benchmarks.timing import in_turn
-from trainers import stage1
 from trainers.config import Stage1Config
-from trainers.models import build_model
+from trainers.stage1 import loop
+from trainers.stage1.models import build_model
 
 TARGETS = {"resnet32": 2.0, "resnet18": 2.7, "resnet34": 2.7}
 NEEDS_AMX = ("resnet18", "resnet34")  # what their targets are for
@@ -52,8 +52,8 @@ def _fast(name: str) -> Callable[[], object]:
     """An epoch of four steps; among so many epochs these are not validated."""
     task = Noise.draw([STEPS * 64 // 10 + (k < STEPS * 64 % 10) for k in range(10)], val=1, test=1).task
     config = Stage1Config(epochs=10_000, batch_size=64, lr=0.1, weight_decay=5e-4, precision="bf16")
-    state = stage1.start(task, config, model=name, pretrained=False, device=CPU)
-    epochs = stage1.train(state, task, config, device=CPU)
+    state = loop.start(task, config, model=name, pretrained=False, device=CPU)
+    epochs = loop.train(state, task, config, device=CPU)
     return lambda: next(epochs)
 
 

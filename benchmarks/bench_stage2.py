@@ -21,16 +21,16 @@ from benchmarks.noise import Noise
 from benchmarks.record import record
 from benchmarks.straightforward import PilImages, stage2_epoch, stage2_every_epoch
 from benchmarks.timing import seconds
-from trainers import stage1
-from trainers.cache import Cache
 from trainers.config import Stage1Config, Stage2Config, TaskConfig
 from trainers.data.task import load_task
 from trainers.features import FeatureBank, FeatureMode, extract_bank
-from trainers.heads import train_heads
+from trainers.files.cache import Cache
 from trainers.job import Job, run_job
 from trainers.long_tail import long_tail_counts
-from trainers.models import Network, build_model
-from trainers.stage2 import train_head
+from trainers.stage1 import loop
+from trainers.stage1.models import Network, build_model
+from trainers.stage2.heads import train_heads
+from trainers.stage2.one_head import train_head
 from trainers.weight_balance import LinearHead
 
 EPOCHS, HEADS, MANY_HEADS, ONE_BY_ONE, ROUNDS = 10, 64, 256, 4, 3
@@ -53,7 +53,7 @@ def main() -> None:
     torch.set_num_threads(1)
     noise = Noise.draw(long_tail_counts(10, 1500, 100), val=200, test=1)
     model = _backbone(noise)
-    start = stage1.stage1_head(model, Stage1Config())
+    start = loop.stage1_head(model, Stage1Config())
     bank = _extract(model, noise, "default")
     timed = _rounds(noise, model, start, bank)
     _record_ratios(timed)
@@ -74,8 +74,8 @@ def main() -> None:
 def _backbone(noise: Noise) -> Network:
     """After an epoch of stage 1: a fresh network's features are so large that heads on them only magnify rounding."""
     config = Stage1Config(epochs=1, precision="bf16")
-    state = stage1.start(noise.task, config, model="resnet20", pretrained=False, device=CPU)
-    _exhaust(stage1.train(state, noise.task, config, device=CPU))
+    state = loop.start(noise.task, config, model="resnet20", pretrained=False, device=CPU)
+    _exhaust(loop.train(state, noise.task, config, device=CPU))
     return state.model
 
 
@@ -177,8 +177,8 @@ def _cached_equality(mode: FeatureMode) -> None:
     """On digits after one epoch of stage 1, float32: with the cache, and with the backbone in every epoch."""
     task = load_task(TaskConfig(dataset="digits-lt"))
     config = Stage1Config(epochs=1, lr=0.05, weight_decay=5e-3, precision="fp32")
-    state = stage1.start(task, config, model="cnn-small", pretrained=False, device=CPU)
-    _exhaust(stage1.train(state, task, config, device=CPU))
+    state = loop.start(task, config, model="cnn-small", pretrained=False, device=CPU)
+    _exhaust(loop.train(state, task, config, device=CPU))
     head = Stage2Config(epochs=5, lr=0.05, weight_decay=0.01, maxnorm_radius=0.9)
     bank = extract_bank(
         state.model, task, mode=mode, epochs=head.epochs, batch_size=head.batch_size, seed=0, splits=("val",),
@@ -187,7 +187,7 @@ def _cached_equality(mode: FeatureMode) -> None:
     plain, network = stage2_every_epoch(
         state.model, task, head, list(task.counts), training_mode=mode == "replay", seed=0
     )
-    cached = train_heads(bank, stage1.stage1_head(state.model, config), [head], task.counts)[0]
+    cached = train_heads(bank, loop.stage1_head(state.model, config), [head], task.counts)[0]
     worst = float((cached.weight - plain.weight).abs().max() / plain.weight.abs().max())  # type: ignore[union-attr]
     with torch.no_grad():
         images = torch.cat([images for images, _ in task.val.batches(None, batch_size=512, device=CPU, generator=None)])

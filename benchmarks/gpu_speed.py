@@ -1,7 +1,7 @@
 """Speed on a GPU against the straightforward loop, in one run: stage 1, features, stage 2, several trials on one card.
 
 `python -m benchmarks.gpu_speed` needs what the trainers need; without a GPU only --toy runs, for the code's sake. What
-is timed is the trainers' own way: `MemorySplit` on the device, stage 1's epochs as `stage1.train` runs them (a recorded
+is timed is the trainers' own way: `MemorySplit` on the device, stage 1's epochs as `loop.train` runs them (a recorded
 step on a GPU), `extract_bank`, `train_heads`, `evaluate_heads`. Images are noise in the shape of CIFAR-100-LT at factor
 100: time does not depend on what is in them. Not seen on a GPU yet.
 """
@@ -24,15 +24,15 @@ from benchmarks.noise import Noise
 from benchmarks.record import record
 from benchmarks.straightforward import PilImages, stage1_step
 from benchmarks.timing import Pairs, in_turn, seconds
-from trainers import stage1
 from trainers.config import Stage1Config, Stage2Config, TaskConfig
 from trainers.data.task import Task
-from trainers.evaluation import evaluate_heads
 from trainers.features import FeatureBank, extract_bank
-from trainers.heads import train_heads
 from trainers.long_tail import long_tail_counts
-from trainers.models import Network, build_model
+from trainers.measures.evaluation import evaluate_heads
 from trainers.results import HeadFailure
+from trainers.stage1 import loop
+from trainers.stage1.models import Network, build_model
+from trainers.stage2.heads import train_heads
 from trainers.weight_balance import LinearHead
 
 VIEWS = 10  # and epochs of stage 2
@@ -94,15 +94,15 @@ def run(setting: Setting) -> None:
             baseline="one at a time", n=ROUNDS, ratio=rate / one,
         )  # fmt: skip
     bank = _extraction(setting, noise.task, model)
-    _stage2(setting, noise.task, bank, stage1.stage1_head(model, Stage1Config()))
+    _stage2(setting, noise.task, bank, loop.stage1_head(model, Stage1Config()))
 
 
 def _stage1(setting: Setting, noise: Noise) -> Network:
     """Whole epochs of both loops, in turn."""
     config = Stage1Config(epochs=10_000, batch_size=64, lr=0.01, precision=setting.precision)  # few are validated
     task, images = noise.task, len(noise.train)
-    state = stage1.start(task, config, model=setting.model, pretrained=False, device=setting.device)
-    epochs = stage1.train(state, task, config, device=setting.device)
+    state = loop.start(task, config, model=setting.model, pretrained=False, device=setting.device)
+    epochs = loop.train(state, task, config, device=setting.device)
     pairs = in_turn(_straightforward(setting, noise), lambda: next(epochs), rounds=ROUNDS)
     epoch = median(pairs.fast)
     share = _flops_per_image(state.model, setting) * images / epoch / _peak_flops(setting)
@@ -134,10 +134,10 @@ class Trial:
     """One training, a step at a time; on a GPU on a stream of its own, with a recording of its own."""
 
     def __init__(self, task: Task, config: Stage1Config, *, model: str, device: torch.device) -> None:
-        self.state = stage1.start(task, config, model=model, pretrained=False, device=device)
+        self.state = loop.start(task, config, model=model, pretrained=False, device=device)
         self._task, self._config, self._device = task, config, device
         loss_sum = torch.zeros((), device=device)
-        self._step, _ = stage1._steps(self.state, config, task.counts, loss_sum)
+        self._step, _ = loop._steps(self.state, config, task.counts, loss_sum)
         self._batches = self._endless()
         next(iter(task.train.batches(None, batch_size=1, device=device, generator=None)))  # now the images are there
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]

@@ -10,11 +10,11 @@ from typing import Any, Literal
 
 import torch
 
-from trainers.backbone import Training
 from trainers.config import Stage1Config, TaskConfig
 from trainers.data.splits import MemorySplit
 from trainers.data.task import Task
 from trainers.job import load_task_once
+from trainers.stage1.backbone import Training
 
 Protocol = Literal["paper_leak", "honest", "final"]
 PIECES: Mapping[Protocol, tuple[str, ...]] = {

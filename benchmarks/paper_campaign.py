@@ -17,13 +17,13 @@ from benchmarks.paper_heads import VALUE, asked_digest, asked_heads, chosen_rows
 from benchmarks.paper_lines import Line, Lines
 from benchmarks.paper_pack import Pack, write_pack
 from benchmarks.record import hardware, versions
-from trainers.cache import Cache
 from trainers.config import Stage2Config
 from trainers.errors import TrainerError
 from trainers.features import extract_bank
+from trainers.files.cache import Cache
 from trainers.job import Job, Trained, run_job
 from trainers.results import HeadFailure
-from trainers.stage1 import stage1_head
+from trainers.stage1.loop import stage1_head
 
 LEAST_EPOCHS = 2  # for fewer, stage 1 is not begun
 

@@ -27,9 +27,9 @@ from benchmarks.paper_summary import setting_text
 from benchmarks.record import hardware, versions
 from trainers.config import Stage2Config
 from trainers.features import LabelledFeatures
-from trainers.heads import train_heads
 from trainers.results import HeadFailure
-from trainers.stage2_recipe import balanced_accuracies
+from trainers.stage2.heads import train_heads
+from trainers.stage2.recipe import balanced_accuracies
 from tuner.search.sampling import Level, Observation, propose_backbone, propose_heads
 
 Params = dict[str, float]

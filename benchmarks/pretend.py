@@ -9,8 +9,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from trainers.posthoc import posthoc_grid
 from trainers.results import BackboneResult, ClassCounts, EpochResult, HeadFailure, HeadResult, JobResult
+from trainers.stage2.posthoc import posthoc_grid
 
 COUNTS = (120, 40, 5)
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import torch
 
-from trainers.cache import Cache
 from trainers.config import FLAT_NAMES, Scalar, TrialConfig
 from trainers.errors import TrainerError
+from trainers.files.cache import Cache
 from trainers.job import Job, run_job
 
 

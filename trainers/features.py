@@ -15,9 +15,9 @@ from typing import Literal, Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from trainers.draws import own_draws
 from trainers.errors import ConfigError
-from trainers.precision import Precision, autocast
+from trainers.stage1.precision import Precision, autocast
+from trainers.stage1.random_numbers import own_draws
 
 FeatureMode = Literal["search", "default", "replay"]
 

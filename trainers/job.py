@@ -12,21 +12,21 @@ from typing import Any
 
 import torch
 
-from trainers import stage1
-from trainers.backbone import Backbone, Training, obtain
-from trainers.banks import Banks
-from trainers.cache import Cache
 from trainers.config import POSTHOC_METHODS, Stage1Config, Stage2Config, TaskConfig, TrialConfig
 from trainers.data.task import Task, load_task
 from trainers.errors import ConfigError
-from trainers.evaluation import Evaluation, evaluate_heads
+from trainers.feature_store import Banks
 from trainers.features import FeatureBank
-from trainers.heads import train_heads
-from trainers.models import Network
-from trainers.posthoc import posthoc_head
+from trainers.files.cache import Cache
+from trainers.measures.evaluation import Evaluation, evaluate_heads
+from trainers.measures.posthoc_scores import Scores, known_scores
 from trainers.results import BackboneResult, HeadFailure, HeadResult, JobResult, Metrics, Progress
-from trainers.scores import Scores, known_scores
-from trainers.stage2_recipe import TrainedHead
+from trainers.stage1 import loop
+from trainers.stage1.backbone import Backbone, Training, obtain
+from trainers.stage1.models import Network
+from trainers.stage2.heads import train_heads
+from trainers.stage2.posthoc import posthoc_head
+from trainers.stage2.recipe import TrainedHead
 from trainers.weight_balance import LinearHead
 
 __all__ = ["Job", "Progress", "Trained", "load_task_once", "run_job"]
@@ -75,7 +75,7 @@ def run_job(
     with cache.use(training.fingerprint) if cache else contextlib.nullcontext():
         backbone = yield from obtain(training, cache=cache, checkpoint_every=checkpoint_every)
         yield Progress(stage=2, epoch=0, epochs=max((head.epochs for head in job.heads), default=0), metrics={})
-        start = stage1.stage1_head(backbone.model, job.stage1)
+        start = loop.stage1_head(backbone.model, job.stage1)
         banks = Banks(
             config=job.task,
             heads=job.heads,

@@ -18,8 +18,8 @@ from trainers.data.splits import MemorySplit, Split, StreamedSplit, center_view,
 from trainers.data.task import Task
 from trainers.errors import DataError
 from trainers.features import extraction_batch
-from trainers.metrics import evaluate_logits
-from trainers.model_file import LoadedModel, ModelCard
+from trainers.files.model_file import LoadedModel, ModelCard
+from trainers.measures.metrics import evaluate_logits
 from trainers.results import ClassCounts, Metrics
 
 _BATCH = 32  # images decoded before the network looks at them

@@ -34,7 +34,7 @@ from tuner.terminal.output import styled
 from tuner.terminal.time_left import Running
 
 if TYPE_CHECKING:
-    from trainers.cache import Cache
+    from trainers.files.cache import Cache
 
 _UNRECORDED = 2  # the trainer's version when studies began to record it
 
@@ -96,7 +96,7 @@ def run_study(launch: Launch) -> Finished:
 
 def _sweep(home: Home) -> None:
     """Removes what killed drivers left."""
-    from trainers.cache import Cache
+    from trainers.files.cache import Cache
 
     sweep_scratch()
     Cache(home.cache.absolute()).sweep()
@@ -134,7 +134,7 @@ def _refuse_other_data(store: Store, checked: Preflight) -> None:
 
 def _trainers(store: Store, *, mixed: bool) -> tuple[int, ...]:
     """The versions of the trainer that the study's results will be of. Raises UsageError for an unwanted mixture."""
-    from trainers.backbone import TRAINER_VERSION
+    from trainers.stage1.backbone import TRAINER_VERSION
 
     known = (store.study().trainers or (_UNRECORDED,)) if store.backbones() else ()
     if known and TRAINER_VERSION not in known and not mixed:
@@ -230,7 +230,7 @@ def _executor(resources: Resources, slots: Slots) -> Executor:
 
 
 def _trimmed_cache(launch: Launch) -> Cache:
-    from trainers.cache import Cache
+    from trainers.files.cache import Cache
 
     cache = Cache(launch.home.cache.absolute())
     if launch.resources.cache_bytes is not None:

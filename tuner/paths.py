@@ -1,4 +1,4 @@
-"""Where everything lies: the only place that knows."""
+"""Where everything lies below the home folder."""
 
 from __future__ import annotations
 

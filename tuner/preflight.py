@@ -39,9 +39,9 @@ def _build(space: Space) -> Preflight:
     import torch
 
     from trainers.job import load_task_once
-    from trainers.models import build_model, simplex_etf
-    from trainers.stage1 import criteria
-    from trainers.stage2_recipe import stage2_loss
+    from trainers.stage1.loop import criteria
+    from trainers.stage1.models import build_model, simplex_etf
+    from trainers.stage2.recipe import stage2_loss
 
     configs = [TrialConfig.from_flat({**space.fixed, **corner}) for corner in space.corners()]
     task = load_task_once(configs[0].task)
@@ -72,7 +72,7 @@ def _refuse_unmeasurable(objective: str, task: Task, config: TaskConfig) -> None
     """Raises UsageError for an objective that no classifier of these classes can have: its group is empty."""
     import torch
 
-    from trainers.metrics import group_accuracies
+    from trainers.measures.metrics import group_accuracies
 
     images = torch.bincount(task.val.labels, minlength=task.num_classes).tolist()
     groups = group_accuracies(task.counts, images, images, config.many, config.few)

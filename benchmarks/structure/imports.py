@@ -13,10 +13,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from benchmarks.structure.source import PACKAGES, Figure, Module, executed
 
+VOCABULARY = ("trainers.config", "trainers.errors", "trainers.results")  # the standard library alone
 MAY_IMPORT = {
     "tuner": ("studies", "trainers", "search_spaces"),
-    "studies": ("search_spaces", "trainers.results"),
-    "search_spaces": ("trainers.config",),
+    "studies": ("search_spaces", *VOCABULARY),
+    "search_spaces": VOCABULARY,
     "trainers": (),
 }
 

@@ -22,10 +22,10 @@ from benchmarks.paper_heads import released_heads
 from benchmarks.paper_lines import read_lines
 from trainers.config import Stage1Config, Stage2Config
 from trainers.features import FeatureBank, FeatureMode, LabelledFeatures, extract_bank
-from trainers.heads import train_heads
 from trainers.job import Job, run_job
-from trainers.models import build_model
 from trainers.results import HeadFailure, HeadResult
+from trainers.stage1.models import build_model
+from trainers.stage2.heads import train_heads
 from trainers.weight_balance import LinearHead
 
 CPU = torch.device("cpu")

@@ -17,8 +17,8 @@ from benchmarks.paper_campaign import Campaign, MinutesOverError, TooFewMinutesE
 from benchmarks.paper_heads import RELEASED_TAU
 from benchmarks.paper_lines import current, read_lines
 from benchmarks.paper_summary import NAMES
-from trainers.cache import Cache
 from trainers.config import Stage1Config
+from trainers.files.cache import Cache
 
 ROOT = Path(__file__).parents[2]
 HONEST = Backbone.of("honest", toy_scale().task, Stage1Config(epochs=3, lr=0.01))

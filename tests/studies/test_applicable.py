@@ -11,8 +11,8 @@ import torch
 from studies.applicable import applicable, applies
 from trainers.config import FLAT_NAMES, POSTHOC_METHODS, TRAINED_METHODS, LossName, Stage2Config, TrialConfig
 from trainers.losses import make_loss
-from trainers.posthoc import posthoc_head
-from trainers.stage2_recipe import stage2_radius
+from trainers.stage2.posthoc import posthoc_head
+from trainers.stage2.recipe import stage2_radius
 from trainers.weight_balance import LinearHead
 
 COUNTS = (50, 12, 3)

@@ -4,7 +4,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from trainers.augment import CropFlip, crop_flip
+from trainers.stage1.augment import CropFlip, crop_flip
 
 
 def one_by_one(images: Tensor, drawn: CropFlip, padding: int) -> Tensor:

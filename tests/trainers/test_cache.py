@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import torch
 
-from trainers import cache as cache_module
-from trainers.cache import Cache
+from trainers.files import cache as cache_module
+from trainers.files.cache import Cache
 
 OLD, NEW = {"w": torch.zeros(50)}, {"w": torch.ones(50)}
 

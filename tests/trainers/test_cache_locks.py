@@ -14,9 +14,9 @@ import torch
 
 from studies.errors import StudyLockedError
 from studies.locks import study_lock
-from trainers.cache import Cache
 from trainers.config import Stage1Config, Stage2Config, TaskConfig
 from trainers.errors import ConfigError
+from trainers.files.cache import Cache
 from trainers.job import Job, run_job
 
 TENSORS = {"w": torch.zeros(3)}

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainers.calibration import (
+from trainers.measures.calibration import (
     below_largest,
     confidences,
     expected_calibration_errors,

@@ -13,10 +13,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainers import backbone as backbone_module
-from trainers.cache import Cache
 from trainers.config import Stage1Config, Stage2Config, TaskConfig
+from trainers.files.cache import Cache
 from trainers.job import Job, Progress, Trained, run_job
+from trainers.stage1 import backbone as backbone_module
 
 JOB = Job(
     task=TaskConfig(),
@@ -27,7 +27,7 @@ KILLED_AFTER_THREE_EPOCHS = """if True:
     import os, signal, sys
     from pathlib import Path
     import torch
-    from trainers.cache import Cache
+    from trainers.files.cache import Cache
     from trainers.config import Stage1Config, Stage2Config, TaskConfig
     from trainers.job import Job, run_job
     torch.set_num_threads(1)

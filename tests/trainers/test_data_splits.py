@@ -7,10 +7,10 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from trainers.augment import CropFlip, crop_flip
 from trainers.data.images import EncodedImages
 from trainers.data.splits import MemorySplit, Split, StreamedSplit, batch_slices, normalizer, pixel_statistics
 from trainers.errors import DataError
+from trainers.stage1.augment import CropFlip, crop_flip
 
 CPU = torch.device("cpu")
 NORMALIZATION = ((0.5, 0.4, 0.3), (0.2, 0.25, 0.3))

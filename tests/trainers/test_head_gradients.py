@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from trainers.config import LossName
-from trainers.head_gradients import StackedLosses
 from trainers.losses import Loss, make_loss
+from trainers.stage2.head_gradients import StackedLosses
 
 COUNTS = (500, 120, 37, 9, 5)
 CPU = torch.device("cpu")

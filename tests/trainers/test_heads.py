@@ -8,9 +8,9 @@ import torch
 
 from trainers.config import LossName, Stage2Config, TrainedMethod
 from trainers.features import FeatureBank, LabelledFeatures
-from trainers.heads import default_chunk, flat_config, train_heads
 from trainers.results import EpochResult, HeadFailure
-from trainers.stage2 import TrainedHead, train_head
+from trainers.stage2.heads import default_chunk, flat_config, train_heads
+from trainers.stage2.one_head import TrainedHead, train_head
 from trainers.weight_balance import LinearHead
 
 COUNTS = (60, 25, 8, 4)

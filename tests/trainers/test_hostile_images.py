@@ -24,9 +24,9 @@ from trainers.data.decoding import decode, read_size
 from trainers.data.splits import center_view
 from trainers.data.task import load_task
 from trainers.errors import DataError
-from trainers.model_file import LoadedModel, ModelCard
-from trainers.models import build_model
+from trainers.files.model_file import LoadedModel, ModelCard
 from trainers.predict import Prediction, Unreadable, predict
+from trainers.stage1.models import build_model
 
 PROGRAMS = ("gs", "ghostscript", "convert", "magick", "wmf2eps", "djpeg", "cjpeg", "xv", "display", "xdg-open")
 SECONDS, BYTES = 10, 2 * 2**30  # a hang, and more memory than any image may take

@@ -13,13 +13,13 @@ import pytest
 import torch
 
 from trainers import features
-from trainers.backbone import Training
-from trainers.cache import Cache
 from trainers.config import Stage1Config, Stage2Config, TaskConfig, TrialConfig
 from trainers.errors import ConfigError, DivergedError
+from trainers.files.cache import Cache
+from trainers.files.model_file import describe, load_model, save_model
 from trainers.job import Job, Progress, Trained, load_task_once, run_job
-from trainers.model_file import describe, load_model, save_model
 from trainers.results import HeadFailure, HeadResult
+from trainers.stage1.backbone import Training
 
 CPU = torch.device("cpu")
 STAGE1 = Stage1Config(epochs=3, precision="fp32")

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from trainers.errors import DataError
-from trainers.metrics import (
+from trainers.measures.metrics import (
     classified_right,
     evaluate_logits,
     group_accuracies,

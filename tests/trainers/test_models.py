@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from trainers.errors import ConfigError
-from trainers.models import OWN_NAMES, build_model, simplex_etf
+from trainers.stage1.models import OWN_NAMES, build_model, simplex_etf
 
 
 def parameters(model: nn.Module) -> int:

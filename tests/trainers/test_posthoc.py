@@ -7,7 +7,7 @@ from torch import Tensor
 from trainers.config import POSTHOC_METHODS, Stage2Config
 from trainers.errors import ConfigError, DataError
 from trainers.features import FeatureBank
-from trainers.posthoc import adjust_logits, posthoc_grid, posthoc_head
+from trainers.stage2.posthoc import adjust_logits, posthoc_grid, posthoc_head
 from trainers.weight_balance import LinearHead, row_norms, tau_normalize
 
 COUNTS = (60, 20, 5)

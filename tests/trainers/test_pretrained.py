@@ -13,7 +13,7 @@ import torchvision
 from torch import nn
 
 from trainers.errors import ConfigError
-from trainers.models import build_model
+from trainers.stage1.models import build_model
 
 SMALL = "shufflenet_v2_x0_5"
 Publish = Callable[..., Path]

@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainers import recorded, stage1
 from trainers.config import Stage1Config, TaskConfig
 from trainers.data.task import Task, load_task
-from trainers.recorded import RecordedStep, Step
+from trainers.stage1 import cuda_graph, loop
+from trainers.stage1.cuda_graph import RecordedStep, Step
 
 CONFIG = Stage1Config(epochs=3, lr=0.05, batch_size=50, precision="fp32", loss="ldam", drw=0.6)
 
@@ -40,7 +40,7 @@ class Whole(RecordedStep):
 
     recorder: Recorder
 
-    def _capture(self, images: Tensor, labels: Tensor, kept: recorded.Snapshot) -> Any:
+    def _capture(self, images: Tensor, labels: Tensor, kept: cuda_graph.Snapshot) -> Any:
         for _ in range(3):
             self._step(images, labels)
         self._put_back(kept)
@@ -54,22 +54,22 @@ def task() -> Task:
 
 
 def trained(task: Task, device: torch.device, config: Stage1Config = CONFIG) -> tuple[dict[str, Tensor], list[float]]:
-    state = stage1.start(task, config, model="cnn-small", pretrained=False, device=device)
+    state = loop.start(task, config, model="cnn-small", pretrained=False, device=device)
     if device.type == "cpu":
-        stage1._make_recordable(state.optimizer, device)
-    losses = [row.metrics["loss"] or 0.0 for row in stage1.train(state, task, config, device=device)]
+        loop._make_recordable(state.optimizer, device)
+    losses = [row.metrics["loss"] or 0.0 for row in loop.train(state, task, config, device=device)]
     return state.model.state_dict(), losses
 
 
 @contextlib.contextmanager
 def recording(monkeypatch: pytest.MonkeyPatch, recorder: Recorder) -> Iterator[None]:
     """Stage 1 on the CPU as it is on a GPU."""
-    made = stage1._steps
+    made = loop._steps
 
-    def on_a_gpu(state: stage1.Stage1State, config: Stage1Config, counts: Any, loss_sum: Tensor) -> tuple[Step, Step]:
+    def on_a_gpu(state: loop.Stage1State, config: Stage1Config, counts: Any, loss_sum: Tensor) -> tuple[Step, Step]:
         steps: list[Step] = []
         for step in made(state, config, counts, loss_sum):
-            whole = Whole(step, functools.partial(stage1._changed, state, loss_sum))
+            whole = Whole(step, functools.partial(loop._changed, state, loss_sum))
             whole.recorder = Recorder(recorder.spoil)
             recorders.append(whole.recorder)
             steps.append(whole)
@@ -77,7 +77,7 @@ def recording(monkeypatch: pytest.MonkeyPatch, recorder: Recorder) -> Iterator[N
 
     recorders: list[Recorder] = []
     with monkeypatch.context() as patched:
-        patched.setattr(stage1, "_steps", on_a_gpu)
+        patched.setattr(loop, "_steps", on_a_gpu)
         yield
     recorder.replays = sum(one.replays for one in recorders)
 
@@ -96,10 +96,10 @@ def test_a_recording_that_does_something_else_is_not_used(
     task: Task, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     plain, _ = trained(task, torch.device("cpu"))
-    state: list[stage1.Stage1State] = []
-    started = stage1.start
+    state: list[loop.Stage1State] = []
+    started = loop.start
 
-    def remembered(*args: Any, **named: Any) -> stage1.Stage1State:
+    def remembered(*args: Any, **named: Any) -> loop.Stage1State:
         state.append(started(*args, **named))
         return state[-1]
 
@@ -108,7 +108,7 @@ def test_a_recording_that_does_something_else_is_not_used(
             state[-1].model.classifier.weight.add_(0.1)
 
     recorder = Recorder(spoil)
-    monkeypatch.setattr(stage1, "start", remembered)
+    monkeypatch.setattr(loop, "start", remembered)
     with recording(monkeypatch, recorder):
         played, _ = trained(task, torch.device("cpu"))
     assert recorder.replays == 2  # one a loss, to compare
@@ -142,7 +142,7 @@ def test_on_a_gpu_recorded_and_plain_training_agree(
     config, device = replace(CONFIG, precision=precision), torch.device("cuda")
     played, losses = trained(task, device, config)
     assert "not recorded" not in caplog.text
-    monkeypatch.setattr(stage1, "RecordedStep", lambda step, changed: step)
+    monkeypatch.setattr(loop, "RecordedStep", lambda step, changed: step)
     plain, others = trained(task, device, config)
     tolerance = 1e-4 if precision == "fp32" else 0.05
     assert losses == pytest.approx(others, rel=tolerance)

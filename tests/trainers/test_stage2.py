@@ -11,8 +11,8 @@ from torch.nn import functional as F
 from trainers.config import Stage2Config
 from trainers.errors import ConfigError, DivergedError
 from trainers.features import FeatureBank, LabelledFeatures
-from trainers.stage2 import train_head
-from trainers.stage2_recipe import (
+from trainers.stage2.one_head import train_head
+from trainers.stage2.recipe import (
     class_balanced_order,
     epoch_batches,
     forgetting,

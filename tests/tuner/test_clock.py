@@ -22,7 +22,7 @@ from studies.records import Failure, FailureKind
 from studies.sql import writes
 from studies.store import Store
 from studies.study_data import load_study_data
-from trainers.cache import Cache
+from trainers.files.cache import Cache
 from trainers.results import JobResult
 from tuner.execution import ray_session
 from tuner.execution.ray_session import scratch_folder, sweep_scratch

@@ -31,9 +31,9 @@ from studies.report.write import _draw as draw_panel
 from studies.store import Store
 from studies.study_data import StudyData, load_study_data
 from trainers.config import TrialConfig
+from trainers.files.model_file import describe, save_model
 from trainers.job import load_task_once
-from trainers.model_file import describe, save_model
-from trainers.models import build_model
+from trainers.stage1.models import build_model
 from trainers.weight_balance import LinearHead
 from tuner import cli
 from tuner.errors import StoppedError

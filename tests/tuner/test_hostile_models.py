@@ -17,9 +17,9 @@ from safetensors.torch import load_file, save_file
 
 from trainers.config import TrialConfig
 from trainers.errors import DataError
-from trainers.model_file import LoadedModel, ModelCard, load_model, save_model
-from trainers.models import build_model
+from trainers.files.model_file import LoadedModel, ModelCard, load_model, save_model
 from trainers.predict import task_of
+from trainers.stage1.models import build_model
 from trainers.weight_balance import LinearHead
 
 CARD = ModelCard(
@@ -105,7 +105,7 @@ def test_a_card_that_cannot_be_is_refused(
         raise AssertionError("a network is built")
 
     if name.split(maxsplit=1)[0] not in ("channels", "model", "image_size"):
-        monkeypatch.setattr("trainers.model_file.build_model", builds)
+        monkeypatch.setattr("trainers.files.model_file.build_model", builds)
     refused(file(load_file(model), json.dumps(dataclasses.asdict(CARD) | cards()[name]), tmp_path))
 
 

@@ -13,8 +13,8 @@ from search_spaces import Space, loads
 from studies.findings.cautions import cautions
 from studies.store import Store
 from studies.study_data import load_study_data
-from trainers.backbone import TRAINER_VERSION
 from trainers.results import JobResult
+from trainers.stage1.backbone import TRAINER_VERSION
 from tuner import launch
 from tuner.errors import UsageError
 from tuner.execution.slots import Resources
@@ -71,7 +71,7 @@ def test_another_trainer_is_refused_with_both_versions_and_mixed_where_asked_for
 ) -> None:
     with pytest.raises(_TrainsError):
         run(space, begun)  # the same one
-    monkeypatch.setattr("trainers.backbone.TRAINER_VERSION", TRAINER_VERSION + 1)
+    monkeypatch.setattr("trainers.stage1.backbone.TRAINER_VERSION", TRAINER_VERSION + 1)
     both = f"version {TRAINER_VERSION}, and this release trains by version {TRAINER_VERSION + 1}.*--mixed-trainers"
     with pytest.raises(UsageError, match=both):
         run(space, begun)
@@ -87,7 +87,7 @@ def test_another_trainer_is_refused_with_both_versions_and_mixed_where_asked_for
 def test_where_no_result_would_be_mixed_nothing_is_asked(
     space: Space, begun: Store, pretend: Pretend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trainers.backbone.TRAINER_VERSION", TRAINER_VERSION + 1)
+    monkeypatch.setattr("trainers.stage1.backbone.TRAINER_VERSION", TRAINER_VERSION + 1)
     monkeypatch.setattr(launch, "_finish", lambda *_: None)
     planner = Planner(space, begun)
     while (task := planner.next_task()) is not None:

@@ -12,7 +12,7 @@ import pytest
 from studies.export.read import ExportedConfig, ExportError, load_config
 from studies.findings.spread import Spread
 from trainers.config import TrialConfig
-from trainers.model_file import ModelCard
+from trainers.files.model_file import ModelCard
 from trainers.results import ClassCounts
 from tuner.retrain.model_card import model_card
 

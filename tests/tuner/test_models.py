@@ -20,10 +20,10 @@ from typer.testing import CliRunner, Result
 from trainers.config import TrialConfig
 from trainers.data.task import load_task
 from trainers.errors import ConfigError, DataError
+from trainers.files.model_file import ModelCard, describe, load_model, save_model
 from trainers.job import load_task_once
-from trainers.model_file import ModelCard, describe, load_model, save_model
-from trainers.models import build_model
 from trainers.predict import evaluate, task_of
+from trainers.stage1.models import build_model
 from trainers.weight_balance import LinearHead
 from tuner.cli import app
 from tuner.errors import NotThereError, TunerError, UsageError

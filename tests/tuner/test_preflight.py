@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from search_spaces import Space, loads
-from trainers.models import simplex_etf
+from trainers.stage1.models import simplex_etf
 from tuner.errors import UsageError
 from tuner.preflight import dry_build
 
@@ -36,7 +36,7 @@ def test_a_classifier_that_the_features_are_too_narrow_for_is_refused(monkeypatc
     def as_if_of_300_classes(num_classes: int, feature_dim: int, *, generator: torch.Generator) -> torch.Tensor:
         return simplex_etf(30 * num_classes, feature_dim, generator=generator)
 
-    monkeypatch.setattr("trainers.models.simplex_etf", as_if_of_300_classes)
+    monkeypatch.setattr("trainers.stage1.models.simplex_etf", as_if_of_300_classes)
     assert dry_build(space()).parameters
     with pytest.raises(UsageError, match=r"wider task\.model"):
         dry_build(space(stage1=", classifier: etf"))

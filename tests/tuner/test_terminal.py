@@ -28,9 +28,9 @@ from search_spaces import load
 from studies.records import Failure, FailureKind
 from studies.store import Store
 from trainers.config import TrialConfig
+from trainers.files.model_file import describe, save_model
 from trainers.job import load_task_once
-from trainers.model_file import describe, save_model
-from trainers.models import build_model
+from trainers.stage1.models import build_model
 from trainers.weight_balance import LinearHead
 from tuner.errors import TunerError
 from tuner.paths import Home

@@ -16,8 +16,8 @@ from studies.export.provenance import library_versions
 from studies.export.read import Expectation, ExportError, load_config
 from studies.findings.spread import Spread
 from trainers.config import TrialConfig
+from trainers.files.model_file import load_model
 from trainers.job import load_task_once
-from trainers.model_file import load_model
 from trainers.predict import evaluate, task_of
 from tuner.cli import app
 from tuner.errors import NotThereError, TunerError, UsageError

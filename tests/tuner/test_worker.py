@@ -78,7 +78,7 @@ def test_data_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 
 def test_a_defect_names_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainers.banks.extract_bank", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("trainers.feature_store.extract_bank", lambda *_, **__: 1 / 0)
     last = steps(JobTrainable(request(tmp_path)))[-1]
     assert failure_of(last).kind is FailureKind.ERROR
     assert failure_of(last).text.startswith("ZeroDivisionError: division by zero (test_worker.py:")
@@ -88,7 +88,7 @@ def test_a_full_disk_may_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("trainers.cache.Cache.publish", full)
+    monkeypatch.setattr("trainers.files.cache.Cache.publish", full)
     last = steps(JobTrainable(request(tmp_path)))[-1]
     assert failure_of(last).kind is FailureKind.DISK_FULL
     assert "make space in the folder of --home" in failure_of(last).text

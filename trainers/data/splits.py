@@ -14,11 +14,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 from torchvision.transforms import v2
 
-from trainers.augment import CropFlip, crop_flip
 from trainers.data.images import Images
 from trainers.data.pool import Normalization
 from trainers.errors import DataError
 from trainers.long_tail import IntArray
+from trainers.stage1.augment import CropFlip, crop_flip
 
 Augment = Literal["none", "crop", "crop_flip"]
 _MOST_WORKERS = 16

@@ -11,7 +11,7 @@ from tuner.paths import Home
 from tuner.terminal.output import say, say_json, screen
 
 if TYPE_CHECKING:
-    from trainers.cache import Cache
+    from trainers.files.cache import Cache
 
 app = typer.Typer()
 
@@ -28,7 +28,7 @@ def cache(
     home: HomeOption = None,
 ) -> None:
     """Show, trim or clear the cache of trained backbones, which all studies of a home share."""
-    from trainers.cache import Cache
+    from trainers.files.cache import Cache
     from tuner.errors import UsageError
     from tuner.terminal import tables
 

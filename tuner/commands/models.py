@@ -14,7 +14,7 @@ from tuner.terminal.output import say, say_json, screen
 if TYPE_CHECKING:
     import torch
 
-    from trainers.model_file import LoadedModel
+    from trainers.files.model_file import LoadedModel
 
 app = typer.Typer()
 
@@ -102,7 +102,7 @@ def export_model(
 
 def _load(path: Path) -> LoadedModel:
     """Raises NotThereError where there is no file, DataError where it is no model."""
-    from trainers.model_file import load_model
+    from trainers.files.model_file import load_model
     from tuner.errors import NotThereError
 
     if not path.exists():

@@ -27,7 +27,7 @@ class JobRun:
     def __init__(self, request: TrainRequest) -> None:
         import torch
 
-        from trainers.cache import Cache
+        from trainers.files.cache import Cache
         from trainers.job import Job, run_job
 
         settings = request.settings

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from trainers.data.task import Task
-    from trainers.model_file import ModelCard
+    from trainers.files.model_file import ModelCard
     from trainers.results import ClassCounts
 
 _CLASSES = 40  # named one by one; of more, the largest and the smallest

@@ -17,7 +17,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from trainers.model_file import LoadedModel
+from trainers.files.model_file import LoadedModel
 from tuner.errors import TunerError, UsageError
 
 Format = Literal["torch-export", "onnx"]

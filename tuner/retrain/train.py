@@ -22,8 +22,8 @@ from tuner.retrain.tolerances import comparison, origin, within
 
 if TYPE_CHECKING:
     from trainers.data.task import Task
+    from trainers.files.model_file import ModelCard
     from trainers.job import Progress, Trained
-    from trainers.model_file import ModelCard
     from trainers.results import ClassCounts, HeadResult, Metrics
     from trainers.weight_balance import LinearHead
 
@@ -191,7 +191,7 @@ def _read_test(
     config: Mapping[str, Any], task: Task, trained: Trained, linear: LinearHead, temperature: float
 ) -> tuple[Metrics, ClassCounts]:
     """Test figures of a model trained on everything else. Groups stay those of the study's training split."""
-    from trainers.model_file import LoadedModel
+    from trainers.files.model_file import LoadedModel
     from trainers.predict import evaluate
 
     trained.model.classifier.load_state_dict({"weight": linear.weight, "bias": linear.bias})
@@ -200,7 +200,7 @@ def _read_test(
 
 
 def _describe(config: Mapping[str, Any], task: Task, temperature: float, *, full: bool) -> ModelCard:
-    from trainers.model_file import describe
+    from trainers.files.model_file import describe
 
     where = config.get("task.data")
     config = {**config, "task.data": portable(where) if isinstance(where, str) else None}  # the file is passed on
@@ -218,7 +218,7 @@ def _write(
     same_data: bool,
     full: bool,
 ) -> TrainedExport:
-    from trainers.model_file import save_model
+    from trainers.files.model_file import save_model
 
     first = runs[0]
     card = _describe(config, task, first.temperature, full=full)

@@ -18,7 +18,7 @@ from tuner.errors import NotThereError
 
 if TYPE_CHECKING:
     from search_spaces import Space
-    from trainers.cache import CacheEntry
+    from trainers.files.cache import CacheEntry
     from trainers.predict import Prediction
     from tuner.preflight import Preflight
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trainers.calibration import fit_temperatures
 from trainers.config import Stage2Config, TaskConfig
 from trainers.features import FeatureBank, LabelledFeatures
 from trainers.losses import Counts
-from trainers.metrics import measure
-from trainers.posthoc import posthoc_grid, posthoc_head
+from trainers.measures.calibration import fit_temperatures
+from trainers.measures.metrics import measure
 from trainers.results import ClassCounts, HeadResult, Metrics
+from trainers.stage2.posthoc import posthoc_grid, posthoc_head
 from trainers.weight_balance import LinearHead, norm_balance, row_norms
 
 _LOGITS = {"cpu": 2**18, "cuda": 2**25}  # how many exist at once: what stays in a core's cache, or 128 MiB

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from trainers.results import EpochResult
-from trainers.stage1 import Stage1State
+from trainers.stage1.loop import Stage1State
 
 VERSION = 1  # of what is packed and how; one of another version is not gone on from
 _MODEL, _MOMENTUM, _BEST, _GENERATOR = "model.", "momentum.", "best.", "generator"

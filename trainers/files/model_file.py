@@ -13,12 +13,12 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from trainers.card import ModelCard, read_card, shown
 from trainers.data.splits import StreamedSplit
 from trainers.data.task import Task
 from trainers.errors import ConfigError, DataError
-from trainers.models import Network, build_model
-from trainers.precision import Precision, autocast
+from trainers.files.card import ModelCard, read_card, shown
+from trainers.stage1.models import Network, build_model
+from trainers.stage1.precision import Precision, autocast
 from trainers.weight_balance import LinearHead
 
 __all__ = ["FORMAT", "LoadedModel", "ModelCard", "describe", "load_model", "save_model"]

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 import torch
 
-from trainers.cache import MISFIT, Cache
 from trainers.config import POSTHOC_METHODS, Stage2Config, TaskConfig
 from trainers.data.task import Task
 from trainers.features import FeatureBank, LabelledFeatures, extract_bank, extract_split, views
-from trainers.models import Network
-from trainers.precision import Precision
+from trainers.files.cache import MISFIT, Cache
+from trainers.stage1.models import Network
+from trainers.stage1.precision import Precision
 
 
 @dataclass(frozen=True, kw_only=True)

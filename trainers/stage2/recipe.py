@@ -1,6 +1,6 @@
 """What stage 2 is, whoever computes it: start, batches, schedule, radius, and what is measured after an epoch.
 
-Both the single-head loop (`trainers.stage2`) and the batched one (`trainers.heads`) follow this recipe.
+Both the single-head loop (`trainers.stage2.one_head`) and the batched one (`trainers.stage2.heads`) follow this recipe.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from trainers.config import TRAINED_METHODS, Stage2Config, loss_options
 from trainers.errors import ConfigError
 from trainers.features import FeatureBank, LabelledFeatures, epoch_order
 from trainers.losses import Counts, Loss, make_loss
-from trainers.metrics import classified_right
+from trainers.measures.metrics import classified_right
 from trainers.results import EpochResult
 from trainers.weight_balance import LinearHead, maxnorm_radius, norm_slope
 

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trainers.banks import Banks
-from trainers.cache import MISFIT, Cache
 from trainers.config import Stage2Config
-from trainers.evaluation import score_grid
+from trainers.feature_store import Banks
 from trainers.features import class_separation, classifier_alignment, views
+from trainers.files.cache import MISFIT, Cache
+from trainers.measures.evaluation import score_grid
 from trainers.results import ClassCounts, HeadResult, Metrics
 from trainers.weight_balance import LinearHead
 

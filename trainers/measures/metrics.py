@@ -8,9 +8,9 @@ from statistics import fmean, harmonic_mean
 import torch
 from torch import Tensor
 
-from trainers.calibration import below_largest, confidences, expected_calibration_errors
 from trainers.errors import DataError
 from trainers.losses import Counts
+from trainers.measures.calibration import below_largest, confidences, expected_calibration_errors
 from trainers.results import ClassCounts, Metrics
 
 

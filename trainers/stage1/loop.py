@@ -14,15 +14,15 @@ from torch.nn import functional as F
 
 from trainers.config import Stage1Config, TaskConfig, loss_options
 from trainers.data.task import Task
-from trainers.draws import own_draws
 from trainers.errors import DivergedError
 from trainers.features import extraction_batch
 from trainers.losses import Counts, Loss, make_loss
-from trainers.metrics import evaluate_logits
-from trainers.models import Network, build_model, simplex_etf
-from trainers.precision import autocast
-from trainers.recorded import RecordedStep, Step
+from trainers.measures.metrics import evaluate_logits
 from trainers.results import EpochResult, Metrics
+from trainers.stage1.cuda_graph import RecordedStep, Step
+from trainers.stage1.models import Network, build_model, simplex_etf
+from trainers.stage1.precision import autocast
+from trainers.stage1.random_numbers import own_draws
 from trainers.weight_balance import LinearHead, norm_balance, row_norms
 
 GROUPS = ("val.many", "val.medium", "val.few")  # depend on the thresholds, which are no part of a backbone

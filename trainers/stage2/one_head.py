@@ -1,6 +1,6 @@
 """Stage 2, the readable reference: one head on cached features, autograd and torch.optim.SGD.
 
-`trainers.heads` gives the same numbers for many heads at once; tests hold the two together.
+`trainers.stage2.heads` gives the same numbers for many heads at once; tests hold the two together.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from trainers.errors import DivergedError
 from trainers.features import FeatureBank
 from trainers.losses import Counts, class_counts
 from trainers.results import EpochResult, Metrics
-from trainers.stage2_recipe import (
+from trainers.stage2.recipe import (
     TrainedHead,
     balanced_accuracies,
     check_trainable,

@@ -1,4 +1,4 @@
-"""Stage 2, many heads at once: the numbers of `trainers.stage2` from one batched computation without autograd.
+"""Stage 2, many heads at once: the numbers of `trainers.stage2.one_head` from one batched computation without autograd.
 
 B heads on shared features are one matrix product forward, (n, D) x (D, B C), and one backward; everything else is per
 head and broadcasts. Nothing mixes heads: one that diverges fails alone and its neighbours do not change by a bit.
@@ -18,10 +18,10 @@ from torch import Tensor
 from trainers.config import Scalar, Stage2Config
 from trainers.errors import ConfigError
 from trainers.features import FeatureBank
-from trainers.head_gradients import StackedLosses
 from trainers.losses import Counts, class_counts
 from trainers.results import EpochResult, HeadFailure, Metrics
-from trainers.stage2_recipe import (
+from trainers.stage2.head_gradients import StackedLosses
+from trainers.stage2.recipe import (
     TrainedHead,
     balanced_accuracies,
     check_trainable,

@@ -14,14 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainers import stage1
-from trainers.cache import MISFIT, Cache
-from trainers.checkpoint import pack, restore
 from trainers.config import Scalar, Stage1Config, TaskConfig, TrialConfig
 from trainers.data.task import Task
-from trainers.models import Network, build_model
-from trainers.precision import resolve_precision
+from trainers.files.cache import MISFIT, Cache
+from trainers.files.checkpoint import pack, restore
 from trainers.results import EpochResult, Progress
+from trainers.stage1 import loop
+from trainers.stage1.models import Network, build_model
+from trainers.stage1.precision import resolve_precision
 
 TRAINER_VERSION = 2  # of what a backbone is; raise it when the same configuration would train differently
 _ONCE = (100, 20)  # the thresholds of all epochs' groups in files of releases that do not name them
@@ -121,7 +121,7 @@ def _train(training: Training, cache: Cache | None, checkpoint_every: float) -> 
     fingerprint, epochs = training.fingerprint, training.stage1.epochs
     state = _started(training, cache)
     saved = time.monotonic()
-    for result in stage1.train(
+    for result in loop.train(
         state,
         training.task,
         training.stage1,
@@ -146,10 +146,10 @@ def _train(training: Training, cache: Cache | None, checkpoint_every: float) -> 
     return Backbone(state.model, fingerprint, tuple(state.history), state.seconds, cached=False)
 
 
-def _started(training: Training, cache: Cache | None) -> stage1.Stage1State:
+def _started(training: Training, cache: Cache | None) -> loop.Stage1State:
     """Stage 1 as its checkpoint left it, or fresh."""
     start = functools.partial(
-        stage1.start,
+        loop.start,
         training.task,
         training.stage1,
         model=training.config.model,
@@ -177,17 +177,17 @@ def _regrouped(
     if tuple(manifest.get("thresholds", _ONCE)) == training.thresholds:
         return tuple(history)
     return tuple(
-        dataclasses.replace(row, metrics={key: row.metrics[key] for key in row.metrics if key not in stage1.GROUPS})
+        dataclasses.replace(row, metrics={key: row.metrics[key] for key in row.metrics if key not in loop.GROUPS})
         for row in history
     )
 
 
-def _checkpoint(training: Training, state: stage1.Stage1State) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _checkpoint(training: Training, state: loop.Stage1State) -> tuple[dict[str, Tensor], dict[str, Any]]:
     tensors, manifest = pack(state)
     return tensors, {**manifest, "thresholds": training.thresholds}
 
 
-def _manifest(training: Training, state: stage1.Stage1State) -> dict[str, Any]:
+def _manifest(training: Training, state: loop.Stage1State) -> dict[str, Any]:
     return {
         "config": training.flat,
         "data_fingerprint": training.task.fingerprint,

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from trainers.draws import same_draws
+from trainers.stage1.random_numbers import same_draws
 
 logger = logging.getLogger(__name__)
 

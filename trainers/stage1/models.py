@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainers.errors import ConfigError
-from trainers.pretrained import pretrained_model
+from trainers.stage1.pretrained import pretrained_model
 
 OWN_NAMES = ("cnn-small", "resnet20", "resnet32", "resnet18", "resnet34")
 SMALL_IMAGE = 64  # up to this size resnet18 and resnet34 have the stem for small images

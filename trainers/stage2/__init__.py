@@ -1,0 +1,1 @@
+"""Stage 2: classifiers on the features of a backbone, one head or many at once."""
