@@ -20,7 +20,7 @@ from studies.records import Failure
 from studies.store import Store
 from trainers.results import JobResult, Progress
 from tuner.execution.ray_session import ray_session
-from tuner.search.planner import Planner, Task
+from tuner.search.planner import Assignment, Planner
 
 if TYPE_CHECKING:
     import optuna
@@ -50,9 +50,9 @@ class Clock:
     began: float = field(default_factory=time.perf_counter)
     results: list[float] = field(default_factory=list)
 
-    def started(self, key: str, task: Task) -> None: ...
+    def started(self, key: str, task: Assignment) -> None: ...
     def progressed(self, key: str, progress: Progress) -> None: ...
-    def ended(self, key: str, task: Task, outcome: JobResult | Failure | None, *, again: bool = False) -> None:
+    def ended(self, key: str, task: Assignment, outcome: JobResult | Failure | None, *, again: bool = False) -> None:
         """A result is in the study database."""
         if task.job is not None:
             self.results.append(time.perf_counter())

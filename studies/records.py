@@ -81,7 +81,7 @@ class StudyRow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeadAsked:
+class HeadRequest:
     """A head about to be trained: becomes one RUNNING Optuna trial."""
 
     config: Mapping[str, Scalar]  # whole flat configuration

@@ -17,7 +17,7 @@ from studies.records import (
     ClassRow,
     EpochRow,
     Failure,
-    HeadAsked,
+    HeadRequest,
     JobKind,
     JobRow,
     JobState,
@@ -177,7 +177,7 @@ class Store:
 
     # -- jobs ---------------------------------------------------------------------------------------------------
 
-    def record_job(self, kind: JobKind, *, backbone_index: int, round: int, heads: Sequence[HeadAsked]) -> JobRow:
+    def record_job(self, kind: JobKind, *, backbone_index: int, round: int, heads: Sequence[HeadRequest]) -> JobRow:
         """Writes a job and one RUNNING Optuna trial a head. Raises ValueError for a parameter outside its range."""
         token = uuid.uuid4().hex  # one for all tries of this call, so that a lost answer makes no second job
 

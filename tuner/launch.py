@@ -29,7 +29,7 @@ from tuner.preflight import Preflight, dry_build
 from tuner.publishing import Publisher, publish_results
 from tuner.search.planner import Planner
 from tuner.stopping import STOP_NOTICE, StopRequests
-from tuner.terminal.live import LiveTable, PlainLines, Told
+from tuner.terminal.live import LiveTable, PlainLines, Watchers
 from tuner.terminal.output import styled
 from tuner.terminal.time_left import Running
 
@@ -184,7 +184,7 @@ def _search(launch: Launch, planner: Planner, hours: Hours, lock: StudyLock, slo
             gpu=slots.gpus_each > 0,
         )
         attend = _attention(launch, planner, hours, lock)
-        dispatcher = Dispatcher(planner, Told(running, screen), settings, attend)
+        dispatcher = Dispatcher(planner, Watchers(running, screen), settings, attend)
         with stops.ending(f"stopped at once; go on from the last checkpoints with: tuner resume {name}"):
             executor.run(dispatcher)
     hours.keep(now=True)

@@ -13,7 +13,7 @@ _NUMBER = re.compile(r"\d[\d.]*(?:e[-+]?\d+)?")
 UNKNOWN = "no reason was recorded"
 
 
-class Failure(NamedTuple):
+class FailedTrials(NamedTuple):
     """Trials of one job that failed alike; `reason` is that of the first."""
 
     job: int
@@ -24,7 +24,7 @@ class Failure(NamedTuple):
     whole: bool  # no trial of the job came to anything
 
 
-def failures(data: StudyData) -> tuple[Failure, ...]:
+def failures(data: StudyData) -> tuple[FailedTrials, ...]:
     """In the order of their first trials. Reasons that differ in numbers only are one."""
     groups: dict[tuple[int, str], list[TrialRow]] = defaultdict(list)
     of_job: dict[int, int] = defaultdict(int)
@@ -33,7 +33,7 @@ def failures(data: StudyData) -> tuple[Failure, ...]:
         if row.state == "FAIL":
             groups[row.job, _NUMBER.sub("#", row.reason or UNKNOWN)].append(row)
     return tuple(
-        Failure(
+        FailedTrials(
             job, rows[0].role, rows[0].backbone_index, tuple(row.number for row in rows), rows[0].reason or UNKNOWN,
             len(rows) == of_job[job],
         )

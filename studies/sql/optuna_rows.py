@@ -21,7 +21,7 @@ from optuna.trial import TrialState
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
-from studies.records import HeadAsked
+from studies.records import HeadRequest
 from trainers.config import Scalar
 
 STUDIES = models.StudyModel.__table__.c
@@ -75,7 +75,7 @@ def create_study(session: Session, name: str, *, objective: str) -> int:
 
 
 def start_trials(
-    session: Session, study_id: int, heads: Sequence[HeadAsked], *, now: datetime, attributes: Mapping[str, Scalar]
+    session: Session, study_id: int, heads: Sequence[HeadRequest], *, now: datetime, attributes: Mapping[str, Scalar]
 ) -> list[int]:
     """One RUNNING trial a head, numbered in order; returns their ids. Raises ValueError for a bad parameter."""
     params = [_internal(head) for head in heads]
@@ -140,7 +140,7 @@ def read_params(session: Session, study_id: int) -> dict[int, dict[str, Scalar]]
     return params
 
 
-def _internal(head: HeadAsked) -> list[dict[str, Any]]:
+def _internal(head: HeadRequest) -> list[dict[str, Any]]:
     if head.params.keys() != head.distributions.keys():
         raise ValueError(
             "every parameter needs its distribution and the other way round, but got "

@@ -12,7 +12,7 @@ from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
 from studies.errors import ResultError, StudyMismatchError
-from studies.records import Failure, FailureKind, HeadAsked, JobKind
+from studies.records import Failure, FailureKind, HeadRequest, JobKind
 from studies.sql import optuna_rows, reads, versions
 from studies.sql.nan_guard import NO_NORMS, all_finite, finite, number, readable, sound
 from studies.sql.optuna_rows import TRIALS, Ended
@@ -74,7 +74,7 @@ def record_job(
     kind: JobKind,
     backbone_index: int,
     round: int,
-    heads: Sequence[HeadAsked],
+    heads: Sequence[HeadRequest],
 ) -> int:
     """Writes a job and its RUNNING trials, once a token; returns the job's id. Raises ValueError for bad parameters."""
     known = session.execute(select(JobTable.job_id).where(JobTable.token == token)).scalar_one_or_none()

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from studies.records import HeadAsked, JobRow
+from studies.records import HeadRequest, JobRow
 from studies.sql.database import Database
 from studies.store import Store
 from trainers.config import TrialConfig
@@ -125,10 +125,10 @@ def file_url(made_file: Path, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def ask() -> Callable[..., HeadAsked]:
+def ask() -> Callable[..., HeadRequest]:
     """Makes the i-th head."""
 
-    def head(index: int, *, role: str = "search") -> HeadAsked:
+    def head(index: int, *, role: str = "search") -> HeadRequest:
         params = {
             "stage1.lr": 0.01,
             "stage2.epochs": 1 + index % 20,
@@ -137,13 +137,13 @@ def ask() -> Callable[..., HeadAsked]:
             "stage2.weight_decay": 0.025 * (index % 5),
         }
         config = TrialConfig.from_flat(params).to_flat()
-        return HeadAsked(config=config, params=params, distributions=DISTRIBUTIONS, role=role)
+        return HeadRequest(config=config, params=params, distributions=DISTRIBUTIONS, role=role)
 
     return head
 
 
 @pytest.fixture
-def record(ask: Callable[..., HeadAsked]) -> Callable[..., JobRow]:
+def record(ask: Callable[..., HeadRequest]) -> Callable[..., JobRow]:
     """Records a search job of some heads on the k-th backbone."""
 
     def job(store: Store, *, heads: int = 2, index: int = 0, round: int = 0) -> JobRow:

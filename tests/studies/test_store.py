@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
 from studies.errors import ResultError, StudyMismatchError, StudyNotFoundError
-from studies.records import Failure, FailureKind, HeadAsked, ProgressRow
+from studies.records import Failure, FailureKind, HeadRequest, ProgressRow
 from studies.sql import progress, reads, writes
 from studies.sql.tables import Base
 from studies.sql.urls import sqlite_file
@@ -268,7 +268,7 @@ class TestJobs:
 
     def test_a_parameter_out_of_range_is_refused_and_leaves_nothing(self, store: Store, ask: Job) -> None:
         head = ask(0)
-        wrong = HeadAsked(
+        wrong = HeadRequest(
             config=head.config, params={**head.params, "stage1.lr": 7.0}, distributions=head.distributions
         )
         before = rows(store)
@@ -277,7 +277,7 @@ class TestJobs:
         assert rows(store) == before
 
     def test_a_parameter_without_distribution_is_refused(self, store: Store, ask: Job) -> None:
-        head = HeadAsked(config=ask(0).config, params={"stage1.lr": 0.1})
+        head = HeadRequest(config=ask(0).config, params={"stage1.lr": 0.1})
         with pytest.raises(ValueError, match="distribution"):
             store.record_job("search", backbone_index=0, round=0, heads=[head])
 

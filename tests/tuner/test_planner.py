@@ -15,7 +15,7 @@ from studies.records import Failure, FailureKind
 from studies.store import Store
 from trainers.results import HeadFailure, JobResult
 from tuner.search.configurations import naive
-from tuner.search.planner import Planner, Task
+from tuner.search.planner import Assignment, Planner
 
 SPACE = """
 version: 1
@@ -55,9 +55,9 @@ def opened(space: Space, folder: Path) -> Store:
     )
 
 
-def run(planner: Planner, pretend: Callable[..., JobResult], *, at_most: int = 1000) -> list[Task]:
+def run(planner: Planner, pretend: Callable[..., JobResult], *, at_most: int = 1000) -> list[Assignment]:
     """Runs task after task."""
-    done: list[Task] = []
+    done: list[Assignment] = []
     while len(done) < at_most and (task := planner.next_task()) is not None:
         planner.complete(task, pretend(task))
         done.append(task)

@@ -13,9 +13,9 @@ from search_spaces import Space, load
 from studies.records import Failure, FailureKind
 from studies.store import Store
 from trainers.results import JobResult, Progress
-from tuner.search.planner import Planner, Task
+from tuner.search.planner import Assignment, Planner
 from tuner.terminal.layout import detail, thinned
-from tuner.terminal.live import HEARTBEAT, LiveTable, PlainLines, Told
+from tuner.terminal.live import HEARTBEAT, LiveTable, PlainLines, Watchers
 from tuner.terminal.time_left import Running
 
 EPOCH = Progress(stage=1, epoch=4, epochs=40, metrics={}, images_per_second=1234.5)
@@ -41,7 +41,7 @@ def planner(space: Space, tmp_path: Path) -> Iterator[Planner]:
         yield Planner(space, store)
 
 
-def asked(planner: Planner) -> Task:
+def asked(planner: Planner) -> Assignment:
     task = planner.next_task()
     assert task is not None
     return task
@@ -50,7 +50,7 @@ def asked(planner: Planner) -> Task:
 def test_a_log_gets_a_line_for_each_trial_and_reading(planner: Planner, pretend: Callable[..., JobResult]) -> None:
     stream = io.StringIO()
     running = Running(planner)
-    told = Told(running, PlainLines(planner, running, stream=stream))
+    told = Watchers(running, PlainLines(planner, running, stream=stream))
     while (task := planner.next_task()) is not None:
         told.started("a", task)
         told.progressed("a", EPOCH)
@@ -69,7 +69,7 @@ def test_what_takes_the_time_after_the_last_job_is_said(planner: Planner, preten
     running = Running(planner)
     shown = [PlainLines(planner, running, stream=stream)]
     live = LiveTable(planner, running, name="shown", console=Console(file=screen, force_terminal=True, width=80))
-    told = Told(running, *shown, live)
+    told = Watchers(running, *shown, live)
     jobs = []
     while (task := planner.next_task()) is not None:
         told.started("a", task)
@@ -99,7 +99,7 @@ def test_a_terminal_says_that_it_stops_and_has_stopped(planner: Planner) -> None
     screen = io.StringIO()
     running, task = Running(planner), asked(planner)
     live = LiveTable(planner, running, name="shown", console=Console(file=screen, force_terminal=True, width=80))
-    told = Told(running, live)
+    told = Watchers(running, live)
     told.started("a", task)
     planner.lifecycle.stop_is_requested()
     live._live.refresh()
@@ -113,7 +113,7 @@ def test_a_terminal_says_that_it_stops_and_has_stopped(planner: Planner) -> None
 def test_a_log_hears_of_long_jobs_once_a_minute(planner: Planner) -> None:
     stream, clock = io.StringIO(), Clock()
     running = Running(planner, clock=clock)
-    told = Told(running, PlainLines(planner, running, stream=stream, clock=clock))
+    told = Watchers(running, PlainLines(planner, running, stream=stream, clock=clock))
     told.started("a", asked(planner))
     for _ in range(30):
         clock.now += HEARTBEAT / 10
@@ -128,7 +128,7 @@ def test_a_lost_job_says_why_in_both(planner: Planner) -> None:
     stream, screen = io.StringIO(), io.StringIO()
     running, task = Running(planner), asked(planner)
     live = LiveTable(planner, running, name="shown", console=Console(file=screen, force_terminal=True, width=80))
-    told = Told(running, PlainLines(planner, running, stream=stream), live)
+    told = Watchers(running, PlainLines(planner, running, stream=stream), live)
     told.started("a", task)
     failure = Failure(FailureKind.DIVERGED, "stage 1: the loss is [nan]")
     planner.fail(task, failure)
@@ -145,7 +145,7 @@ def test_a_terminal_shows_table_and_bars_within_80_columns(planner: Planner, pre
     screen, clock = io.StringIO(), Clock()
     running = Running(planner, clock=clock)
     live = LiveTable(planner, running, name="a-study-of-mine", console=Console(file=screen, width=80))
-    told = Told(running, live)
+    told = Watchers(running, live)
     first = asked(planner)
     told.started("a", first)
     told.started("b", asked(planner))

@@ -11,7 +11,7 @@ import pytest
 from search_spaces import load
 from studies.store import Store
 from trainers.results import JobResult, Progress
-from tuner.search.planner import Planner, Task
+from tuner.search.planner import Assignment, Planner
 from tuner.terminal.time_left import Running
 from tuner.terminal.watch import glance
 
@@ -41,7 +41,7 @@ def epoch(number: int, *, stage: int = 1) -> Progress:
     return Progress(stage=stage, epoch=number, epochs=40, metrics={}, images_per_second=900.0)
 
 
-def asked(planner: Planner) -> Task:
+def asked(planner: Planner) -> Assignment:
     task = planner.next_task()
     assert task is not None
     return task
@@ -65,7 +65,7 @@ def test_others_see_what_runs_and_it_is_written_seldom(planner: Planner, store: 
 
 
 def test_the_time_left_is_measured_from_the_first_word_of_a_worker(
-    planner: Planner, pretend: Callable[[Task], JobResult]
+    planner: Planner, pretend: Callable[[Assignment], JobResult]
 ) -> None:
     clock = Clock()
     running = Running(planner, clock=clock)

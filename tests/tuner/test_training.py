@@ -21,7 +21,7 @@ from trainers.job import load_task_once
 from trainers.predict import evaluate, task_of
 from tuner.cli import app
 from tuner.errors import NotThereError, TunerError, UsageError
-from tuner.retrain.request import Asked, changes, configuration, parse_seeds
+from tuner.retrain.request import RetrainRequest, changes, configuration, parse_seeds
 from tuner.retrain.threads import exported_threads
 from tuner.retrain.tolerances import comparison, differences, origin, within
 from tuner.retrain.train import TrainedExport, _describe, compare, train_export
@@ -47,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def once(folder: Path) -> TrainedExport:
     """One plain training."""
-    return train_export(write_export(folder / "once.yaml"), output=folder / "once", asked=Asked())
+    return train_export(write_export(folder / "once.yaml"), output=folder / "once", asked=RetrainRequest())
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def promised(once: TrainedExport, folder: Path) -> Path:
 
 
 def test_a_promise_is_met_by_the_same_seed(promised: Path, folder: Path) -> None:
-    trained = train_export(promised, output=folder / "again", asked=Asked(check=True))
+    trained = train_export(promised, output=folder / "again", asked=RetrainRequest(check=True))
     assert trained.outside == ()
     assert trained.same_data
     lines = compare(trained)
@@ -87,7 +87,7 @@ def test_an_export_is_trained_with_the_threads_of_the_study(once: TrainedExport,
     torch.set_num_threads(2)
     try:
         watched = {"watch": lambda seed, progress: seen.append(torch.get_num_threads())}
-        trained = train_export(path, output=folder / "threads", asked=Asked(), **watched)
+        trained = train_export(path, output=folder / "threads", asked=RetrainRequest(), **watched)
         assert torch.get_num_threads() == 2  # as before
     finally:
         torch.set_num_threads(before)
@@ -124,17 +124,19 @@ def test_check_exits_1_outside_the_tolerance(promised: Path, folder: Path) -> No
 def test_other_data_is_refused_before_training_unless_forced(promised: Path, folder: Path) -> None:
     other = ("task.split_seed=1",)
     with pytest.raises(TunerError, match=r"other data.*--data.*--force") as refused:
-        train_export(promised, output=folder / "refused", asked=Asked(check=True, overrides=other))
+        train_export(promised, output=folder / "refused", asked=RetrainRequest(check=True, overrides=other))
     assert refused.value.exit_code == 1
     assert not (folder / "refused").exists()
-    forced = train_export(promised, output=folder / "forced", asked=Asked(check=True, force=True, overrides=other))
+    forced = train_export(
+        promised, output=folder / "forced", asked=RetrainRequest(check=True, force=True, overrides=other)
+    )
     assert not forced.same_data
     assert "the data differs" in compare(forced)[0]
-    assert not train_export(promised, output=folder / "plain", asked=Asked(overrides=other)).same_data
+    assert not train_export(promised, output=folder / "plain", asked=RetrainRequest(overrides=other)).same_data
 
 
 def test_seeds_give_mean_and_deviation(once: TrainedExport, promised: Path, folder: Path) -> None:
-    trained = train_export(promised, output=folder / "seeds", asked=Asked(seeds=(0, 1)))
+    trained = train_export(promised, output=folder / "seeds", asked=RetrainRequest(seeds=(0, 1)))
     written = json.loads(trained.metrics_file.read_text())
     assert [row["seed"] for row in written["seeds"]] == [0, 1]
     values = [row["metrics"]["val.balanced_accuracy"] for row in written["seeds"]]
@@ -147,7 +149,7 @@ def test_seeds_give_mean_and_deviation(once: TrainedExport, promised: Path, fold
 
 
 def test_full_trains_on_all_but_test_with_the_exported_temperature(promised: Path, folder: Path) -> None:
-    trained = train_export(promised, output=folder / "full", asked=Asked(full=True))
+    trained = train_export(promised, output=folder / "full", asked=RetrainRequest(full=True))
     card = load_model(trained.model).card
     assert card.trained_on == ("train", "val")
     assert card.temperature == 2.5
@@ -161,15 +163,15 @@ def test_full_trains_on_all_but_test_with_the_exported_temperature(promised: Pat
 
 def test_full_needs_a_temperature_and_does_not_go_with_check(promised: Path, folder: Path) -> None:
     with pytest.raises(TunerError, match=r"provenance\.temperature is None"):
-        train_export(folder / "once.yaml", output=folder / "no", asked=Asked(full=True))
+        train_export(folder / "once.yaml", output=folder / "no", asked=RetrainRequest(full=True))
     with pytest.raises(UsageError, match="leave out --full"):
-        train_export(promised, output=folder / "no", asked=Asked(full=True, check=True))
+        train_export(promised, output=folder / "no", asked=RetrainRequest(full=True, check=True))
     with pytest.raises(NotThereError, match="tuner export"):
-        train_export(folder / "none.yaml", output=folder / "no", asked=Asked())
+        train_export(folder / "none.yaml", output=folder / "no", asked=RetrainRequest())
 
 
 def test_the_card_says_what_how_good_and_where_it_ends(promised: Path, folder: Path) -> None:
-    text = train_export(promised, output=folder / "card", asked=Asked()).card.read_text()
+    text = train_export(promised, output=folder / "card", asked=RetrainRequest()).card.read_text()
     for heading in ("Data", "Protocol", "Figures on test images", "Calibration", "Limits"):
         assert f"\n## {heading}\n" in text
     assert "trial 3 of study `s`" in text
@@ -209,16 +211,16 @@ def test_what_cannot_be_is_refused_before_any_data_is_read(promised: Path, folde
     file = folder / "a file"
     file.write_text("")
     for asked, output, words in (
-        (Asked(force=True), folder / "no", "give it with --check"),
-        (Asked(), file, "is a file; give a folder"),
-        (Asked(overrides=("lr=3",)), folder / "no", r"did you mean stage1\.lr or stage2\.lr"),
-        (Asked(overrides=("stage1.wieght_decay=3",)), folder / "no", r"did you mean 'stage1\.weight_decay'"),
-        (Asked(overrides=("stage1.lr",)), folder / "no", "write name=value"),
+        (RetrainRequest(force=True), folder / "no", "give it with --check"),
+        (RetrainRequest(), file, "is a file; give a folder"),
+        (RetrainRequest(overrides=("lr=3",)), folder / "no", r"did you mean stage1\.lr or stage2\.lr"),
+        (RetrainRequest(overrides=("stage1.wieght_decay=3",)), folder / "no", r"did you mean 'stage1\.weight_decay'"),
+        (RetrainRequest(overrides=("stage1.lr",)), folder / "no", "write name=value"),
     ):
         with pytest.raises(UsageError, match=words):
             train_export(promised, output=output, asked=asked)
     with pytest.raises(UsageError, match="no expected value with a tolerance"):
-        train_export(write_export(folder / "bare.yaml"), output=folder / "no", asked=Asked(check=True))
+        train_export(write_export(folder / "bare.yaml"), output=folder / "no", asked=RetrainRequest(check=True))
     assert not (folder / "no").exists()
 
 
@@ -226,7 +228,7 @@ def test_values_that_cannot_be_are_told_all_at_once_with_their_places(folder: Pa
     path = write_export(folder / "values.yaml")
     path.write_text(path.read_text().replace("lr: 0.08", "lr: -1").replace("protocol: honest", "protocol: hones"))
     with pytest.raises(ExportError) as caught:
-        configuration(load_config(path), Asked())
+        configuration(load_config(path), RetrainRequest())
     said = str(caught.value).splitlines()
     assert [line.split(": error: ")[1].split(":")[0] for line in said] == ["task.protocol", "stage1.lr"]
     assert all(line.startswith(f"{path}:") for line in said)
@@ -236,7 +238,7 @@ def test_another_configuration_is_said_to_be_one(once: TrainedExport) -> None:
     assert once.changed == ()
     changed = dataclasses.replace(once, changed=("stage1.epochs 3 -> 1",))
     assert "another configuration than the export's: stage1.epochs 3 -> 1" in compare(changed)[0]
-    asked = Asked(data=Path("elsewhere"), overrides=("stage1.epochs=1", "task.dataset=npz"))
+    asked = RetrainRequest(data=Path("elsewhere"), overrides=("stage1.epochs=1", "task.dataset=npz"))
     assert changes(once.exported, configuration(once.exported, asked)) == ["stage1.epochs 3 -> 1"]
 
 

@@ -137,12 +137,12 @@ def train(
 ) -> None:
     """Train an exported configuration again, read test once, save the model, compare with the exported figures."""
     from tuner.errors import TunerError
-    from tuner.retrain.request import Asked, parse_seeds
+    from tuner.retrain.request import RetrainRequest, parse_seeds
     from tuner.retrain.tolerances import differences
     from tuner.retrain.train import compare, train_export
 
     target = output or config.with_suffix("").with_name(f"{config.stem}-model")
-    asked = Asked(
+    asked = RetrainRequest(
         data=data, overrides=tuple(overrides or ()), seeds=parse_seeds(seeds), check=check, force=force, full=full
     )
     with screen(stderr=True).status(styled("loading data")) as status:  # shown on a terminal only

@@ -13,7 +13,7 @@ from trainers.results import JobResult, Progress
 from tuner.errors import UnreachableError
 from tuner.execution.messages import TrainRequest, WorkerSettings
 from tuner.execution.same_code import code_sha256
-from tuner.search.planner import Planner, Task
+from tuner.search.planner import Assignment, Planner
 
 logger = logging.getLogger(__name__)
 
@@ -21,9 +21,11 @@ logger = logging.getLogger(__name__)
 class Watcher(Protocol):
     """Who is told what happens; see `tuner.terminal.live`."""
 
-    def started(self, key: str, task: Task) -> None: ...
+    def started(self, key: str, task: Assignment) -> None: ...
     def progressed(self, key: str, progress: Progress) -> None: ...
-    def ended(self, key: str, task: Task, outcome: JobResult | Failure | None, *, again: bool = False) -> None: ...
+    def ended(
+        self, key: str, task: Assignment, outcome: JobResult | Failure | None, *, again: bool = False
+    ) -> None: ...
 
 
 @dataclass
@@ -38,7 +40,7 @@ class Dispatcher:
     watcher: Watcher
     settings: WorkerSettings
     attend: Callable[[], None]  # looks at clock and stop requests, and tells the lifecycle
-    held: dict[str, Task] = field(default_factory=dict)
+    held: dict[str, Assignment] = field(default_factory=dict)
 
     @property
     def finished(self) -> bool:
@@ -101,7 +103,7 @@ class Dispatcher:
             code=code_sha256(),
         )
 
-    def _taken_back(self, key: str, task: Task, outcome: JobResult | Failure | None) -> None:
+    def _taken_back(self, key: str, task: Assignment, outcome: JobResult | Failure | None) -> None:
         again = False
         match outcome:
             case JobResult():

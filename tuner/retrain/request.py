@@ -16,7 +16,7 @@ _LONGEST_SEED = 18
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class RetrainRequest:
     """How an export is to be trained. No seeds: those in the file."""
 
     data: Path | None = None
@@ -27,7 +27,7 @@ class Asked:
     full: bool = False
 
 
-def refuse_contradictions(asked: Asked, exported: ExportedConfig, *, output: Path) -> None:
+def refuse_contradictions(asked: RetrainRequest, exported: ExportedConfig, *, output: Path) -> None:
     """Raises UsageError for what cannot be done together, before anything is loaded."""
     if asked.full and asked.check:
         raise UsageError("--check compares with a model that has not seen validation images; leave out --full")
@@ -39,7 +39,7 @@ def refuse_contradictions(asked: Asked, exported: ExportedConfig, *, output: Pat
         raise UsageError(f"--output {output} is a file; give a folder for the model, its metrics and its card")
 
 
-def configuration(exported: ExportedConfig, asked: Asked) -> dict[str, Any]:
+def configuration(exported: ExportedConfig, asked: RetrainRequest) -> dict[str, Any]:
     """The whole flat configuration that is trained.
 
     Raises ExportFileError with the place of each value of the file that cannot be, UsageError or ConfigError for

@@ -16,7 +16,7 @@ from studies.report.redaction import redacted_tree
 from tuner.errors import NotThereError, TunerError
 from tuner.outputs import refuse_special, staged
 from tuner.retrain.model_card import model_card
-from tuner.retrain.request import Asked, changes, configuration, refuse_contradictions
+from tuner.retrain.request import RetrainRequest, changes, configuration, refuse_contradictions
 from tuner.retrain.threads import exported_threads, threads, told
 from tuner.retrain.tolerances import comparison, origin, within
 
@@ -72,7 +72,7 @@ _FILES = ("model.safetensors", "metrics.json", "model_card.md")
 Watch = Callable[[int, "Progress"], None]  # seed, and how far its training is
 
 
-def train_export(path: Path, *, output: Path, asked: Asked, watch: Watch | None = None) -> TrainedExport:
+def train_export(path: Path, *, output: Path, asked: RetrainRequest, watch: Watch | None = None) -> TrainedExport:
     """Trains the configuration in `path`, reads test once a seed, writes model, metrics.json and model_card.md.
 
     Nothing is taken from a cache: the result stands on the YAML and the data. Raises NotThereError when there is no

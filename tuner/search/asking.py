@@ -14,7 +14,7 @@ from tuner.search.sampling import Level, Observation, propose_backbone, propose_
 
 
 @dataclass(frozen=True)
-class Asked:
+class Proposal:
     """Heads to be trained together on one backbone; what was drawn for both stages, not whole configurations."""
 
     kind: Literal["search", "refine"]
@@ -37,7 +37,7 @@ class Search:
         params = {name: config[name] for name in self.space.searched if self.space.active(name, config)}
         self._observations.append(Observation(backbone=backbone, params=params, value=value))
 
-    def next(self, *, searching: bool) -> Asked | None:
+    def next(self, *, searching: bool) -> Proposal | None:
         """What to ask for now; None when nothing is left, or all that is left waits for what is under way.
 
         The refinement waits until no job of the search is under way (`searching`): until then it is not known which
@@ -70,7 +70,7 @@ class Search:
             if name.startswith("stage1.") and self.space.active(name, config)
         }
 
-    def _next_round(self) -> Asked | None:
+    def _next_round(self) -> Proposal | None:
         while (index := self.budget.with_open_round()) is not None:
             account = self.budget.accounts[index]
             if account.under_way:
@@ -80,7 +80,7 @@ class Search:
                 return asked
         return None
 
-    def _new_backbone(self) -> Asked | None:
+    def _new_backbone(self) -> Proposal | None:
         params = self._next_params() if self.budget.backbones_left() else None
         if params is None:
             return None
@@ -88,7 +88,7 @@ class Search:
         self.budget.accounts[index] = Account(params)
         return self._drawn("search", index, self.budget.rounds_left(self.budget.accounts[index])[0])
 
-    def _refinement(self) -> Asked | None:
+    def _refinement(self) -> Proposal | None:
         while (found := self.budget.to_refine(self._best_heads())) is not None:
             asked = self._drawn("refine", *found)
             if asked is not None:
@@ -110,7 +110,7 @@ class Search:
         self.budget.used_up = params is None
         return params
 
-    def _drawn(self, kind: Literal["search", "refine"], index: int, count: int) -> Asked | None:
+    def _drawn(self, kind: Literal["search", "refine"], index: int, count: int) -> Proposal | None:
         """So many heads on a backbone, or as many as its space still has; None when that is none."""
         account = self.budget.accounts[index]
         heads = propose_heads(
@@ -124,7 +124,7 @@ class Search:
             stage1_params=account.params,
         )
         account.exhausted = len(heads) < count
-        return Asked(kind, index, account.jobs, account.params, tuple(heads)) if heads else None
+        return Proposal(kind, index, account.jobs, account.params, tuple(heads)) if heads else None
 
     def _best_heads(self) -> dict[int, float]:
         """The value of each backbone's best head."""

@@ -1,8 +1,8 @@
 """Many proposals from one fit of Optuna's tree-structured Parzen estimator (Bergstra et al. 2011, NeurIPS).
 
 Optuna fits its estimators anew for each proposal. Heads of one round are trained together, so nothing is learned
-between them: one fit serves all. It uses internals of Optuna, as `studies/sql/optuna_rows.py` does, and optuna is pinned
-below its next major version; a test holds it to `TPESampler`, proposal by proposal.
+between them: one fit serves all. It uses internals of Optuna, as `studies/sql/optuna_rows.py` does; optuna is pinned
+below its next major version, and a test holds it to `TPESampler`, proposal by proposal.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from search_spaces import Space
-from studies.records import Failure, FailureKind, HeadAsked, JobKind, JobRow, TrialRow
+from studies.records import Failure, FailureKind, HeadRequest, JobKind, JobRow, TrialRow
 from studies.sql.nan_guard import sound
 from studies.store import Store
 from studies.study_data import FRESH_SEED, SLOPE, preference
@@ -26,7 +26,7 @@ from tuner.search.readings import Reading, by_backbone, readings_due
 
 
 @dataclass(frozen=True)
-class Task:
+class Assignment:
     """What a worker is given: heads on one backbone. A reading has no job, for it is no trial."""
 
     kind: JobKind | Literal["reading"]
@@ -78,7 +78,7 @@ class Planner:
         self._baselines: set[str] = set()
         self._waiting: list[JobRow] = []  # interrupted or to be tried again
         self._under_way: dict[int, JobKind] = {}  # by job
-        self._readings: list[Task] | None = None
+        self._readings: list[Assignment] | None = None
         self._readings_under_way = 0
         self._load()
 
@@ -112,7 +112,7 @@ class Planner:
         fresh = sum(task.readings[0].role == FRESH_SEED for task in self._readings)
         return trainings + fresh, others + len(self._readings) - fresh
 
-    def next_task(self) -> Task | None:
+    def next_task(self) -> Assignment | None:
         """The next task; None when all is done or everything left waits for what is under way."""
         if self.lifecycle.phase in ("closing", "failing"):
             self.close_waiting()
@@ -127,7 +127,7 @@ class Planner:
                 return self._hand_out(job)
         return None if self._under_way else self._reading()
 
-    def complete(self, task: Task, result: JobResult) -> None:
+    def complete(self, task: Assignment, result: JobResult) -> None:
         """Takes the result of a task into the study, once."""
         if task.job is None:
             self._readings_under_way -= 1
@@ -144,7 +144,7 @@ class Planner:
         for number, config, head in zip(task.job.numbers, task.job.configs, result.heads, strict=True):
             self._count(task.job, number, config, head)
 
-    def fail(self, task: Task, failure: Failure) -> bool:
+    def fail(self, task: Assignment, failure: Failure) -> bool:
         """A task came to nothing. What can pass is tried again, up to `max_retries`; returns whether it will be."""
         if task.job is None:
             return self._fail_reading(task, failure)
@@ -164,7 +164,7 @@ class Planner:
             before = f" (before: {job.reason})" if job.reason else ""
             self._end(job, Failure(FailureKind.NOT_RUN, f"not run: {over}{before}"))
 
-    def interrupted(self, task: Task) -> None:
+    def interrupted(self, task: Assignment) -> None:
         """A task was stopped in the middle: its trials stay RUNNING and are adopted by the next launch."""
         if task.job is None:
             self._readings_under_way -= 1
@@ -228,11 +228,11 @@ class Planner:
         if self.tally.failed_jobs > self.space.budget.max_failed:
             self.lifecycle.too_many_failed()
 
-    def _hand_out(self, job: JobRow) -> Task:
+    def _hand_out(self, job: JobRow) -> Assignment:
         self._under_way[job.id] = job.kind
         if job.kind != "baseline":
             self._search.budget.accounts[job.backbone_index].under_way += 1
-        return Task(kind=job.kind, configs=job.configs, job=job)
+        return Assignment(kind=job.kind, configs=job.configs, job=job)
 
     def _settle(self, job: JobRow) -> None:
         if self._under_way.pop(job.id, None) not in (None, "baseline"):
@@ -249,7 +249,7 @@ class Planner:
         for config in job.configs if failure.kind.blames_configuration else ():
             self._search.observe(job.backbone_index, config, None)
 
-    def _fail_reading(self, task: Task, failure: Failure) -> bool:
+    def _fail_reading(self, task: Assignment, failure: Failure) -> bool:
         self._readings_under_way -= 1
         if failure.kind.transient and task.attempts <= self.space.budget.max_retries:
             self._readings = [*(self._readings or ()), replace(task, attempts=task.attempts + 1)]
@@ -263,7 +263,7 @@ class Planner:
         if not self._owes_naive():
             return None
         self._baselines.add("naive")
-        head = HeadAsked(config=naive(self.space), role="naive")
+        head = HeadRequest(config=naive(self.space), role="naive")
         return self.store.record_job("baseline", backbone_index=0, round=0, heads=[head])
 
     def _owes_naive(self) -> bool:
@@ -276,17 +276,17 @@ class Planner:
         heads = [self._head({**asked.stage1, **params}) for params in asked.heads]
         return self.store.record_job(asked.kind, backbone_index=asked.backbone, round=asked.round, heads=heads)
 
-    def _head(self, params: Mapping[str, Scalar]) -> HeadAsked:
+    def _head(self, params: Mapping[str, Scalar]) -> HeadRequest:
         distributions = {name: self.space.searched[name] for name in params}
-        return HeadAsked(config=whole({**self.space.fixed, **params}), params=params, distributions=distributions)
+        return HeadRequest(config=whole({**self.space.fixed, **params}), params=params, distributions=distributions)
 
-    def _reading(self) -> Task | None:
+    def _reading(self) -> Assignment | None:
         if self._readings is None:
             due = readings_due(self.space, self.store)
             if self.lifecycle.hands_out == "readings":
                 due = [reading for reading in due if reading.role != FRESH_SEED]  # which trains
             self._readings = [
-                Task(kind="reading", configs=tuple(r.config for r in group), readings=tuple(group))
+                Assignment(kind="reading", configs=tuple(r.config for r in group), readings=tuple(group))
                 for group in by_backbone(due)
             ]
         if not self._readings:

@@ -13,7 +13,7 @@ from rich.live import Live
 from studies.records import Failure
 from studies.study_data import FRESH_SEED
 from trainers.results import HeadFailure, HeadResult, JobResult, Progress
-from tuner.search.planner import Planner, Task
+from tuner.search.planner import Assignment, Planner
 from tuner.terminal.layout import Standing, bars, course, detail, standings, time_left
 from tuner.terminal.output import Stream, say, styled
 from tuner.terminal.time_left import Running
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 HEARTBEAT = 60.0  # seconds between two plain lines on what runs
 
 
-class Told:
+class Watchers:
     """Several watchers that are told of everything, in order."""
 
     def __init__(self, *watchers: Watcher) -> None:
         self._watchers = watchers
 
-    def started(self, key: str, task: Task) -> None:
+    def started(self, key: str, task: Assignment) -> None:
         """A job more."""
         for watcher in self._watchers:
             watcher.started(key, task)
@@ -40,7 +40,7 @@ class Told:
         for watcher in self._watchers:
             watcher.progressed(key, progress)
 
-    def ended(self, key: str, task: Task, outcome: JobResult | Failure | None, *, again: bool = False) -> None:
+    def ended(self, key: str, task: Assignment, outcome: JobResult | Failure | None, *, again: bool = False) -> None:
         """A job less; `again`: it came to nothing, and will be tried again."""
         for watcher in self._watchers:
             watcher.ended(key, task, outcome, again=again)
@@ -63,7 +63,7 @@ class PlainLines:
         self._clock = clock
         self._said = clock()
 
-    def started(self, key: str, task: Task) -> None:
+    def started(self, key: str, task: Assignment) -> None:
         """Nothing: it is said when it ends, or once a minute."""
 
     def progressed(self, key: str, progress: Progress) -> None:
@@ -81,7 +81,7 @@ class PlainLines:
             }
         )
 
-    def ended(self, key: str, task: Task, outcome: JobResult | Failure | None, *, again: bool = False) -> None:
+    def ended(self, key: str, task: Assignment, outcome: JobResult | Failure | None, *, again: bool = False) -> None:
         """A line for each trial of the job, or for each reading."""
         match outcome:
             case JobResult() if task.job is None:
@@ -101,7 +101,9 @@ class PlainLines:
         if _report_comes(self.planner):
             self._line({"writing": "report"})
 
-    def _trial(self, name: Mapping[str, object], head: HeadResult | HeadFailure, task: Task, *, cached: bool) -> None:
+    def _trial(
+        self, name: Mapping[str, object], head: HeadResult | HeadFailure, task: Assignment, *, cached: bool
+    ) -> None:
         if isinstance(head, HeadFailure):
             self._line({**name, "state": "FAIL", "reason": head.reason})
             return
@@ -129,13 +131,13 @@ class LiveTable:
         self._live = Live(get_renderable=self._draw, console=console, refresh_per_second=2, transient=False)
         self._live.start()
 
-    def started(self, key: str, task: Task) -> None:
+    def started(self, key: str, task: Assignment) -> None:
         """Nothing: it is drawn twice a second."""
 
     def progressed(self, key: str, progress: Progress) -> None:
         """Nothing: it is drawn twice a second."""
 
-    def ended(self, key: str, task: Task, outcome: JobResult | Failure | None, *, again: bool = False) -> None:
+    def ended(self, key: str, task: Assignment, outcome: JobResult | Failure | None, *, again: bool = False) -> None:
         """A failure leaves its reason above the table."""
         if isinstance(outcome, Failure):
             what = styled("tried again ", "yellow") if again else styled("failed ", "red")
@@ -179,7 +181,7 @@ def _report_comes(planner: Planner) -> bool:
     return planner.finished and planner.lifecycle.hands_out != "nothing"
 
 
-def _names(task: Task) -> list[dict[str, object]]:
+def _names(task: Assignment) -> list[dict[str, object]]:
     """How a log calls what a task is of: trials, or readings, of which only fresh seeds have a number."""
     if task.job is not None:
         return [{"trial": number} for number in task.job.numbers]

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from studies.records import Failure, ProgressRow, RunningRow
 from studies.study_data import FRESH_SEED
 from trainers.results import JobResult, Progress
-from tuner.search.planner import Planner, Task
+from tuner.search.planner import Assignment, Planner
 from tuner.terminal.layout import share_of_stage1
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class _Job:
 
 
 class Running:
-    """Told of every job, like a watcher; `rows` are those under way.
+    """Watchers of every job, like a watcher; `rows` are those under way.
 
     The database holds them for `tuner status` in another terminal, for as long as the study's state is "running". That
     is a view: what cannot be written is logged, and the search goes on.
@@ -51,7 +51,7 @@ class Running:
         """The jobs under way, oldest first."""
         return tuple(job.row for job in self._jobs.values())
 
-    def started(self, key: str, task: Task) -> None:
+    def started(self, key: str, task: Assignment) -> None:
         """A job more, known to others at once."""
         trains = _trains(task)
         row = RunningRow(what=_what(task), heads=len(task.configs), reading=_only_reads(task), stage=1 if trains else 2)
@@ -72,7 +72,7 @@ class Running:
         if self._clock() - self._written >= WRITE_EVERY:
             self._write()
 
-    def ended(self, key: str, task: Task, outcome: JobResult | Failure | None, *, again: bool = False) -> None:
+    def ended(self, key: str, task: Assignment, outcome: JobResult | Failure | None, *, again: bool = False) -> None:
         """A job less; the next one that starts makes it known."""
         job = self._jobs.pop(key)
         if isinstance(outcome, JobResult):
@@ -122,19 +122,19 @@ class Running:
         self._written = self._clock()
 
 
-def _trains(task: Task) -> bool:
+def _trains(task: Assignment) -> bool:
     """Whether the job is likely to train its backbone, and not to find it."""
     if task.job is None:
         return not _only_reads(task)
     return task.job.round == 0
 
 
-def _only_reads(task: Task) -> bool:
+def _only_reads(task: Assignment) -> bool:
     """Whether test data is read and nothing is trained."""
     return task.job is None and any(reading.role != FRESH_SEED for reading in task.readings)
 
 
-def _what(task: Task) -> str:
+def _what(task: Assignment) -> str:
     if task.job is None:
         if _trains(task):
             return f"fresh seed {task.configs[0]['stage1.seed']}"
