@@ -9,9 +9,9 @@ from signal import SIGKILL
 from benchmarks.counts import Count, add
 from benchmarks.endings import Ending, differences, duplicates, shape
 from benchmarks.launches import NAME, Launch, Place, Storage
-from benchmarks.processes import started_with, survivors
 from benchmarks.strikes import GCS, RAYLET, Deck, Strike, Target, caught
 from benchmarks.witness import Witness
+from tests.support.processes import started_with, survivors
 
 GRACE = 90.0  # seconds in which a dead driver's processes must end; Ray's own two agents take 60
 STALL = 240.0  # seconds without anything happening after which a launch counts as hung

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.pretend import job_result
 from benchmarks.record import record
 from search_spaces import Space, loads
 from studies.records import Failure
 from studies.store import Store
+from tests.support.pretend import job_result
 from trainers.results import JobResult, Progress
 from tuner.execution.ray_session import ray_session
 from tuner.search.planner import Assignment, Planner

@@ -32,10 +32,10 @@ from benchmarks.frozen import FEW_FREEZES, FREEZES, Frozen
 from benchmarks.killed import Killed
 from benchmarks.launches import KILLS_PER_STUDY, Postgres, Sqlite, Storage, server
 from benchmarks.outages import postgres_stopped, sqlite_locked
-from benchmarks.postgres_server import PostgresServer, postgres_programs
 from benchmarks.record import hardware, versions
 from benchmarks.strikes import ALL, FEW, Deck
 from benchmarks.taken import FEW_TAKINGS, Taken, takings
+from tests.support.postgres_server import PostgresServer, postgres_programs
 
 OUT = Path("runs") / "chaos.json"
 STORAGES = ("sqlite", "postgresql")

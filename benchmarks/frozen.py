@@ -11,8 +11,8 @@ import time
 from benchmarks.battered import Battered
 from benchmarks.counts import FreezeCount
 from benchmarks.launches import Launch
-from benchmarks.processes import Process
 from benchmarks.strikes import DRIVER, GCS, RAYLET, WORKER, Strike, Target
+from tests.support.processes import Process
 
 FREEZES = (
     Strike("at work", WORKER),

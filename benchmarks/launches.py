@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Protocol
 
 from benchmarks.marked_driver import MARK
-from benchmarks.postgres_server import PostgresServer, postgres_programs
-from benchmarks.processes import Process, at_work, descendants, ray_server, read, started_with, survivors
+from tests.support.postgres_server import PostgresServer, postgres_programs
+from tests.support.processes import Process, at_work, descendants, ray_server, read, started_with, survivors
 
 ROOT = Path(__file__).parents[1]
 KILLS_PER_STUDY = 10  # then it is let through to its end

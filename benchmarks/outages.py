@@ -11,8 +11,8 @@ from typing import Any
 
 from benchmarks.endings import Ending, differences
 from benchmarks.launches import NAME, Launch, Place, Postgres, Sqlite
-from benchmarks.postgres_server import PostgresServer
 from benchmarks.witness import Witness
+from tests.support.postgres_server import PostgresServer
 
 
 def sqlite_locked(seconds: float, reference: Ending) -> dict[str, Any]:

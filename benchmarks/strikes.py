@@ -11,7 +11,7 @@ from pathlib import Path
 from signal import SIGKILL
 
 from benchmarks.launches import Launch, Sqlite, Storage, ended
-from benchmarks.processes import Process, belongs, read
+from tests.support.processes import Process, belongs, read
 
 DRIVER, WORKER, RAYLET, GCS = "driver", "worker", "raylet", "gcs_server"
 FILES = ("checkpoint", "backbone", "features")  # of the cache, while one is being written

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import runpy
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
@@ -12,7 +11,8 @@ from typing import Any
 
 import pytest
 
-audit = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "audit.py"))
+from benchmarks import audit
+
 GOOD = {"name": "packaging", "version": "1", "vulns": []}
 BAD = {"name": "jinja2", "version": "2", "vulns": [{"id": "PYSEC-1", "fix_versions": ["3"]}, {"id": "PYSEC-2"}]}
 UNKNOWN = {"name": "idna", "skip_reason": "not found on PyPI"}
@@ -37,7 +37,7 @@ def answering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Answering:
 @pytest.fixture
 def pins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Constraints that are kept, in an environment that is consistent."""
-    monkeypatch.setitem(audit["main"].__globals__, "is_consistent", lambda: True)
+    monkeypatch.setattr(audit, "is_consistent", lambda: True)
     path = tmp_path / "constraints.txt"
     path.write_text(f"packaging=={version('packaging')}\n")
     return path
@@ -49,13 +49,13 @@ def _dependencies(*found: Any) -> str:
 
 def test_all_answered_and_nothing_found(answering: Answering, pins: Path, capfd: pytest.CaptureFixture[str]) -> None:
     answering(_dependencies(GOOD))
-    assert audit["main"](pins) == 0
+    assert audit.main(pins) == 0
     assert "0 in the 1 pins that were looked up" in capfd.readouterr().out
 
 
 def test_a_known_hole(answering: Answering, pins: Path, capfd: pytest.CaptureFixture[str]) -> None:
     answering(_dependencies(GOOD, BAD), code=1)
-    assert audit["main"](pins) == 1
+    assert audit.main(pins) == 1
     said = capfd.readouterr().out
     assert "jinja2 2: PYSEC-1, mended in 3" in said
     assert "jinja2 2: PYSEC-2, mended in no release yet" in said
@@ -66,10 +66,10 @@ def test_pins_that_pip_audit_passed_over_are_not_clean(
     answering: Answering, pins: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     answering(_dependencies(GOOD, UNKNOWN))
-    assert audit["main"](pins) == 2
+    assert audit.main(pins) == 2
     assert "NOT looked up" in capfd.readouterr().out
     answering(_dependencies(UNKNOWN, BAD), code=1)
-    assert audit["main"](pins) == 1  # what was found weighs more
+    assert audit.main(pins) == 1  # what was found weighs more
 
 
 @pytest.mark.parametrize("text", ["", "[]", "no network"])
@@ -77,7 +77,7 @@ def test_no_network_is_not_a_clean_record(
     answering: Answering, pins: Path, capfd: pytest.CaptureFixture[str], text: str
 ) -> None:
     answering(text, code=1, error="ERROR: could not connect")
-    assert audit["main"](pins) == 2
+    assert audit.main(pins) == 2
     assert "NOT looked up, of no pin: pip-audit ended with code 1: ERROR: could not connect" in capfd.readouterr().out
 
 
@@ -85,8 +85,8 @@ def test_no_pip_audit_is_not_a_clean_record(
     pins: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pip_audit", None)
-    monkeypatch.setattr(audit["importlib"].util, "find_spec", lambda name: None)
-    assert audit["main"](pins) == 2
+    monkeypatch.setattr(audit.importlib.util, "find_spec", lambda name: None)
+    assert audit.main(pins) == 2
     assert "NOT looked up, of no pin: pip-audit is not installed" in capfd.readouterr().out
 
 
@@ -95,7 +95,7 @@ def test_another_version_than_pinned_is_wrong(
 ) -> None:
     answering(_dependencies(GOOD))
     pins.write_text("packaging==0.0.1\n")
-    assert audit["main"](pins) == 1
+    assert audit.main(pins) == 1
     assert "packaging: pinned 0.0.1" in capfd.readouterr().out
 
 
@@ -103,10 +103,10 @@ def test_an_inconsistent_environment_is_wrong(
     answering: Answering, pins: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answering(_dependencies(GOOD))
-    monkeypatch.setitem(audit["main"].__globals__, "is_consistent", lambda: False)
-    assert audit["main"](pins) == 1
+    monkeypatch.setattr(audit, "is_consistent", lambda: False)
+    assert audit.main(pins) == 1
 
 
 def test_the_pins_hold_what_audits_them() -> None:
-    wanted = audit["pins"](audit["CONSTRAINTS"].read_text())
+    wanted = audit.pins(audit.CONSTRAINTS.read_text())
     assert {"pip_audit", "alembic", "packaging"} <= wanted.keys()

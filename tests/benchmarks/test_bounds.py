@@ -13,8 +13,8 @@ import pytest
 from benchmarks import bounds
 from benchmarks.bounds import busy, two_at_once
 from benchmarks.launches import Sqlite
-from benchmarks.processes import descendants
 from benchmarks.witness import Sight
+from tests.support.processes import descendants
 
 REFUSED = "error: study 'chaos' is already being run by pid=1; wait for it"
 

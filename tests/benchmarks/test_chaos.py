@@ -25,12 +25,12 @@ from benchmarks.counts import ADDED, TOLD, FreezeCount, KillCount, broken_counts
 from benchmarks.endings import Ending, differences, duplicates
 from benchmarks.launches import NAME, SPACE, Place, Sqlite
 from benchmarks.marked_driver import marked
-from benchmarks.pretend import job_result
-from benchmarks.processes import Process, read
 from benchmarks.strikes import ALL, Deck, Strike, strike
 from benchmarks.witness import Sight, Witness
 from search_spaces import loads
 from studies.store import Store
+from tests.support.pretend import job_result
+from tests.support.processes import Process, read
 from tuner.search.planner import Planner
 
 

@@ -18,9 +18,9 @@ from benchmarks.counts import FreezeCount
 from benchmarks.endings import Ending
 from benchmarks.frozen import FREEZES, Frozen, outlasted
 from benchmarks.launches import Sqlite
-from benchmarks.processes import Process, read
 from benchmarks.strikes import DRIVER, GCS, RAYLET, WORKER, Deck, Strike, Target
 from benchmarks.witness import Sight
+from tests.support.processes import Process, read
 
 NOWHERE = Ending(Sight(), {})
 

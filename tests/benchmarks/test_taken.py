@@ -22,10 +22,10 @@ from benchmarks.absence import ANEW, EMPTY, HOME, MOVED, OLDER, RENAMED, WAYS, c
 from benchmarks.counts import TakeCount, broken_counts
 from benchmarks.endings import Ending
 from benchmarks.launches import Place, Sqlite
-from benchmarks.processes import read
 from benchmarks.strikes import DRIVER, Deck, Strike, Target
 from benchmarks.taken import MOMENTS, Taken, takings
 from benchmarks.witness import Sight
+from tests.support.processes import read
 
 LOCK = "studies.db.chaos.lock"
 ONE_RESULT = Ending(Sight(trials={0: ("COMPLETE",)}), {})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import runpy
 import shutil
 import sqlite3
 import tempfile
@@ -20,11 +19,10 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from studies.records import HeadRequest, JobRow
 from studies.sql.database import Database
 from studies.store import Store
+from tests.support.postgres_server import PostgresServer, postgres_programs
 from trainers.config import TrialConfig
 from trainers.results import BackboneResult, ClassCounts, EpochResult, HeadFailure, HeadResult, JobResult
 
-_server = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "postgres_server.py"))
-PostgresServer, postgres_programs = _server["PostgresServer"], _server["postgres_programs"]
 SPACE = {"space_yaml": "name: tail\n", "space_sha256": "a" * 64, "objective": "val.balanced_accuracy"}
 DISTRIBUTIONS = {
     "stage1.lr": FloatDistribution(1e-4, 1.0, log=True),

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import runpy
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +11,7 @@ import pytest
 from studies.figures import FIGURES, draw_figure
 from studies.figures.accuracy_vs_balance import accuracy_vs_balance_info
 from studies.figures.pareto_front import branches, front
-
-Generator = runpy.run_path(str(Path(__file__).with_name("synthetic.py")))["Generator"]
+from tests.support.synthetic import Generator
 
 
 @pytest.fixture(scope="module")

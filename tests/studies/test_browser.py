@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import runpy
-from pathlib import Path
-
 import pytest
 
 from studies.figures import FIGURES
 from studies.report.comparison import write_comparison
 from studies.report.write import write_report
+from tests.support.chromium import Browser
+from tests.support.synthetic import Generator
 
-Generator = runpy.run_path(str(Path(__file__).with_name("synthetic.py")))["Generator"]
-Browser = runpy.run_path(str(Path(__file__).with_name("chromium.py")))["Browser"]
 pytestmark = pytest.mark.browser
 CASES = {
     "digits": lambda: Generator().study(fresh=3),

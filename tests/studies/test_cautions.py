@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-import runpy
-from pathlib import Path
 
 import pytest
 
@@ -15,8 +13,7 @@ from studies.findings.failures import failures, lost_backbones
 from studies.findings.headline import headline
 from studies.report.write import write_report
 from studies.wording import per_cent
-
-Generator = runpy.run_path(str(Path(__file__).with_name("synthetic.py")))["Generator"]
+from tests.support.synthetic import Generator
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
-import runpy
-from pathlib import Path
 
 import pytest
 
@@ -22,8 +20,7 @@ from studies.report.comparison import (
     write_comparison,
 )
 from studies.wording import duration
-
-Generator = runpy.run_path(str(Path(__file__).with_name("synthetic.py")))["Generator"]
+from tests.support.synthetic import Generator
 
 
 @pytest.fixture(scope="module")

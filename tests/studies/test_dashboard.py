@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-import runpy
-from pathlib import Path
 
 import optuna
 import optuna_dashboard
@@ -16,10 +14,8 @@ from studies.dashboard.publish import SHOWN, in_order, note, publish, thinned
 from studies.dashboard.server import server
 from studies.findings.headline import headline
 from studies.wording import mean_and_deviation
-
-_support = runpy.run_path(str(Path(__file__).with_name("rendered.py")))
-HOSTILE, JOINER, as_read, rendered = (_support[name] for name in ("HOSTILE", "JOINER", "as_read", "rendered"))
-Generator = runpy.run_path(str(Path(__file__).with_name("synthetic.py")))["Generator"]
+from tests.support.rendered import HOSTILE, JOINER, as_read, rendered
+from tests.support.synthetic import Generator
 
 
 class OneStudy:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import runpy
 import socket
 from pathlib import Path
 
@@ -15,9 +14,8 @@ from ruamel.yaml import YAML
 
 from studies.export.read import BLOCKS
 from studies.export.write import ExportError, dump_config, export_config, load_config
+from tests.support.synthetic import Generator
 from trainers.config import FLAT_NAMES, TrialConfig
-
-Generator = runpy.run_path(str(Path(__file__).with_name("synthetic.py")))["Generator"]
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import runpy
-from pathlib import Path
 from statistics import fmean, stdev
 
 import pytest
@@ -17,8 +15,7 @@ from studies.figures.groups import GROUPS, groups_caption, groups_info, groups_t
 from studies.figures.style import log_ticks, text
 from studies.findings.published import PUBLISHED, published_for
 from studies.study_data import best_trial
-
-Generator = runpy.run_path(str(Path(__file__).with_name("synthetic.py")))["Generator"]
+from tests.support.synthetic import Generator
 
 CASES = {
     "whole": lambda: Generator().study(),

@@ -6,9 +6,7 @@ import csv
 import dataclasses
 import json
 import re
-import runpy
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
 
@@ -17,8 +15,8 @@ from studies.figures.figure import Absent, Table
 from studies.report.comparison import write_comparison
 from studies.report.spreadsheet import guarded
 from studies.report.write import write_csv, write_report
+from tests.support.synthetic import Generator
 
-Generator = runpy.run_path(str(Path(__file__).with_name("synthetic.py")))["Generator"]
 EVIL = "</script><a href='http://evil.example'>x</a><img src=x onerror=alert(1)><!--&lt;b&gt;%{x}"
 TAG = re.compile(r"<[^>]*>?")
 OURS = {

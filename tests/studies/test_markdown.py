@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import runpy
-from pathlib import Path
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from studies.report.markdown import code, escape
+from tests.support.rendered import HOSTILE, JOINER, as_read, rendered
 
-_support = runpy.run_path(str(Path(__file__).with_name("rendered.py")))
-HOSTILE, JOINER, as_read, rendered = (_support[name] for name in ("HOSTILE", "JOINER", "as_read", "rendered"))
 PLACES = {  # the elements that the place itself makes
     "{}": ["p"], "before {} after": ["p"], "- {}": ["ul", "li"], "# {}": ["h1"], "**x** {}": ["p", "strong"],
     "| a | b |\n|---|---|\n| {} | 1 |": ["table", "thead", "tr", "th", "th", "tbody", "tr", "td", "td"],

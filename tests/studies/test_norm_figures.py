@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import runpy
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,8 +14,7 @@ from studies.figures.norm_evolution import norm_evolution_info
 from studies.figures.smoothing import surface
 from studies.figures.stage1_weight_decay import stage1_weight_decay_info
 from studies.figures.weight_decay_radius import weight_decay_radius_info
-
-Generator = runpy.run_path(str(Path(__file__).with_name("synthetic.py")))["Generator"]
+from tests.support.synthetic import Generator
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import runpy
 from pathlib import Path
 
 import optuna
@@ -19,8 +18,8 @@ from studies.export.write import dump_config, export_config
 from studies.report.comparison import write_comparison
 from studies.report.redaction import name_only, redacted, redacted_tree, without_folders
 from studies.report.write import write_report
+from tests.support.synthetic import Generator
 
-Generator = runpy.run_path(str(Path(__file__).with_name("synthetic.py")))["Generator"]
 WHERE = "/tmp/q9 z/secret-user/sets/birds"
 FORBIDDEN = ("secret-user", "q9 z", "/sets", "/home/")
 

@@ -7,7 +7,6 @@ import dataclasses
 import json
 import logging
 import re
-import runpy
 from html.parser import HTMLParser
 from pathlib import Path
 from statistics import fmean, stdev
@@ -21,8 +20,8 @@ from studies.report.page import escape
 from studies.report.write import write_images, write_report
 from studies.study_data import load_study_data
 from studies.wording import gain_limits, limits, mean_and_deviation, number, per_cent, points
+from tests.support.synthetic import Generator
 
-Generator = runpy.run_path(str(Path(__file__).with_name("synthetic.py")))["Generator"]
 EVIL = "</script><script>alert('x')</script><img src=x onerror=alert(1)>"
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import runpy
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
@@ -13,8 +11,7 @@ from studies.figures import FIGURES, Absent, draw_figure
 from studies.figures.history import HistoryInfo, history_info
 from studies.figures.importances import importances_info
 from studies.figures.timeline import timeline_info
-
-Generator = runpy.run_path(str(Path(__file__).with_name("synthetic.py")))["Generator"]
+from tests.support.synthetic import Generator
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.trainers import hostile_images as made
+from tests.support import hostile_images as made
 from trainers.config import TaskConfig
 from trainers.data.task import load_task
 from trainers.errors import DataError

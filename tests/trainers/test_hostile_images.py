@@ -17,7 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.trainers import hostile_images as made
+from tests.support import hostile_images as made
 from trainers.config import TaskConfig
 from trainers.data import decoding
 from trainers.data.decoding import decode, read_size

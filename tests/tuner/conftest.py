@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.pretend import job_result
+from tests.support.pretend import job_result
 from trainers.results import JobResult
 
 

@@ -24,12 +24,12 @@ import torch
 import typer
 from PIL import Image
 
-from benchmarks.pretend import job_result
 from search_spaces import load
 from studies.export.write import dump_config, export_config
 from studies.report.write import _draw as draw_panel
 from studies.store import Store
 from studies.study_data import StudyData, load_study_data
+from tests.support.pretend import job_result
 from trainers.config import TrialConfig
 from trainers.files.model_file import describe, save_model
 from trainers.job import load_task_once

@@ -18,8 +18,8 @@ from typing import NoReturn
 
 import pytest
 
-from benchmarks.postgres_server import PostgresServer, postgres_programs
-from benchmarks.processes import (
+from tests.support.postgres_server import PostgresServer, postgres_programs
+from tests.support.processes import (
     Process,
     at_work,
     descendants,

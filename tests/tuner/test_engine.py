@@ -17,7 +17,7 @@ import pytest
 from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.exceptions import OutOfMemoryError
 
-from benchmarks.processes import descendants, ray_server
+from tests.support.processes import descendants, ray_server
 from tuner.execution import liveness
 
 START = """

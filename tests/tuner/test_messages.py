@@ -9,10 +9,10 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.pretend import job_result
 from search_spaces import Space, loads
 from studies.records import Failure, FailureKind
 from studies.store import Store
+from tests.support.pretend import job_result
 from trainers.config import Stage2Config, TrialConfig
 from trainers.results import EpochResult, HeadFailure, HeadResult, JobResult, Progress
 from tuner.execution.messages import Report, TrainRequest, WorkerSettings

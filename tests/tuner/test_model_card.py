@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import runpy
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,13 +10,12 @@ import pytest
 
 from studies.export.read import ExportedConfig, ExportError, load_config
 from studies.findings.spread import Spread
+from tests.support.rendered import HOSTILE, JOINER, as_read, rendered
 from trainers.config import TrialConfig
 from trainers.files.model_file import ModelCard
 from trainers.results import ClassCounts
 from tuner.retrain.model_card import model_card
 
-_support = runpy.run_path(str(Path(__file__).parents[1] / "studies" / "rendered.py"))
-HOSTILE, JOINER, as_read, rendered = (_support[name] for name in ("HOSTILE", "JOINER", "as_read", "rendered"))
 CONFIG = TrialConfig.from_flat({}).to_flat()
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.processes import descendants
+from tests.support.processes import descendants
 
 SPACE = """
 version: 1

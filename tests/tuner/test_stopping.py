@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import runpy
 import shutil
 import signal
 import subprocess
@@ -17,8 +16,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.processes import descendants
+
 ROOT = Path(__file__).parents[2]
-processes = runpy.run_path(str(ROOT / "benchmarks" / "processes.py"))
 
 SPACE = """
 version: 1
@@ -51,7 +51,7 @@ class Driver:
     def _wait_for_training(self) -> None:
         """Until a job's worker has used a second of processor time for it."""
         while self.process.poll() is None:
-            if any("ray::" in p.title and ".train" in p.title for p in processes["descendants"](self.process.pid)):
+            if any("ray::" in p.title and ".train" in p.title for p in descendants(self.process.pid)):
                 return
             time.sleep(0.05)
         assert self.process.stderr is not None
@@ -129,7 +129,7 @@ def test_a_reader_that_is_gone_disturbs_no_stop(started: Any) -> None:
 @pytest.mark.parametrize("victim", ["raylet", "gcs_server"])
 def test_a_dead_ray_ends_the_launch_resumable(started: Any, victim: str) -> None:
     driver = started()
-    (process,) = [p for p in processes["descendants"](driver.process.pid) if Path(p.title.split()[0]).name == victim]
+    (process,) = [p for p in descendants(driver.process.pid) if Path(p.title.split()[0]).name == victim]
     process.kill()
     code, err = driver.ended()
     assert code == 4, err

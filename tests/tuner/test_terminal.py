@@ -23,10 +23,10 @@ import search_spaces
 import studies
 import trainers
 import tuner
-from benchmarks.pretend import job_result
 from search_spaces import load
 from studies.records import Failure, FailureKind
 from studies.store import Store
+from tests.support.pretend import job_result
 from trainers.config import TrialConfig
 from trainers.files.model_file import describe, save_model
 from trainers.job import load_task_once
