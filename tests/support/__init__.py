@@ -1,1 +1,1 @@
-"""What tests and benchmarks share: jobs without training, processes, a PostgreSQL server, made-up studies, a browser."""
+"""What tests and benchmarks share: jobs without training, processes, PostgreSQL, made-up studies, a browser."""
