@@ -79,14 +79,14 @@ class Battered:
         """The launch that goes on: this one, or the next one after its death; None when the study is done."""
         if launch.running and not self._is_stalled(launch):
             return launch
-        if self._done(launch):
+        if self.done(launch):
             return None
         if self._launches > at_most:
             self.count.unended += 1
             return None
         return self._launch()
 
-    def _done(self, launch: Launch) -> bool:
+    def done(self, launch: Launch) -> bool:
         """Whether a launch has ended its study; notes how it ended, which one that hangs is made to."""
         if launch.running:
             self.count.hung += 1
@@ -167,7 +167,7 @@ class Battered:
         count.orphans += len(left)
         again = self._launch()
         self._await_end(again)
-        count.changed_by_relaunch += not self._done(again) or self._witness.look() != sight
+        count.changed_by_relaunch += not self.done(again) or self._witness.look() != sight
         count.lost += len(self._witness.lost)
         count.scratch_left += len(list(self.place.scratch.glob("tuner-*")))
         left_by = [path.name.rpartition(".")[2] for path in (self.place.home / "cache").glob("*/.*")]

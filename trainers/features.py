@@ -143,7 +143,7 @@ def extract_bank(
     """
     network = copy.deepcopy(model)  # replay moves its running statistics
     seen = {name: (cast(Split, getattr(task, name)), name in mirrored) for name in splits}
-    extractor = _Extractor(network, device, precision)
+    extractor = Extractor(network, device, precision)
     generator = torch.Generator().manual_seed(seed)
     train = torch.empty(0)
     history: dict[str, list[Tensor]] = {name: [] for name in splits}
@@ -184,7 +184,7 @@ def extract_split(
 ) -> LabelledFeatures:
     """Features of a split that is only looked at, BatchNorm with its running statistics; `mirrored` as above."""
     model.eval()
-    features = _Extractor(model, device, precision).look(split, mirrored=mirrored)
+    features = Extractor(model, device, precision).look(split, mirrored=mirrored)
     return LabelledFeatures(features, split.labels.to(device))
 
 
@@ -205,7 +205,7 @@ def epoch_order(images: int, seed: int, epoch: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class _Extractor:
+class Extractor:
     network: nn.Module
     device: torch.device
     precision: Precision

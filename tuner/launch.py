@@ -89,9 +89,9 @@ def run_study(launch: Launch) -> Finished:
                 planner.lifecycle.hours_are_over()
             if planner.has_work():
                 _begin(launch, store)
-                _search(launch, planner, hours, lock, slots)
+                search(launch, planner, hours, lock, slots)
             _note_others(launch, store)
-            return _finish(launch, planner)
+            return finish(launch, planner)
 
 
 def _sweep(home: Home) -> None:
@@ -164,7 +164,7 @@ def _begin(launch: Launch, store: Store) -> None:
     store.clear_stop()
 
 
-def _search(launch: Launch, planner: Planner, hours: Hours, lock: StudyLock, slots: Slots) -> None:
+def search(launch: Launch, planner: Planner, hours: Hours, lock: StudyLock, slots: Slots) -> None:
     """Hands every task to the executor until the planner is finished or a stop was asked for."""
     import torch
 
@@ -238,7 +238,7 @@ def _trimmed_cache(launch: Launch) -> Cache:
     return cache
 
 
-def _finish(launch: Launch, planner: Planner) -> Finished:
+def finish(launch: Launch, planner: Planner) -> Finished:
     """Closes the study: a readable end when it failed, else report and best.yaml."""
     store, home, name = planner.store, launch.home, planner.space.name
     launch.stops.note(

@@ -38,12 +38,12 @@ class Publisher:
         if began < self._due or ended <= self._shown:
             return False
         self._shown = ended
-        published = self._publish()
+        published = self.publish()
         now = self._clock()
         self._due = now + max(_PAUSE, (now - began) / _SHARE)
         return published
 
-    def _publish(self) -> bool:
+    def publish(self) -> bool:
         from studies.study_data import load_study_data
 
         try:

@@ -71,7 +71,7 @@ class Database:
 
     def read(self, work: Callable[[Session], T]) -> T:
         """Runs `work` on one consistent snapshot."""
-        return self._patiently(lambda: self._transaction(work, "BEGIN", {"isolation_level": "REPEATABLE READ"}))
+        return self._patiently(lambda: self.transaction(work, "BEGIN", {"isolation_level": "REPEATABLE READ"}))
 
     def write(self, work: Callable[[Session], T]) -> T:
         """Runs `work` in one transaction: all of it is kept, or nothing. `work` may run again after an outage."""
@@ -81,7 +81,7 @@ class Database:
             self._confirm(session)
             return work(session)
 
-        written = self._patiently(lambda: self._transaction(ours, "BEGIN IMMEDIATE", {}))
+        written = self._patiently(lambda: self.transaction(ours, "BEGIN IMMEDIATE", {}))
         self.confirm()
         return written
 
@@ -98,7 +98,7 @@ class Database:
         self.engine.dispose()
         self._release_file()
 
-    def _transaction(self, work: Callable[[Session], T], begin: str, options: dict[str, Any]) -> T:
+    def transaction(self, work: Callable[[Session], T], begin: str, options: dict[str, Any]) -> T:
         with Session(self.engine, expire_on_commit=False) as session, session.begin():
             if self.engine.dialect.name == "sqlite":
                 session.execute(text(begin))  # its driver begins only at the first change, too late for either purpose

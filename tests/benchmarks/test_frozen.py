@@ -93,7 +93,7 @@ def test_only_what_ray_gives_up_may_end_a_launch(
     victim: str, code: int, said: str, expected: bool, study: Frozen, tmp_path: Path
 ) -> None:
     study._cause = victim
-    assert not study._done(ended(code, tmp_path / "log", said))
+    assert not study.done(ended(code, tmp_path / "log", said))
     assert study.count.after == {victim: {f"exit {code}": 1}}
     assert bool(study.count.unexpected_ends) is not expected
 
@@ -104,7 +104,7 @@ def test_each_freeze_before_another_one_has_its_own_outcome(
     victim, launch = process_of(busy), ended(0, tmp_path / "log")
     for strike in (Strike("at work", WORKER), Strike("results", DRIVER)):
         assert study._deal(strike, Target(victim), launch)
-    assert study._done(launch)
+    assert study.done(launch)
     assert study.count.after == {"worker": {"went on": 1}, "driver": {"went on": 1}}
 
 

@@ -216,7 +216,7 @@ def test_only_a_driver_that_looks_keeps_the_promise(
     assert taking(study, way, launch)
     assert tree(place.home) == before
     launch.running = False
-    assert study._done(launch) is (DRIVERS[kind][0] == 0)
+    assert study.done(launch) is (DRIVERS[kind][0] == 0)
     assert study.count.second == {"refused": 1}
     assert study.count.after == {way: {f"exit {DRIVERS[kind][0]}": 1}}
     broken = [words for words in broken_counts(vars(study.count)) if not words.startswith("nothing struck")]

@@ -100,7 +100,7 @@ def test_a_lost_answer_to_a_commit_writes_no_job_twice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     store = new_store(url)
-    transaction = store.database._transaction
+    transaction = store.database.transaction
     lost: list[Any] = []
 
     def lose_first_answer(*arguments: Any) -> Any:
@@ -110,7 +110,7 @@ def test_a_lost_answer_to_a_commit_writes_no_job_twice(
             raise OperationalError("COMMIT", {}, sqlite3.OperationalError("database is locked"))
         return answered
 
-    monkeypatch.setattr(store.database, "_transaction", lose_first_answer)
+    monkeypatch.setattr(store.database, "transaction", lose_first_answer)
     job = record(store)
     assert lost == [job]
     lost.clear()

@@ -215,13 +215,13 @@ def test_a_reading_extracts_test_images_and_nothing_else(
     tmp_path: Path, whole: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache, passes = Cache(tmp_path), list[int]()
-    extract = features._Extractor.extract
+    extract = features.Extractor.extract
 
     def counted(self: Any, split: Any, *args: Any, **named: Any) -> Any:
         passes.append(len(split))
         return extract(self, split, *args, **named)
 
-    monkeypatch.setattr(features._Extractor, "extract", counted)
+    monkeypatch.setattr(features.Extractor, "extract", counted)
     finished(JOB, cache)
     assert passes == [len(whole.task.train)] * 3 + [len(whole.task.val)]
     passes.clear()

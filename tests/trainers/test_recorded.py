@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +13,7 @@ from torch import Tensor
 from trainers.config import Stage1Config, TaskConfig
 from trainers.data.task import Task, load_task
 from trainers.stage1 import cuda_graph, loop
-from trainers.stage1.cuda_graph import RecordedStep, Step
+from trainers.stage1.cuda_graph import RecordedStep, Step, WrapStep, recorded_on_cuda
 
 CONFIG = Stage1Config(epochs=3, lr=0.05, batch_size=50, precision="fp32", loss="ldam", drw=0.6)
 
@@ -23,13 +21,14 @@ CONFIG = Stage1Config(epochs=3, lr=0.05, batch_size=50, precision="fp32", loss="
 class Recorder:
     """Stands for CUDA: what is asked for while it records is not computed, and each replay asks for it again."""
 
-    def __init__(self, spoil: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, spoil: Callable[[], None] = lambda: None, *, counter: Recorder | None = None) -> None:
         self.spoil = spoil
+        self.counter = counter or self
         self.replays = 0
         self.recording: Callable[[], None] | None = None
 
     def replay(self) -> None:
-        self.replays += 1
+        self.counter.replays += 1
         assert self.recording is not None
         self.recording()
         self.spoil()
@@ -40,7 +39,7 @@ class Whole(RecordedStep):
 
     recorder: Recorder
 
-    def _capture(self, images: Tensor, labels: Tensor, kept: cuda_graph.Snapshot) -> Any:
+    def capture(self, images: Tensor, labels: Tensor, kept: cuda_graph.Snapshot) -> Any:
         for _ in range(3):
             self._step(images, labels)
         self._put_back(kept)
@@ -53,40 +52,32 @@ def task() -> Task:
     return load_task(TaskConfig())
 
 
-def trained(task: Task, device: torch.device, config: Stage1Config = CONFIG) -> tuple[dict[str, Tensor], list[float]]:
+def trained(
+    task: Task, device: torch.device, config: Stage1Config = CONFIG, wrap_step: WrapStep = recorded_on_cuda
+) -> tuple[dict[str, Tensor], list[float]]:
     state = loop.start(task, config, model="cnn-small", pretrained=False, device=device)
     if device.type == "cpu":
-        loop._make_recordable(state.optimizer, device)
-    losses = [row.metrics["loss"] or 0.0 for row in loop.train(state, task, config, device=device)]
+        loop.make_recordable(state.optimizer, device)
+    epochs = loop.train(state, task, config, device=device, wrap_step=wrap_step)
+    losses = [row.metrics["loss"] or 0.0 for row in epochs]
     return state.model.state_dict(), losses
 
 
-@contextlib.contextmanager
-def recording(monkeypatch: pytest.MonkeyPatch, recorder: Recorder) -> Iterator[None]:
-    """Stage 1 on the CPU as it is on a GPU."""
-    made = loop._steps
+def as_on_a_gpu(recorder: Recorder) -> WrapStep:
+    """Records each step by a recorder of its own; `recorder` counts the replays of all."""
 
-    def on_a_gpu(state: loop.Stage1State, config: Stage1Config, counts: Any, loss_sum: Tensor) -> tuple[Step, Step]:
-        steps: list[Step] = []
-        for step in made(state, config, counts, loss_sum):
-            whole = Whole(step, functools.partial(loop._changed, state, loss_sum))
-            whole.recorder = Recorder(recorder.spoil)
-            recorders.append(whole.recorder)
-            steps.append(whole)
-        return steps[0], steps[1]
+    def whole(step: Step, changed: Callable[[], cuda_graph.Snapshot], device: torch.device) -> Step:
+        made = Whole(step, changed)
+        made.recorder = Recorder(recorder.spoil, counter=recorder)
+        return made
 
-    recorders: list[Recorder] = []
-    with monkeypatch.context() as patched:
-        patched.setattr(loop, "_steps", on_a_gpu)
-        yield
-    recorder.replays = sum(one.replays for one in recorders)
+    return whole
 
 
-def test_a_training_of_recorded_steps_is_the_training_bitwise(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_training_of_recorded_steps_is_the_training_bitwise(task: Task) -> None:
     plain, losses = trained(task, torch.device("cpu"))
     recorder = Recorder()
-    with recording(monkeypatch, recorder):
-        played, others = trained(task, torch.device("cpu"))
+    played, others = trained(task, torch.device("cpu"), wrap_step=as_on_a_gpu(recorder))
     assert recorder.replays == 3 * (len(task.train) // 50) + 2  # and the last, smaller batch of each epoch as it is
     assert losses == others
     assert all(torch.equal(plain[name], played[name]) for name in plain)
@@ -109,8 +100,7 @@ def test_a_recording_that_does_something_else_is_not_used(
 
     recorder = Recorder(spoil)
     monkeypatch.setattr(loop, "start", remembered)
-    with recording(monkeypatch, recorder):
-        played, _ = trained(task, torch.device("cpu"))
+    played, _ = trained(task, torch.device("cpu"), wrap_step=as_on_a_gpu(recorder))
     assert recorder.replays == 2  # one a loss, to compare
     assert "moves the weights otherwise" in caplog.text
     assert all(torch.equal(plain[name], played[name]) for name in plain)
@@ -126,7 +116,7 @@ def test_where_nothing_can_be_recorded_training_goes_on(task: Task, caplog: pyte
         raise RuntimeError("operation not permitted when stream is capturing")
 
     slow = RecordedStep(step, lambda: {"total": [total]})
-    slow._capture = refuse  # type: ignore[assignment]
+    slow.capture = refuse  # type: ignore[method-assign, assignment]
     slow(torch.ones(2, 1), torch.zeros(2))
     slow(torch.ones(2, 1), torch.zeros(2))
     assert total == 4

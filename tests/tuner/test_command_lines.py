@@ -213,7 +213,7 @@ def ended_early(made: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             raise KeyboardInterrupt
 
     monkeypatch.setattr("tuner.launch.study_lock", after_the_preflight)
-    monkeypatch.setattr("tuner.retrain.train._train", after_the_preflight)
+    monkeypatch.setattr("tuner.retrain.train.train_seed", after_the_preflight)
     monkeypatch.setattr("tuner.retrain.model_export.export_model", written)
     monkeypatch.setattr("studies.dashboard.server.server", lambda *_, **__: Nobody())
     monkeypatch.setattr("studies.report.images.svg", lambda figures: dict.fromkeys(figures, b"<svg/>"))

@@ -40,7 +40,7 @@ def space(monkeypatch: pytest.MonkeyPatch) -> Space:
     def train(*_: object) -> None:
         raise _TrainsError
 
-    monkeypatch.setattr(launch, "_search", train)
+    monkeypatch.setattr(launch, "search", train)
     return loads(SPACE, source="space.yaml")
 
 
@@ -88,7 +88,7 @@ def test_where_no_result_would_be_mixed_nothing_is_asked(
     space: Space, begun: Store, pretend: Pretend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("trainers.stage1.backbone.TRAINER_VERSION", TRAINER_VERSION + 1)
-    monkeypatch.setattr(launch, "_finish", lambda *_: None)
+    monkeypatch.setattr(launch, "finish", lambda *_: None)
     planner = Planner(space, begun)
     while (task := planner.next_task()) is not None:
         planner.complete(task, pretend(task))

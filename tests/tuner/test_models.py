@@ -184,7 +184,7 @@ def test_a_file_that_answers_otherwise_is_not_kept(
         path.write_text("wrong")
         return lambda some: module(some)[0] + 0.1 * some.sum()
 
-    monkeypatch.setattr(model_export, "_to_torch", wrong)
+    monkeypatch.setattr(model_export, "to_torch", wrong)
     with pytest.raises(TunerError, match="other logits"):
         export_model(load_model(model), tmp_path / "model.pt2", form="torch-export")
     assert list(tmp_path.iterdir()) == []

@@ -153,7 +153,7 @@ def test_a_terminal_shows_table_and_bars_within_80_columns(planner: Planner, pre
     planner.complete(first, result := pretend(first))
     told.ended("a", first, result)
     drawn = Console(file=io.StringIO(), width=80)
-    drawn.print(live._draw())
+    drawn.print(live.draw())
     live.close()
     text = str(drawn.file.getvalue())  # type: ignore[attr-defined]
     assert "a-study-of-mine" in text

@@ -75,7 +75,7 @@ def test_it_publishes_at_most_once_a_minute_and_less_often_when_it_is_dear(monke
         clock.now += next(costs)
         return True
 
-    monkeypatch.setattr(Publisher, "_publish", publish)
+    monkeypatch.setattr(Publisher, "publish", publish)
     moments = []
     for second in range(0, 3600, 5):
         clock.now = max(clock.now, float(second))
@@ -87,7 +87,7 @@ def test_it_publishes_at_most_once_a_minute_and_less_often_when_it_is_dear(monke
 def test_nothing_new_is_not_published_again(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     publisher = Publisher(store=None, home=None, clock=clock)  # type: ignore[arg-type]
-    monkeypatch.setattr(Publisher, "_publish", lambda self: True)
+    monkeypatch.setattr(Publisher, "publish", lambda self: True)
     shown = []
     for ended in (0, 3, 3, 4):
         clock.now += 100

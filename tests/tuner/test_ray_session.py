@@ -10,15 +10,15 @@ import pytest
 from tuner.errors import UsageError
 from tuner.execution import ray_session
 
-SIGNED = f"{ray_session._SIGN} 1\n"
+SIGNED = f"{ray_session.SIGN} 1\n"
 
 
 @pytest.fixture(autouse=True)
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The system's temporary folder, with room for any path; what lies in it is old."""
     monkeypatch.setattr(ray_session.tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(ray_session, "_LONGEST", 1000)
-    monkeypatch.setattr(ray_session, "_YOUNG", -1.0)
+    monkeypatch.setattr(ray_session, "LONGEST", 1000)
+    monkeypatch.setattr(ray_session, "YOUNG", -1.0)
     return tmp_path
 
 
@@ -33,7 +33,7 @@ def made(folder: Path, files: dict[str, str]) -> Path:
 def test_a_dead_owners_folder_is_swept_and_a_living_ones_is_not(temporary: Path) -> None:
     dead = made(temporary / "tuner-deadbeef", {"owner": SIGNED, "ray/session_1/log": "", "tune/x": ""})
     with ray_session.scratch_folder() as scratch:
-        assert (scratch / "owner").read_text() == f"{ray_session._SIGN} {os.getpid()}\n"
+        assert (scratch / "owner").read_text() == f"{ray_session.SIGN} {os.getpid()}\n"
         assert ray_session.sweep_scratch() == [dead]
         assert scratch.exists()
     assert not list(temporary.iterdir())
@@ -76,7 +76,7 @@ def test_what_a_dying_ray_made_anew_is_swept(temporary: Path) -> None:
 
 
 def test_a_scratch_folder_that_was_just_made_is_left_alone(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray_session, "_YOUNG", 3600.0)
+    monkeypatch.setattr(ray_session, "YOUNG", 3600.0)
     made(temporary / "tuner-justmade", {"owner": SIGNED})
     assert ray_session.sweep_scratch() == []
 
@@ -84,7 +84,7 @@ def test_a_scratch_folder_that_was_just_made_is_left_alone(temporary: Path, monk
 def test_a_temporary_folder_too_deep_for_sockets_is_said_and_left_clean(
     temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ray_session, "_LONGEST", 20)
+    monkeypatch.setattr(ray_session, "LONGEST", 20)
     with pytest.raises(UsageError, match="TMPDIR=/tmp"), ray_session.scratch_folder():
         pass
     assert not list(temporary.iterdir())

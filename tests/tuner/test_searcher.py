@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tuner.execution.deaths import cause, oom_kills
-from tuner.execution.dispatcher import _trained_again
+from tuner.execution.dispatcher import trained_again
 
 KILLED = (
     "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR End of file. "
@@ -41,6 +41,6 @@ def test_want_of_memory_is_said_where_the_kernel_counted_a_kill() -> None:
 
 def test_the_size_limit_is_blamed_only_where_there_is_one() -> None:
     """The files may also have been deleted, and without a limit they must have been."""
-    assert "deleted" in _trained_again(3, limited=True)
-    assert "--cache-gb" in _trained_again(3, limited=True)
-    assert "--cache-gb" not in _trained_again(3, limited=False)
+    assert "deleted" in trained_again(3, limited=True)
+    assert "--cache-gb" in trained_again(3, limited=True)
+    assert "--cache-gb" not in trained_again(3, limited=False)

@@ -181,9 +181,9 @@ def test_launch_shows_the_names_in_its_notes(
     def ended(*_: object) -> None:
         raise TunerError("nothing is trained here")
 
-    monkeypatch.setattr("tuner.launch._search", ended)
+    monkeypatch.setattr("tuner.launch.search", ended)
     asked = ("--dataset", "image-folder", "--data", str(folders), "--set", "task.imbalance_factor=null")
-    monkeypatch.setattr("trainers.data.task._remarks", lambda parts, names: [f"class {name!s}" for name in names])
+    monkeypatch.setattr("trainers.data.task.remarks", lambda parts, names: [f"class {name!s}" for name in names])
     code, text = said("launch", "--space", "wd_maxnorm", *asked, "--home", str(tmp_path / "runs"))
     assert code == 1, text
     assert r"class [red][bold]:boom:\x1b]0;owned" in text

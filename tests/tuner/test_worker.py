@@ -121,14 +121,14 @@ def test_memory_that_was_short_may_be_there_the_next_time(tmp_path: Path, monkey
         held.append(weakref.ref(bank))
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
-    def look(error: Exception, free: Any = job_run._free_memory) -> None:
+    def look(error: Exception, free: Any = job_run.free_memory) -> None:
         free(error)
         freed.append(held[0]() is None)
 
     job = JobTrainable(request(tmp_path))
     with monkeypatch.context() as full:
         full.setattr("trainers.job.train_heads", short)
-        full.setattr(job_run, "_free_memory", look)
+        full.setattr(job_run, "free_memory", look)
         last = steps(job)[-1]
     assert freed == [True]  # features and all else of the failed job
     assert failure_of(last).kind is FailureKind.OUT_OF_MEMORY

@@ -105,7 +105,7 @@ def load_task(config: TaskConfig) -> Task:
         class_names=source.class_names,
         counts=tuple(np.bincount(labels, minlength=len(source.class_names)).tolist()),
         fingerprint=_fingerprint(parts, description),
-        notes=(*source.notes, *notes, *size_notes, *_remarks(parts, source.class_names)),
+        notes=(*source.notes, *notes, *size_notes, *remarks(parts, source.class_names)),
         channels=source.train.images.channels,
         image_size=image_size,
         augment=augment,
@@ -235,7 +235,7 @@ def _streamed_split(part: _Part, *, image_size: int, normalization: Normalizatio
     )
 
 
-def _remarks(parts: dict[SplitName, _Part], class_names: Sequence[str]) -> list[str]:
+def remarks(parts: dict[SplitName, _Part], class_names: Sequence[str]) -> list[str]:
     """What a reader of the figures should know: classes that a split lacks, and images in two splits."""
     notes = []
     for name in ("val", "test"):

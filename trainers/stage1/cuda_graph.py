@@ -22,8 +22,14 @@ logger = logging.getLogger(__name__)
 
 Step = Callable[[Tensor, Tensor], None]  # images (B, C, H, W), labels (B,)
 Snapshot = dict[str, list[Tensor]]
+WrapStep = Callable[[Step, Callable[[], Snapshot], torch.device], Step]  # a step and all tensors that it changes
 _WARM_UP = 3  # steps before a recording, as PyTorch asks for
 _AGREEMENT = 0.05  # of the length of the step: other kernels round otherwise, a wrong recording is off by all of it
+
+
+def recorded_on_cuda(step: Step, changed: Callable[[], Snapshot], device: torch.device) -> Step:
+    """The step as a graph on a GPU; the step itself elsewhere."""
+    return RecordedStep(step, changed) if device.type == "cuda" else step
 
 
 class RecordedStep:
@@ -52,7 +58,7 @@ class RecordedStep:
         batch = images.clone(), labels.clone()
         try:
             with same_draws(images.device):
-                graph = self._capture(*batch, kept)
+                graph = self.capture(*batch, kept)
             apart = self._apart(graph, *batch, kept)
             if not apart <= _AGREEMENT:  # nor where it is no number
                 raise RuntimeError(f"it moves the weights otherwise than the step itself, by {apart:.2g} of the step")
@@ -64,7 +70,7 @@ class RecordedStep:
         finally:
             self._put_back(kept)
 
-    def _capture(self, images: Tensor, labels: Tensor, kept: Snapshot) -> torch.cuda.CUDAGraph:
+    def capture(self, images: Tensor, labels: Tensor, kept: Snapshot) -> torch.cuda.CUDAGraph:
         side = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # one of its own: recordings share no workspace
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):

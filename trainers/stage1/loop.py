@@ -19,7 +19,7 @@ from trainers.features import extraction_batch
 from trainers.losses import Counts, Loss, make_loss
 from trainers.measures.metrics import evaluate_logits
 from trainers.results import EpochResult, Metrics
-from trainers.stage1.cuda_graph import RecordedStep, Step
+from trainers.stage1.cuda_graph import Step, WrapStep, recorded_on_cuda
 from trainers.stage1.models import Network, build_model, simplex_etf
 from trainers.stage1.precision import autocast
 from trainers.stage1.random_numbers import own_draws
@@ -63,7 +63,7 @@ def start(task: Task, config: Stage1Config, *, model: str, pretrained: bool, dev
         trained, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay, fused=True
     )
     if device.type == "cuda":
-        _make_recordable(optimizer, device)
+        make_recordable(optimizer, device)
     return Stage1State(network, optimizer, generator, history=[])
 
 
@@ -75,6 +75,7 @@ def train(
     device: torch.device,
     keep_best: bool = False,
     thresholds: tuple[int, int] = (TaskConfig.many, TaskConfig.few),
+    wrap_step: WrapStep = recorded_on_cuda,
 ) -> Generator[EpochResult, None, None]:
     """Trains `state` to its last epoch, yielding after each. Raises DivergedError when loss or weights are not finite.
 
@@ -86,7 +87,7 @@ def train(
     torch.backends.cudnn.benchmark = True  # batches are of one shape
     model = state.model
     loss_sum = torch.zeros((), device=device)  # stays on the device: no synchronisation inside an epoch
-    plain, reweighted = _steps(state, config, task.counts, loss_sum)
+    plain, reweighted = _steps(state, config, task.counts, loss_sum, wrap_step)
     while state.epoch < config.epochs:
         epoch, began = state.epoch, time.perf_counter()
         lr = learning_rate(config, epoch)
@@ -134,12 +135,14 @@ def one_step(
     loss_sum += loss.detach() * len(labels)
 
 
-def _steps(state: Stage1State, config: Stage1Config, counts: Counts, loss_sum: Tensor) -> tuple[Step, Step]:
-    """A step with the loss before deferred re-weighting, and one with that after it; recorded where there is a GPU."""
+def _steps(
+    state: Stage1State, config: Stage1Config, counts: Counts, loss_sum: Tensor, wrap_step: WrapStep
+) -> tuple[Step, Step]:
+    """A step with the loss before deferred re-weighting, and one with that after it."""
 
     def made(criterion: Loss) -> Step:
         step = functools.partial(one_step, state, config, criterion.to(loss_sum.device), loss_sum)
-        return RecordedStep(step, functools.partial(_changed, state, loss_sum)) if loss_sum.is_cuda else step
+        return wrap_step(step, functools.partial(_changed, state, loss_sum), loss_sum.device)
 
     before, after = criteria(config, counts)
     plain = made(before)
@@ -156,7 +159,7 @@ def _changed(state: Stage1State, loss_sum: Tensor) -> dict[str, list[Tensor]]:
     }
 
 
-def _make_recordable(optimizer: torch.optim.SGD, device: torch.device) -> None:
+def make_recordable(optimizer: torch.optim.SGD, device: torch.device) -> None:
     """What a recorded step reads must lie where it was: the rate in a tensor, momentum there from the start.
 
     Momentum of 0 gives the same first step as none: m = mu 0 + g.

@@ -109,7 +109,7 @@ class Dispatcher:
             case JobResult():
                 if task.job is not None and task.job.round > 0 and not outcome.backbone.cached:
                     limited = self.settings.cache_bytes is not None
-                    logger.warning(_trained_again(task.job.backbone_index, limited=limited))
+                    logger.warning(trained_again(task.job.backbone_index, limited=limited))
                 self.planner.complete(task, outcome)
             case Failure() if outcome.kind.ends_launch:
                 self.planner.interrupted(task)
@@ -124,7 +124,7 @@ class Dispatcher:
         self.watcher.ended(key, task, outcome, again=again)
 
 
-def _trained_again(backbone: int, *, limited: bool) -> str:
+def trained_again(backbone: int, *, limited: bool) -> str:
     """What is known of a backbone that a later round did not find: who removed its files is not."""
     said = f"backbone {backbone} was no longer in the cache, so it was trained again"
     if limited:

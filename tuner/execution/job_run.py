@@ -82,7 +82,7 @@ def describe(error: Exception) -> Failure:
     where = f"{Path(place.filename).name}:{place.lineno}"
     said = f"{type(error).__name__}: {error} ({where})"
     if _is_out_of_memory(error):
-        _free_memory(error)
+        free_memory(error)
         return Failure(FailureKind.OUT_OF_MEMORY, said if "out of memory" in said else f"out of memory: {said}")
     if isinstance(error, OSError) and error.errno in DISK_FULL:
         return Failure(FailureKind.DISK_FULL, f"{said}; make space in the folder of --home")
@@ -99,7 +99,7 @@ def _spoils_process(error: Exception) -> bool:
     return "CUDA error" in str(error) and not _is_out_of_memory(error)
 
 
-def _free_memory(error: Exception) -> None:
+def free_memory(error: Exception) -> None:
     """Gives back what the failed job still held, so that another try in this process has all there is."""
     import torch
 

@@ -18,9 +18,9 @@ from tuner.errors import UnreachableError, UsageError
 from tuner.execution.liveness import start_watched, use_watched
 from tuner.execution.shared_memory import OBJECT_STORE, object_store_folder
 
-_PREFIX, _OWNER, _SIGN = "tuner-", "owner", "tuner's scratch folder, of process"
-_LONGEST = 39  # bytes of the scratch folder's path: a socket's may have 107, and Ray adds up to 68
-_YOUNG = 1.0  # seconds
+_PREFIX, _OWNER, SIGN = "tuner-", "owner", "tuner's scratch folder, of process"
+LONGEST = 39  # bytes of the scratch folder's path: a socket's may have 107, and Ray adds up to 68
+YOUNG = 1.0  # seconds
 
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -86,14 +86,14 @@ def scratch_folder() -> Iterator[Path]:
     """
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
     try:
-        if len(os.fsencode(folder)) > _LONGEST:
+        if len(os.fsencode(folder)) > LONGEST:
             raise UsageError(
-                f"the temporary folder is too deep for Ray's sockets ({folder}, more than {_LONGEST} bytes); name a "
+                f"the temporary folder is too deep for Ray's sockets ({folder}, more than {LONGEST} bytes); name a "
                 "shorter one, e.g. TMPDIR=/tmp"
             )
         with (folder / _OWNER).open("w", encoding="ascii") as owner:
             fcntl.flock(owner, fcntl.LOCK_EX)
-            owner.write(f"{_SIGN} {os.getpid()}\n")
+            owner.write(f"{SIGN} {os.getpid()}\n")
             owner.flush()
             yield folder
     finally:
@@ -125,7 +125,7 @@ def _is_ours(folder: Path) -> bool:
             return False
         owner = folder / _OWNER
         if owner.exists():
-            return owner.read_text(encoding="utf-8", errors="replace").startswith(f"{_SIGN} ")
+            return owner.read_text(encoding="utf-8", errors="replace").startswith(f"{SIGN} ")
         inside = [*folder.iterdir()]
         return [path.name for path in inside] == ["ray"] and all(
             path.name.startswith("session_") for path in inside[0].iterdir()
@@ -146,7 +146,7 @@ def _remove(folder: Path) -> None:
 
 def _is_left(owner: Path) -> bool:
     try:
-        if time.time() - owner.stat().st_mtime < _YOUNG:  # its driver may be about to lock it
+        if time.time() - owner.stat().st_mtime < YOUNG:  # its driver may be about to lock it
             return False
         with owner.open("r+b") as file:  # on NFS an exclusive lock asks for a file open for writing
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -68,9 +68,7 @@ def export_model(model: LoadedModel, path: Path, *, form: Format) -> float:
     unfinished = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         runner = (
-            _to_onnx(module, images, unfinished, card)
-            if form == "onnx"
-            else _to_torch(module, images, unfinished, card)
+            _to_onnx(module, images, unfinished, card) if form == "onnx" else to_torch(module, images, unfinished, card)
         )
         difference = max(_difference(module, runner, images[:count]) for count in (1, 2, 3))
         if not difference <= _TOLERANCE:
@@ -81,7 +79,7 @@ def export_model(model: LoadedModel, path: Path, *, form: Format) -> float:
     return difference
 
 
-def _to_torch(module: nn.Module, images: Tensor, path: Path, card: Any) -> Runner:
+def to_torch(module: nn.Module, images: Tensor, path: Path, card: Any) -> Runner:
     batch = torch.export.Dim("batch", min=1)
     program = torch.export.export(module, (images,), dynamic_shapes={"images": {0: batch}})
     with path.open("wb") as file:

@@ -96,7 +96,7 @@ def train_export(path: Path, *, output: Path, asked: RetrainRequest, watch: Watc
     with threads(exported_threads(exported.provenance)):
         for seed in asked.seeds or (None,):
             seeded = config if seed is None else {**config, "stage1.seed": seed, "stage2.seed": seed}
-            runs.append(_train(seeded, task, temperature=temperature, watch=watch))
+            runs.append(train_seed(seeded, task, temperature=temperature, watch=watch))
     written = _write(
         output, config=config, task=task, runs=runs, exported=exported, same_data=same_data, full=asked.full
     )
@@ -151,7 +151,7 @@ def _exported_temperature(exported: ExportedConfig, path: Path) -> float:
     return float(found)
 
 
-def _train(config: Mapping[str, Any], task: Task, *, temperature: float | None, watch: Watch | None) -> _Run:
+def train_seed(config: Mapping[str, Any], task: Task, *, temperature: float | None, watch: Watch | None) -> _Run:
     """One training. With a `temperature` on all images but test, and calibrated by it."""
     import torch
 

@@ -128,7 +128,7 @@ class LiveTable:
         self.running = running
         self.name = name
         self._course = course(planner.store.trials())
-        self._live = Live(get_renderable=self._draw, console=console, refresh_per_second=2, transient=False)
+        self._live = Live(get_renderable=self.draw, console=console, refresh_per_second=2, transient=False)
         self._live.start()
 
     def started(self, key: str, task: Assignment) -> None:
@@ -151,7 +151,7 @@ class LiveTable:
         if _report_comes(self.planner):
             self._live.console.print(styled("writing the report", "dim"))
 
-    def _draw(self) -> Group:
+    def draw(self) -> Group:
         tally, leader = self.planner.tally, self.planner.leader
         standing = Standing(
             study=self.name,
