@@ -17,6 +17,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 import optuna
@@ -25,14 +26,15 @@ from optuna.trial import FrozenTrial, TrialState
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
 
 from search_spaces import geometry
+from search_spaces.schema import SamplerName
 from trainers.config import Scalar
 from tuner.search import parzen
 from tuner.search.parzen import Learned
 from tuner.search.points import Level, Params, combinations, spread
 
-__all__ = ["Level", "Observation", "backbone_values", "propose_backbone", "propose_heads", "sampler_names"]
+__all__ = ["SAMPLERS", "Level", "Observation", "backbone_values", "propose_backbone", "propose_heads"]
 
-SAMPLERS = ("gp", "tpe", "random", "qmc", "grid")  # whose proposal can be a function of finished rows alone
+SAMPLERS: tuple[str, ...] = get_args(SamplerName)  # whose proposal can be a function of finished rows alone
 STARTUP = 5  # backbones before the outer sampler has a say: the middle of the ranges, then an even spread
 EXPLORED = 0.25  # share of a backbone's first round that is spread evenly
 NEIGHBOURS = 4  # backbones whose heads another learns from
@@ -52,11 +54,6 @@ class Observation:
     backbone: int
     params: Params  # `stage1.*` and `stage2.*`
     value: float | None
-
-
-def sampler_names() -> tuple[str, ...]:
-    """The samplers that a space can name, for either stage."""
-    return SAMPLERS
 
 
 def propose_backbone(
