@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
@@ -15,6 +16,7 @@ from tuner.errors import KilledError, StoppedError
 from tuner.terminal.output import printable
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_AGAIN = 0.01  # seconds until a request that was dropped is raised again
 _POLL = 2.0  # seconds between two looks into the database
 STOP_NOTICE = "stopping after current epochs; Ctrl-C again stops now; continue with: tuner resume {name}"
 
@@ -30,6 +32,8 @@ class StopRequests:
         self.requested = False
         self.at_once = False  # by a second signal, or `tuner stop --now`
         self._raised = False
+        self._dropped = False
+        self._hook = sys.unraisablehook
         self._notice: str | None = None
         self._tell: Callable[[str], None] = _write
         self._polled = 0.0
@@ -39,12 +43,14 @@ class StopRequests:
         for number in _SIGNALS:
             if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores it
                 signal.signal(number, self._on_signal)
+        sys.unraisablehook = self._on_unraisable
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """Everything is said and the exit code is settled: while the interpreter ends, no signal changes it."""
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_IGN)
+        sys.unraisablehook = self._hook
 
     def note(self, notice: str, tell: Callable[[str], None]) -> None:
         """From now on the first request is noted, and answered with `notice`, for whoever asks `check` or `leave`."""
@@ -84,12 +90,26 @@ class StopRequests:
             raise (KilledError if self.at_once else kind)(self._words) from None
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._dropped:  # the same request once more
+            self._dropped = False
+            raise KeyboardInterrupt
         if self.at_once:  # it ends already
             return
         if self.requested or self._notice is None:
             before, self.requested = self.requested, True
             self._raise(at_once=before)
         self._request()
+
+    def _on_unraisable(self, unraisable: sys.UnraisableHookArgs) -> None:
+        """Raises a request again that Python dropped, in the callback of a weak reference or in `__del__`."""
+        if self._raised and issubclass(unraisable.exc_type, KeyboardInterrupt):
+            self._dropped = True
+            main = threading.main_thread().ident or 0
+            again = threading.Timer(_AGAIN, signal.pthread_kill, (main, signal.SIGINT))  # now it would be in this hook
+            again.daemon = True
+            again.start()
+        else:
+            self._hook(unraisable)
 
     def _request(self) -> None:
         self.requested = True
