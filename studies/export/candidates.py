@@ -12,7 +12,7 @@ from trainers.config import Scalar
 
 BEST_RULE = "highest objective; of equals the most balanced norms"
 NUMBER_RULE = "named by its number"
-NAIVE_RULE = "not selected: no weight decay, what is searched in the middle of its range"
+NAIVE_RULE = "not selected: no weight decay, other searched settings in the middle of their ranges"
 BASELINE_RULE = "the best of its method on the search's backbones"
 
 
