@@ -38,9 +38,9 @@ class DatabaseFile:
         if names > 1:
             self.close()
             raise StorageUnavailableError(
-                f"the study database {self.path} has {names} names (hard links), and SQLite keeps a log beside each, "
-                "so that one does not see what was written by the other, and two programs damage it; remove the other "
-                "names, or, while nothing uses it, copy it, remove it, and give the copy its name"
+                f"the study database {self.path} has {names} names (hard links); SQLite keeps a log for each, and "
+                "programs that use different names damage it; remove the other names, or, while nothing uses it, "
+                "copy it, remove it, and give the copy its name"
             )
 
     def close(self) -> None:

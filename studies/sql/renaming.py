@@ -69,6 +69,5 @@ def _renamed(space_yaml: str, name: str) -> str:
         return loads(space_yaml, name=name).to_yaml()
     except SpaceError as error:
         raise StudyMismatchError(
-            "the study's search space is of another release, which alone can rename it; this one says: "
-            f"{error.problems[0]}"
+            f"only the release that wrote the study's search space can rename it; this one says: {error.problems[0]}"
         ) from error

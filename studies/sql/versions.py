@@ -60,8 +60,8 @@ def older(revision: str, *, running: Sequence[str]) -> str:
             "stop them with `tuner stop STUDY`"
         )
     return (
-        f"{found}; looking changes nothing, so migrate it first, with no driver at work on it: by the next `tuner "
-        "launch` or `tuner resume`, or by `tuner migrate`. Older releases cannot open it afterwards"
+        f"{found}; reading does not migrate it: while no driver uses it, run `tuner migrate`, `tuner launch` or "
+        "`tuner resume`. Older releases cannot open it afterwards"
     )
 
 

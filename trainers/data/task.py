@@ -165,7 +165,7 @@ def _part(pool: Pool, indices: IntArray, keys: Sequence[bytes] | None) -> _Part:
 
 def _augment(config: TaskConfig, source: Source) -> Augment:
     if config.augment == "crop_flip" and config.dataset == "digits-lt":
-        raise ConfigError("task.augment: a mirrored digit is another digit or none, so crop_flip cannot be; use crop")
+        raise ConfigError("task.augment: a mirrored digit is another digit or none: crop_flip is not allowed; use crop")
     if config.augment != "auto":
         return config.augment
     return "crop_flip" if source.natural and source.train.images.channels == 3 else "crop"

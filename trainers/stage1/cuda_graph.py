@@ -61,7 +61,7 @@ class RecordedStep:
                 graph = self.capture(*batch, kept)
             apart = self._apart(graph, *batch, kept)
             if not apart <= _AGREEMENT:  # also true for NaN
-                raise RuntimeError(f"it moves the weights otherwise than the step itself, by {apart:.2g} of the step")
+                raise RuntimeError(f"it changes the weights differently from the step, by {apart:.2g} of the step")
         except RuntimeError as error:
             self._refused = True
             logger.warning("the training step was not recorded as a CUDA graph, so it is slower: %s", error)

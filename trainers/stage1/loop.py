@@ -239,7 +239,7 @@ def _validate(
             found.append(classify(state.model, state.model.features(images), config).float())
     logits = torch.cat(found)
     if not torch.isfinite(logits).all():
-        raise _diverged("what it says of validation images is no longer finite", state, config)
+        raise _diverged("its output on validation images is no longer finite", state, config)
     many, few = thresholds
     metrics, _ = evaluate_logits(logits, task.val.labels, task.counts, many=many, few=few, prefix="val")
     return {key: metrics[key] for key in ("val.balanced_accuracy", *GROUPS)}
