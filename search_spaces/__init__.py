@@ -1,6 +1,6 @@
-"""Search spaces: YAML in, a checked `Space` out, every mistake with its place. Those that ship lie beside this file.
+"""Search spaces: from YAML to a checked `Space`, or every mistake with its place. Shipped spaces are in this folder.
 
-Names are imported when first used, so that `import search_spaces` costs nothing.
+Names are imported on first use, so that `import search_spaces` stays cheap.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Plain values -> YAML 1.2 text, one spelling for one meaning: floats by repr, words bare where they stay words."""
+"""Plain values -> canonical YAML 1.2 text: floats by repr, words bare where they are read back as words."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _BARE = re.compile(r"[A-Za-z0-9/][A-Za-z0-9_./-]*")
 
 
 def plain(value: Any) -> Any:
-    """A model as plain values; what a parameter's form leaves at its default is left out."""
+    """A model as plain values, without the options of a range or of choices that have their defaults."""
     if isinstance(value, BaseModel):
         whole = not {"low", "choices"} & type(value).model_fields.keys()
         return {
@@ -29,7 +29,7 @@ def plain(value: Any) -> Any:
 
 
 def dump(tree: dict[str, Any]) -> str:
-    """Two levels as blocks, everything below in one line each."""
+    """YAML with two levels as blocks, and deeper levels in flow style on one line."""
     lines: list[str] = []
     for key, value in tree.items():
         if isinstance(value, dict) and value:

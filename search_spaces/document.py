@@ -1,6 +1,6 @@
-"""YAML text -> plain values that remember where they stood.
+"""YAML text -> plain values with their positions.
 
-ruamel scans and parses; nothing is constructed, so a file can neither create objects nor grow by aliases.
+ruamel only scans and parses. Nothing is constructed, so a file can neither create objects nor expand aliases.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ from search_spaces.scalars import scalar
 from trainers.config import Scalar
 
 MAX_BYTES = 256 * 1024  # a space is a page of text
-MAX_DEPTH = 16  # the deepest place of a space is 5: stage2 / maxnorm_radius / when / name / list
+MAX_DEPTH = 16  # a space needs 5: stage2 / maxnorm_radius / when / name / list
 MAX_VALUES = 2_000
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A place; line and column count from 1, None where the text is no file."""
+    """A place; line and column count from 1, and are None if the text is not a file."""
 
     file: str
     line: int | None = None
     column: int | None = None
 
     def problem(self, key: str, message: str) -> Problem:
-        """What is wrong with `key` at this place."""
+        """A problem with `key` at this place."""
         key = shortened(printable(key))
         return Problem(file=self.file, line=self.line, column=self.column, key=key, message=message)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One key of a mapping and what it holds."""
+    """One key of a mapping and its value."""
 
     mark: Mark
     node: Node
@@ -60,7 +60,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A scalar, a list or a mapping, and where it begins."""
+    """A scalar, a list or a mapping, and its start."""
 
     value: Scalar | list[Node] | dict[str, Entry]
     mark: Mark
@@ -75,17 +75,17 @@ class Node:
 
     @property
     def entries(self) -> dict[str, Entry]:
-        """What a mapping holds; nothing when this is none."""
+        """The entries of a mapping; empty for other nodes."""
         return self.value if isinstance(self.value, dict) else {}
 
     def child(self, key: str) -> Node | None:
-        """What stands under `key`, if there is such a key."""
+        """The value of `key`, or None."""
         entry = self.entries.get(key)
         return entry.node if entry else None
 
 
 def decode(data: bytes, *, file: str) -> str:
-    """Bytes of a file as text: UTF-8, or UTF-16 with its mark. Raises SpaceError."""
+    """Bytes of a file as text: UTF-8, or UTF-16 with a byte order mark. Raises SpaceError."""
     encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
         return data.decode(encoding)
@@ -99,10 +99,10 @@ def decode(data: bytes, *, file: str) -> str:
 
 
 def parse(text: str, *, file: str, positions: bool = True, path: str = "") -> tuple[Node, list[Problem]]:
-    """Reads one YAML document. Returns its root and the mistakes that reading could step over.
+    """Parses one YAML document. Returns its root and the mistakes after which parsing could continue.
 
-    With `positions=False` every place is just `file`; `path` is the key that the text belongs to. Raises SpaceError
-    where reading had to stop.
+    With `positions=False` every place is only `file`; `path` is the key that the text belongs to. Raises SpaceError
+    when parsing had to stop.
     """
     if len(text) > MAX_BYTES:
         message = f"is {len(text):,} characters long, a space has at most {MAX_BYTES:,}"
@@ -160,7 +160,7 @@ class _Reader:
             value = next(self._events)
             node = self._node(value, path=inner, depth=depth + 1)
             if value.start_mark.index == value.end_mark.index:
-                node = Node(node.value, self._mark(event))  # nothing stands nowhere: point at its key
+                node = Node(node.value, self._mark(event))  # an empty value has no position of its own; use its key's
             if key in entries:
                 first = entries[key].mark
                 where = f" in line {first.line}" if first.line else ""
@@ -172,7 +172,7 @@ class _Reader:
         return entries
 
     def _key(self, event: Event, path: str, depth: int) -> str | None:
-        """The key as text; None after a complaint."""
+        """The key as text; None if it has a problem."""
         known = len(self.problems)
         node = self._node(event, path=path, depth=depth + 1)
         if isinstance(event, ScalarEvent):
@@ -214,7 +214,7 @@ class _Reader:
             self.problems.append(mark.problem(path, f"tags ({shortened(name)}) are not allowed; write the plain value"))
 
     def _checked_events(self) -> Iterator[Event]:
-        """The parser's events; whatever it stumbles over becomes a problem with a place."""
+        """The parser's events; its errors become problems with places."""
         try:
             for event in YAML(typ="safe", pure=True).parse(self._text):
                 self._last = self._mark(event)
@@ -230,7 +230,7 @@ class _Reader:
             self._stop(
                 mark, "", f"is not valid YAML: holds the control character U+{ord(self._text[error.position]):04X}"
             )
-        except (YAMLError, ValueError, ArithmeticError) as error:  # the last two: impossible \U escapes
+        except (YAMLError, ValueError, ArithmeticError) as error:  # the last two come from invalid \U escapes
             self._stop(self._last, "", f"is not valid YAML after this place: {shortened(str(error))}")
 
     def _stop(self, mark: Mark, path: str, message: str) -> None:

@@ -1,6 +1,6 @@
-"""The format for editors: space-v1.json, which a comment in a space's first lines points to.
+"""The JSON schema for editors: space-v1.json, which a comment in the first lines of a space names.
 
-`python -m search_spaces.editor_schema` writes it anew, after a change of the trainer's catalogue of settings.
+`python -m search_spaces.editor_schema` regenerates it after a change of the trainer's catalogue of settings.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from search_spaces.space import Space
 
 
 class _ForEditors(GenerateJsonSchema):
-    """A parameter's three forms as plain `anyOf`, with which editors complete and complain best; no titles."""
+    """Writes a parameter's three forms as plain `anyOf`, which editors handle best, and no titles."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
@@ -41,14 +41,14 @@ def published() -> str:
 
 
 def _inlined(schema: Any, blocks: dict[str, Any]) -> Any:
-    """The schema with every reference replaced by what it names: pydantic's names mean nothing to a reader."""
+    """The schema with every reference replaced by its target: pydantic's names mean nothing to users."""
     if isinstance(schema, list):
         return [_inlined(inner, blocks) for inner in schema]
     if not isinstance(schema, dict):
         return schema
     if "$ref" in schema:
         block = {key: value for key, value in blocks[schema["$ref"].rpartition("/")[2]].items() if key != "title"}
-        beside = {key: value for key, value in schema.items() if key not in ("$ref", "default")}  # of a whole block
+        beside = {key: value for key, value in schema.items() if key not in ("$ref", "default")}  # of whole blocks
         schema = {**block, **beside}
     return {key: _inlined(value, blocks) for key, value in schema.items()}
 

@@ -1,7 +1,7 @@
-"""Where values lie in what is searched: one answer for the search, the naive baseline, cautions and figures.
+"""Geometry of searched parameters: one implementation for the search, the naive baseline, cautions and figures.
 
-Works on Optuna's distributions, as `Space.searched` has them and as the search and the figures hold them. A number lies
-at its share of the range (of the logarithm's range on a log scale), a choice at the middle of its slot.
+Works on Optuna's distributions, as in `Space.searched`. The position of a number is its share of the range (of the
+logarithm's range on a log scale); the position of a choice is the middle of its slot.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from trainers.config import Scalar
 
 
 def middle(distribution: BaseDistribution) -> Scalar:
-    """The middle of a range (geometric on a log scale, a value of the range where it has steps); the first choice."""
+    """The middle of a range (geometric on a log scale, one of the steps if it has steps); the first choice."""
     return at(distribution, 0.0 if isinstance(distribution, CategoricalDistribution) else 0.5)
 
 
@@ -35,7 +35,7 @@ def at(distribution: BaseDistribution, u: float) -> Scalar:
 
 
 def share(distribution: BaseDistribution, value: Scalar) -> float:
-    """Where a value lies, in [0, 1]: the inverse of `at`, up to the rounding of steps."""
+    """The position of a value in [0, 1]: the inverse of `at`, up to the rounding of steps."""
     if isinstance(distribution, CategoricalDistribution):
         return (distribution.to_internal_repr(value) + 0.5) / len(distribution.choices)
     d = _numeric(distribution)
@@ -47,12 +47,12 @@ def share(distribution: BaseDistribution, value: Scalar) -> float:
 
 
 def edge(distribution: BaseDistribution, value: Scalar, *, within: float) -> Literal["low", "high"] | None:
-    """The end of a range that `value` lies at, within that share of the way between them; None elsewhere."""
+    """The end of a range that `value` is near, within a share of the range; None elsewhere."""
     ends = bounds(distribution)
     if ends is None or ends[0] == ends[1]:
         return None
     low, here, high = (share(distribution, one) for one in (ends[0], value, ends[1]))
-    way = (here - low) / (high - low)  # 0 at the lowest value and 1 at the highest, where steps have slots around them
+    way = (here - low) / (high - low)  # 0 at the lowest value, 1 at the highest, unlike `share` with steps
     if min(way, 1 - way) > within:
         return None
     return "low" if way <= within else "high"
@@ -67,7 +67,7 @@ def bounds(distribution: BaseDistribution) -> tuple[float, float] | None:
 
 
 def is_log(distribution: BaseDistribution | None) -> bool:
-    """Whether a range is drawn from in its logarithm; never so for choices and for what is not searched."""
+    """True for a logarithmic range; False for choices and for parameters that are not searched."""
     return isinstance(distribution, FloatDistribution | IntDistribution) and distribution.log
 
 
@@ -82,7 +82,7 @@ def in_words(distribution: BaseDistribution) -> str:
 
 
 def count(distribution: BaseDistribution) -> float:
-    """How many values there are; infinite for a range without a step."""
+    """The number of values; infinite for a range without a step."""
     if isinstance(distribution, CategoricalDistribution):
         return len(distribution.choices)
     d = _numeric(distribution)
@@ -100,12 +100,12 @@ def values(distribution: BaseDistribution) -> Sequence[Scalar]:
 
 
 def size(distributions: Mapping[str, BaseDistribution]) -> float:
-    """How many points there are at most: conditions leave some out. Infinite with a range that has no step."""
+    """An upper bound on the number of points, because conditions exclude some. Infinite with a range without a step."""
     return math.prod(count(distribution) for distribution in distributions.values())
 
 
 def corners(distributions: Mapping[str, BaseDistribution]) -> list[dict[str, Scalar]]:
-    """Everything low; everything high; and high with each choice in turn."""
+    """All lows; all highs; and all highs with each choice in turn."""
     ends = {name: bounds(distribution) or values(distribution) for name, distribution in distributions.items()}
     low: dict[str, Scalar] = {name: found[0] for name, found in ends.items()}
     high: dict[str, Scalar] = {name: found[-1] for name, found in ends.items()}
@@ -125,7 +125,7 @@ def _numeric(distribution: BaseDistribution) -> FloatDistribution | IntDistribut
 
 
 def _slots(d: FloatDistribution | IntDistribution) -> tuple[float, float]:
-    """The ends on the scale of the range; half a step wider on both sides, so that each step has an equal share."""
+    """The ends on the scale of the range; with steps half a step wider, so that each step has an equal share."""
     half = d.step / 2 if d.step is not None else 0.0
     low, high = d.low - half, d.high + half
     return (math.log(low), math.log(high)) if d.log else (low, high)

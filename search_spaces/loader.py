@@ -1,4 +1,4 @@
-"""Names, files and texts -> Space: everything that is wrong is told at once, each with its place."""
+"""Names, files and texts -> Space; reports all mistakes at once, each with its place."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from search_spaces.space import Space
 
 
 def load(path_or_name: str | Path, *, overrides: Sequence[str] = (), name: str | None = None) -> Space:
-    """Reads the space at a path, or by name from ./search_spaces or from those that ship.
+    """Reads the space at a path, or by name from ./search_spaces or from the shipped ones.
 
     `overrides` are `key=value` with dotted keys and YAML values; `name` replaces the study's name. Raises
     SpaceNotFoundError, or SpaceError with every problem.
@@ -26,7 +26,7 @@ def load(path_or_name: str | Path, *, overrides: Sequence[str] = (), name: str |
 
 
 def loads(text: str, *, source: str = "<text>", overrides: Sequence[str] = (), name: str | None = None) -> Space:
-    """Reads a space from text; `source` is what its errors call it. Raises SpaceError with every problem."""
+    """Reads a space from text, which errors call `source`. Raises SpaceError with every problem."""
     root, found = parse(text, file=source)
     if root.value is None and not found:
         raise SpaceError([root.mark.problem("", "is empty; a space begins with version: 1")])
@@ -38,7 +38,7 @@ def loads(text: str, *, source: str = "<text>", overrides: Sequence[str] = (), n
 
 
 def shipped() -> dict[str, str]:
-    """The spaces that come with the package, by name: the question that each asks, which is its first line."""
+    """The shipped spaces by name, each with the question in its first line."""
     files = (file for file in resources.files("search_spaces").iterdir() if file.name.endswith(".yaml"))
     questions = {Path(file.name).stem: file.read_text(encoding="utf-8").partition("\n")[0] for file in files}
     return {name: questions[name].removeprefix("# ") for name in sorted(questions)}
@@ -56,7 +56,7 @@ def _checked(root: Node, found: list[Problem], *, source: str) -> Space:
 
 
 def _in_order(found: list[Problem], *, source: str) -> list[Problem]:
-    """The file from top to bottom, then the overrides; a key is complained of once at a place."""
+    """Problems of the file from top to bottom, then of the overrides; one per key and place."""
     places = [source, *dict.fromkeys(problem.file for problem in found if problem.file != source)]
     once: dict[tuple[object, ...], Problem] = {}
     for problem in found:
@@ -67,7 +67,7 @@ def _in_order(found: list[Problem], *, source: str) -> list[Problem]:
 
 
 def _read(wanted: str) -> tuple[str, bytes]:
-    """What errors shall call the file, and its bytes."""
+    """The name of the file in errors, and its bytes."""
     names = [wanted] if Path(wanted).suffix in (".yaml", ".yml") else [wanted, f"{wanted}.yaml"]
     bare = Path(wanted).name == wanted
     paths = [Path(name) for name in names] + [Path("search_spaces", name) for name in names if bare]
@@ -75,7 +75,7 @@ def _read(wanted: str) -> tuple[str, bytes]:
         for path in paths:
             if path.is_file():
                 with path.open("rb") as file:
-                    return str(path), file.read(4 * MAX_BYTES + 1)  # more is refused by its length
+                    return str(path), file.read(4 * MAX_BYTES + 1)  # a longer file is refused
         if bare and Path(wanted).stem in shipped():
             name = f"{Path(wanted).stem}.yaml"
             return name, resources.files("search_spaces").joinpath(name).read_bytes()

@@ -5,11 +5,11 @@ from __future__ import annotations
 from search_spaces.document import MAX_DEPTH, Entry, Mark, Node, parse
 from search_spaces.problems import Problem, SpaceError, printable, shortened
 
-_TEXTS = ("name", "task.data", "task.model")  # taken as they stand: a path may hold `#`, `: ` or be a number
+_TEXTS = ("name", "task.data", "task.model")  # taken literally: a path may contain `#` or `: `, or be a number
 
 
 def override(root: Node, text: str) -> list[Problem]:
-    """Puts `KEY=VALUE` into the tree, VALUE read as YAML. Returns what is wrong with it."""
+    """Puts `KEY=VALUE` into the tree, with VALUE parsed as YAML. Returns its problems."""
     key, equals, value = text.partition("=")
     key = key.strip()
     mark = Mark(f"--set {shortened(key)}")

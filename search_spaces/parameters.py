@@ -30,12 +30,12 @@ T = TypeVar("T")
 Many = TypeVar("Many", bound=Sequence[Any])
 
 MAX_STEPS = 1_000_000
-FIXED, RANGE, CHOICES = "<fixed>", "<range>", "<choices>"  # tags: in pydantic's paths, never in a user's file
+FIXED, RANGE, CHOICES = "<fixed>", "<range>", "<choices>"  # tags in pydantic's paths, never in a user's file
 FORMS = (FIXED, RANGE, CHOICES)
 
 
 class Part(BaseModel):
-    """A block of a space: nothing is converted, nothing is added, nothing changes."""
+    """A block of a space: strict types, no unknown keys, immutable."""
 
     model_config = ConfigDict(
         extra="forbid", strict=True, frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
@@ -43,7 +43,7 @@ class Part(BaseModel):
 
 
 def _whole(value: Any) -> Any:
-    """1e2 is an integer too."""
+    """Accepts floats such as 1e2 as integers."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -54,27 +54,27 @@ NotNegativeInteger = Annotated[int, Ge(0), AS_WHOLE]
 
 
 def _as_tuples(when: Any) -> Any:
-    """`when: {name: value}` and `when: {name: [values]}` are one thing."""
+    """Normalises `when: {name: value}` to `when: {name: [values]}`."""
     if not isinstance(when, dict):
         raise PydanticCustomError("condition", "must be a mapping such as {stage2.method: weight_balancing}")
     return {name: tuple(allowed) if isinstance(allowed, list | tuple) else (allowed,) for name, allowed in when.items()}
 
 
 When = Annotated[
-    dict[str, tuple[Any, ...]],  # search_spaces.relations checks names and values against the rest of the space
+    dict[str, tuple[Any, ...]],  # search_spaces.relations checks them against the rest of the space
     BeforeValidator(_as_tuples),
     WithJsonSchema(
         {
             "type": "object",
             "additionalProperties": {"type": ["string", "number", "boolean", "null", "array"]},
-            "description": "Exists only where another parameter, by its dotted name, has (one of) these values.",
+            "description": "Exists only if another parameter, by its dotted name, has (one of) these values.",
         }
     ),
 ]
 
 
 def distinct(values: Many) -> Many:
-    """Returns `values` as they are. Raises PydanticCustomError when one stands twice."""
+    """Returns `values` unchanged. Raises PydanticCustomError for a duplicate."""
     for index, value in enumerate(values):
         if value in values[:index]:
             raise PydanticCustomError("distinct", f"holds {shown(value)} twice")
@@ -82,12 +82,12 @@ def distinct(values: Many) -> Many:
 
 
 class Range(Part, Generic[T]):
-    """Every value from `low` to `high`, both included."""
+    """Every value from `low` to `high`, inclusive."""
 
     low: T
     high: T
     log: bool = False
-    """Drawn uniformly in the logarithm."""
+    """Sample uniformly in the logarithm."""
     step: T | None = None
     """Only low, low + step, low + 2 step, ..."""
     when: When = Field(default_factory=dict)
@@ -105,7 +105,7 @@ class Range(Part, Generic[T]):
         return self
 
     def distribution(self) -> BaseDistribution:
-        """The range in Optuna's terms."""
+        """The range as Optuna's distribution."""
         from optuna.distributions import FloatDistribution, IntDistribution  # noqa: PLC0415  (0.3 s)
 
         low, high = _number(self.low), _number(self.high)
@@ -122,38 +122,38 @@ class Choices(Part, Generic[T]):
     when: When = Field(default_factory=dict)
 
     def distribution(self) -> BaseDistribution:
-        """The choices in Optuna's terms."""
+        """The choices as Optuna's distribution."""
         from optuna.distributions import CategoricalDistribution  # noqa: PLC0415  (0.3 s)
 
         return CategoricalDistribution(cast(list[Scalar], self.choices))
 
 
 def parameter_form(value: Any) -> str:
-    """Which of the three forms was meant, so that only its mistakes are told."""
+    """Which of the three forms is meant, so that only its mistakes are reported."""
     if not isinstance(value, dict):
         return CHOICES if isinstance(value, Choices) else RANGE if isinstance(value, Range) else FIXED
     return CHOICES if {"choices", "values", "choice", "options"} & value.keys() and "low" not in value else RANGE
 
 
 def option_form(value: Any) -> str:
-    """As `parameter_form`, for what has no order and hence no range."""
+    """As `parameter_form`, for values without order and hence without ranges."""
     form = parameter_form(value)
     return FIXED if form == RANGE else form
 
 
-_range_of: Any = Range  # indexed by types that are made while the program runs
+_range_of: Any = Range  # indexed by types that exist only at run time
 _choices_of: Any = Choices
 
 
 def parameter(values: Any, *, ends: Any) -> Any:
-    """The type of a number that may be searched as a range or among choices; None may be a value, but no end."""
+    """The type of a number that may be searched as a range or as choices; None may be a value, but not an end."""
     fixed, choices = Annotated[values, Tag(FIXED)], Annotated[_choices_of[values], Tag(CHOICES)]
     bounds = Annotated[_range_of[ends], Tag(RANGE)]
     return Annotated[fixed | bounds | choices, Discriminator(parameter_form)]
 
 
 def option(values: Any) -> Any:
-    """The type of a name or a switch that may be searched among choices."""
+    """The type of a name or a switch that may be searched as choices."""
     fixed, choices = Annotated[values, Tag(FIXED)], Annotated[_choices_of[values], Tag(CHOICES)]
     return Annotated[fixed | choices, Discriminator(option_form)]
 
@@ -163,7 +163,7 @@ def _check_step(low: float, high: float, step: float, *, log: bool) -> None:
         raise PydanticCustomError("step", "a log range has no step; leave out step or log")
     if step <= 0:
         raise PydanticCustomError("step", f"step must be greater than 0, but got {step}")
-    span, exact = Fraction(str(high)) - Fraction(str(low)), Fraction(str(step))  # 0.1 is a tenth here, as in Optuna
+    span, exact = Fraction(str(high)) - Fraction(str(low)), Fraction(str(step))  # 0.1 is exactly a tenth, as in Optuna
     if span < exact:
         raise PydanticCustomError("step", f"step ({step}) is larger than the way from low ({low}) to high ({high})")
     if span / exact > MAX_STEPS:
@@ -175,4 +175,4 @@ def _check_step(low: float, high: float, step: float, *, log: bool) -> None:
 
 
 def _number(value: object) -> float:
-    return cast(float, value)  # an int stays one: ranges are only built over numbers
+    return cast(float, value)  # an int stays an int

@@ -1,4 +1,4 @@
-"""What can be wrong with a search space, told so that it can be mended in one pass.
+"""Problems of a search space, reported all at once.
 
 SpaceError                 one or many problems, each with its place
 └── SpaceNotFoundError     there is no such file or shipped space
@@ -15,9 +15,9 @@ _LONGEST_SHOWN = 60
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """One mistake: where it stands, which key it is about, what is wrong and the way out.
+    """One mistake: its place, its key, what is wrong and the way out.
 
-    `line` and `column` count from 1; both are None where there is no text to point at (`--set`, a missing file).
+    `line` and `column` count from 1; both are None without a text to point at (`--set`, a missing file).
     """
 
     file: str
@@ -29,12 +29,12 @@ class Problem:
     def __str__(self) -> str:
         file = printable(self.file)
         place = file if self.line is None else f"{file}:{self.line}:{self.column}"
-        named = self.key and self.file != f"--set {self.key}"  # there the place has said the key already
+        named = self.key and self.file != f"--set {self.key}"  # there the place already names the key
         return f"{place}: error: {self.key + ': ' if named else ''}{self.message}"
 
 
 class SpaceError(Exception):
-    """A search space cannot be used; `problems` holds all that is wrong, in the order of the text."""
+    """A search space cannot be used; `problems` holds every mistake, in the order of the text."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = list(problems)
@@ -46,19 +46,19 @@ class SpaceNotFoundError(SpaceError):
 
 
 def did_you_mean(word: str, options: Iterable[str]) -> str:
-    """Returns `; did you mean 'x'?` for the nearest option, or nothing."""
+    """Returns `; did you mean 'x'?` for the nearest option, or ""."""
     near = nearest(word, options)
     return f"; did you mean {near!r}?" if near else ""
 
 
 def nearest(word: str, options: Iterable[str]) -> str | None:
-    """The option that `word` was most likely meant to be; None when nothing is near."""
+    """The option nearest to `word`; None when none is near."""
     found = difflib.get_close_matches(word[:_LONGEST_SHOWN].lower(), list(options), n=1, cutoff=0.6)
     return found[0] if found else None
 
 
 def shown(value: object) -> str:
-    """A value as a message quotes it: short, on one line, printable anywhere."""
+    """A value quoted for a message: short, on one line, printable everywhere."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):
@@ -71,10 +71,10 @@ def shown(value: object) -> str:
 
 
 def printable(text: str) -> str:
-    """The text with escapes for what would break a line or a terminal."""
+    """The text with line breaks and control characters escaped."""
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def shortened(text: str) -> str:
-    """Cuts what is too long for one line of an error."""
+    """Shortens a text that is too long for one line of an error."""
     return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 3] + "..."

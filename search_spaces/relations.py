@@ -1,6 +1,6 @@
-"""What one line of a space says about another: conditions, and samplers that need finite spaces.
+"""Checks between parts of a space: conditions, and samplers that need finite spaces.
 
-Works on the text's values, not on the checked space, so that these mistakes are told together with all others.
+Works on the parsed text, not on the checked space, so that these mistakes are reported with all others.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _STAGES = ("stage1", "stage2")
 
 
 def problems(root: Node) -> list[Problem]:
-    """Conditions on what does not exist, on values that never occur, in circles; grids over continuous ranges."""
+    """Finds conditions on unknown parameters, on impossible values, in circles; and grids over continuous ranges."""
     conditions = list(_conditions(root))
     found = [problem for owner, entry in conditions for problem in _condition(root, owner, entry)]
     return [*found, *_circle(conditions), *_grids(root)]
 
 
 def _searched(root: Node, stage: str) -> Iterator[tuple[str, Node]]:
-    """Dotted name and mapping of each parameter of the stage that has the form of a range or of choices."""
+    """Dotted name and mapping of each range and each list of choices in the stage."""
     block = root.child(stage)
     for name, entry in block.entries.items() if block else ():
         if isinstance(entry.node.value, dict):
@@ -72,7 +72,7 @@ def _parent_complaint(root: Node, owner: str, parent: str) -> str | None:
 
 
 def _nearly(name: str) -> str:
-    """For a name without its section and misspelt as well."""
+    """A hint for a misspelt name without its section."""
     meant = nearest(name, dict.fromkeys(known.partition(".")[2] for known in FLAT_NAMES))
     named = [known for known in FLAT_NAMES if known.partition(".")[2] == meant]
     return f"; did you mean {' or '.join(map(repr, named))}?" if named else ""
@@ -98,7 +98,7 @@ def _value_complaint(root: Node, parent: str, value: Node) -> str | None:
 
 
 def _value_of(root: Node, name: str) -> Any:
-    """What the text says, or else the default."""
+    """The value in the text, or the default."""
     part, _, field = name.partition(".")
     block = root.child(part)
     written = block.child(field) if block else None

@@ -1,6 +1,6 @@
-"""A search space: what is fixed, what is searched, on which data, with which budget.
+"""The blocks of a search space: task, stages, budget, sampler, refinement.
 
-Task, Stage1 and Stage2 are made from the trainer's catalogue of settings, which needs no torch.
+Task, Stage1 and Stage2 are generated from the trainer's catalogue of settings, which needs no torch.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ SamplerName = Literal["gp", "tpe", "random", "qmc", "grid"]
 Baseline = Literal["naive", "weight_decay", "l2_norm", "tau_norm", "logit_adjustment", "logit_adjustment_mul", "ncm"]
 
 STUDY_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"  # becomes a folder: never `.`, `..` or a path
-_REQUIRED = ("task.dataset",)  # a space says which data it is about
+_REQUIRED = ("task.dataset",)  # a space must name its data
 
 
 def _block(part: str) -> type[Part]:
-    """The model of a block, a field for each setting of this part of the catalogue."""
+    """The model of a block, with a field for each setting of this part of the catalogue."""
     fields: dict[str, Any] = {
         name.removeprefix(f"{part}."): (_form(part, setting), _field(setting))
         for name, setting in SETTINGS.items()
@@ -42,7 +42,7 @@ def _field(setting: Setting) -> Any:
 
 
 def _form(part: str, setting: Setting) -> Any:
-    """What may be written: one value in the task; in a stage also choices, and a range of numbers."""
+    """The allowed forms: one value in the task; in a stage also choices and, for numbers, a range."""
     domain = _domain(setting)
     values = domain | None if setting.optional else domain
     if part == "task":
@@ -51,7 +51,7 @@ def _form(part: str, setting: Setting) -> Any:
 
 
 def _domain(setting: Setting) -> Any:
-    """The values of a setting as a type, but for None."""
+    """The values of a setting as a type, without None."""
     domain: Any = Literal[setting.choices] if setting.choices else setting.kind
     if (bounds := setting.bounds) is not None:
         domain = Annotated[domain, Interval(gt=bounds.gt, ge=bounds.ge, lt=bounds.lt, le=bounds.le)]
@@ -79,21 +79,21 @@ def _none_or_several(count: int) -> int:
 
 
 class Budget(Part):
-    """How much a study holds when it is done."""
+    """The size of a finished study."""
 
     backbones: PositiveInteger = 8
     heads_per_backbone: PositiveInteger = 8
     rounds: PositiveInteger = 2
-    """In how many draws the heads of a backbone are made; never more than there are heads."""
+    """Number of rounds in which a backbone's heads are drawn; at most the number of heads."""
     hours: Positive | None = None
     max_failed: NotNegativeInteger = 5
     max_retries: NotNegativeInteger = 1
     fresh_seeds: Annotated[NotNegativeInteger, AfterValidator(_none_or_several)] = 0
-    """How often the chosen configuration is trained again, each time with another seed: tolerances of best.yaml."""
+    """Retrainings of the chosen configuration, each with another seed, for the tolerances of best.yaml."""
 
 
 class Sampler(Part):
-    """Which of Optuna's samplers chooses backbones, and which chooses heads on them."""
+    """The samplers of backbones and of heads."""
 
     stage1: SamplerName = "gp"
     stage2: SamplerName = "tpe"

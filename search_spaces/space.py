@@ -1,4 +1,4 @@
-"""A checked search space, and what can be asked of it."""
+"""A checked search space and its derived quantities."""
 
 from __future__ import annotations
 
@@ -25,84 +25,84 @@ def _supported(version: Any) -> Any:
 
 
 class Space(Part):
-    """One search space. Its parameters go by their dotted names, in the order of `search_spaces.schema`, whatever the
-    order of the file; only that a parameter comes after those that it depends on."""
+    """One search space. Parameters have dotted names and the order of `search_spaces.schema`, not of the file; only
+    dependent ones come after their parents."""
 
     version: Annotated[Literal[1], BeforeValidator(_supported)]
     """Of this format."""
     name: Annotated[str, Field(pattern=STUDY_NAME)]
-    """Of the study, unless --name says otherwise."""
+    """Name of the study, unless --name overrides it."""
     task: Task
     stage1: Stage1 = Stage1()
     stage2: Stage2 = Stage2()
     objective: Objective = "val.balanced_accuracy"
-    """Measured on validation images, maximised."""
+    """Metric on validation images, maximised."""
     budget: Budget = Budget()
     sampler: Sampler = Sampler()
     refine: Refine | None = None
     baselines: Annotated[tuple[Baseline, ...], Field(strict=False), AfterValidator(distinct)] = (
         "naive", "weight_decay", "l2_norm", "tau_norm", "logit_adjustment",
     )  # fmt: skip
-    """What the study's result is compared with, run within the study."""
+    """Baselines that the study runs and compares its result with."""
 
     @property
     def fixed(self) -> dict[str, Scalar]:
-        """What the space sets to one value; defaults that it leaves alone are not repeated."""
+        """The settings that the space fixes, without untouched defaults."""
         return {name: cast(Scalar, value) for name, value in self._written() if not _is_searched(value)}
 
     @property
     def searched(self) -> dict[str, BaseDistribution]:
-        """Optuna's distribution of each searched parameter."""
+        """The Optuna distribution of each searched parameter."""
         return {name: form.distribution() for name, form in self._forms().items()}
 
     @property
     def conditions(self) -> dict[str, dict[str, tuple[Scalar, ...]]]:
-        """Of each conditional parameter: whom it depends on, and the values of theirs with which it exists."""
+        """For each conditional parameter: its parents, and the values of each with which it exists."""
         return {name: dict(form.when) for name, form in self._forms().items() if form.when}
 
     @property
     def backbones(self) -> int:
-        """How many the budget asks for; no more than stage 1 has different configurations."""
+        """The number in the budget, at most the number of different configurations of stage 1."""
         return int(min(self.budget.backbones, self.points("stage1")))
 
     @property
     def heads_per_backbone(self) -> int:
-        """How many the budget asks for; no more than stage 2 has different configurations."""
+        """The number in the budget, at most the number of different configurations of stage 2."""
         return int(min(self.budget.heads_per_backbone, self.points("stage2")))
 
     @property
     def heads_to_refine(self) -> int:
-        """Extra heads on each of the best backbones; 0 without refinement, or where no configuration is left for it."""
+        """Extra heads on each of the best backbones; 0 without refinement or without untried configurations."""
         asked = self.refine.heads if self.refine else 0
         return int(min(asked, self.points("stage2") - self.heads_per_backbone))
 
     def heads_by_round(self) -> tuple[int, ...]:
-        """Heads drawn in each round on a backbone, as even as can be, the larger ones first."""
+        """Heads per round on a backbone, as even as possible, larger rounds first."""
         rounds = min(self.budget.rounds, self.heads_per_backbone)
         least, more = divmod(self.heads_per_backbone, rounds)
         return tuple(least + (index < more) for index in range(rounds))
 
     @property
     def trials(self) -> int:
-        """How many trials a finished study holds: heads of the search and the refinement, and the naive baseline.
+        """Trials of a finished study: heads of the search and the refinement, and the naive baseline.
 
-        The other baselines are read off the search's backbones and need no trial.
+        The other baselines come from the search's backbones and need no trial.
         """
         refined = min(self.refine.top, self.backbones) * self.heads_to_refine if self.refine else 0
         return self.backbones * self.heads_per_backbone + refined + ("naive" in self.baselines)
 
     def points(self, stage: Literal["stage1", "stage2"]) -> float:
-        """How many different configurations a stage has at most; infinite with a range that has no step."""
+        """An upper bound on a stage's different configurations; infinite with a range without a step."""
         from search_spaces import geometry  # noqa: PLC0415  (0.3 s)
 
         return geometry.size(self.stage(stage))
 
     @property
     def sha256(self) -> str:
-        """Hash of all that changes what a result means: task, stages, objective, sampler, baselines.
+        """Hash of everything that changes the meaning of a result: task, stages, objective, sampler, baselines.
 
-        Name, budget and refinement are left out, so that a study can go on with a larger budget; so is where the data
-        lies, which is known by its content.
+        It leaves out name, budget and refinement, so that a study can continue with a larger budget, and the path of
+        the data, which its content identifies.
         """
         meaning = {key: value for key, value in self.tree().items() if key not in ("name", "budget", "refine")}
         meaning["task"] = {key: value for key, value in meaning["task"].items() if key not in ("data", "download")}
@@ -113,7 +113,7 @@ class Space(Part):
         return {name: found for name, found in self.searched.items() if name.startswith(f"{stage}.")}
 
     def active(self, name: str, params: Mapping[str, Scalar]) -> bool:
-        """Whether the parameter exists beside `params`, the searched values chosen so far."""
+        """True if the parameter exists given `params`, the searched values chosen so far."""
         form = self._at(name)
         return not _is_searched(form) or all(
             self._value(parent, params) in allowed and self.active(parent, params)
@@ -121,10 +121,10 @@ class Space(Part):
         )
 
     def corners(self) -> list[dict[str, Scalar]]:
-        """A few whole configurations, for a dry build before anything is trained.
+        """A few whole configurations for a dry build before training.
 
-        Everything low; everything high; and high with each choice in turn. Each comes with the fixed values and without
-        the parameters that do not exist there.
+        All lows; all highs; and all highs with each choice in turn. Each includes the fixed values and omits parameters
+        that do not exist there.
         """
         from search_spaces import geometry  # noqa: PLC0415  (0.3 s)
 
@@ -136,7 +136,7 @@ class Space(Part):
         return corners
 
     def edge(self, params: Mapping[str, Scalar], *, within: float = 0.05) -> dict[str, Literal["low", "high"]]:
-        """The parameters whose value lies at an end of its range, within that share of it (of its logarithm)."""
+        """The parameters whose value is near an end of its range, within a share of it (of its logarithm)."""
         from search_spaces import geometry  # noqa: PLC0415  (0.3 s)
 
         searched = {name: found for name, found in self.searched.items() if name in params}
@@ -144,7 +144,7 @@ class Space(Part):
         return {name: end for name, end in ends.items() if end}
 
     def tree(self) -> dict[str, Any]:
-        """The space as plain values: of task and stages what was written, of the rest all."""
+        """The space as plain values: task and stages as written, the rest with defaults."""
         tree = {key: canonical.plain(getattr(self, key)) for key in type(self).model_fields}
         for part in PARTS:
             written = getattr(self, part).model_fields_set
@@ -152,7 +152,7 @@ class Space(Part):
         return tree
 
     def to_yaml(self) -> str:
-        """Canonical text that `search_spaces.loads` reads back to an equal space; floats are exact."""
+        """Canonical text, from which `search_spaces.loads` returns an equal space; floats are exact."""
         return canonical.dump(self.tree())
 
     def _written(self) -> Iterator[tuple[str, object]]:
@@ -163,7 +163,7 @@ class Space(Part):
                     yield f"{key}.{name}", getattr(part, name)
 
     def _forms(self) -> dict[str, Range[Any] | Choices[Any]]:
-        """Ranges and choices, parents first; the loader has made sure that there are no circles."""
+        """Ranges and choices, parents first; the loader has excluded circles."""
         forms = {name: value for name, value in self._written() if _is_searched(value)}
         ordered: dict[str, Range[Any] | Choices[Any]] = {}
 

@@ -1,4 +1,4 @@
-"""What the schema found wrong, in the words of the file and with its places."""
+"""Turns the schema's errors into problems with the file's words and places."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SECTIONS: dict[Path, type[BaseModel]] = {
     ("budget",): Budget, ("sampler",): Sampler, ("refine",): Refine,
 }  # fmt: skip
 
-_OTHER_WORDS = {  # what other tools, papers and hands call it
+_OTHER_WORDS = {  # names in other tools and papers
     "min": "low", "max": "high", "lower": "low", "upper": "high", "q": "step",
     "values": "choices", "options": "choices", "choice": "choices", "distribution": "log", "type": "log",
     "imbalance_ratio": "imbalance_factor", "if": "imbalance_factor", "learning_rate": "lr", "wd": "weight_decay",
@@ -38,13 +38,13 @@ _WHAT_TO_WRITE = {
     "high": "a range is {low: ..., high: ...}",
     "choices": "write {choices: [...]}",
 }
-# error types of this package: worded where raised
+# error types of this package, with their final text
 _OWN_WORDS = {"range", "step", "distinct", "condition", "version", "several"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Mistake:
-    """One finding: `path` without pydantic's tags, and which form of a parameter it was made in."""
+    """One finding: `path` without pydantic's tags, and the form of the parameter that it is in."""
 
     kind: str
     path: Path
@@ -52,7 +52,7 @@ class _Mistake:
     value: Any
     context: Mapping[str, Any]
     text: str
-    instead: str | None = None  # the key that an unknown one was meant to be
+    instead: str | None = None  # the key meant by an unknown one
 
     @property
     def key(self) -> str:
@@ -66,7 +66,7 @@ def problems(error: ValidationError, root: Node) -> list[Problem]:
 
 
 def rule(error: ValidationError, field: str) -> str | None:
-    """What is wrong with the value of one field; None when that is fine, whatever else is."""
+    """The problem of one field's value; None if it has none, whatever the other fields have."""
     for details in error.errors(include_url=False):
         if details["loc"][:1] == (field,):
             return _message(_mistake(details))
@@ -88,7 +88,7 @@ def _mistake(details: ErrorDetails) -> _Mistake:
 
 
 def _merged(mistakes: list[_Mistake]) -> Iterable[_Mistake]:
-    """Leaves out what follows from another mistake: a key misspelt is not missing as well."""
+    """Drops consequences of other mistakes: a misspelt key is not also missing."""
     meant = {(*mistake.path[:-1], mistake.instead) for mistake in mistakes if mistake.instead}
     kept = [mistake for mistake in mistakes if mistake.kind != "missing" or mistake.path not in meant]
     missing = {mistake.path for mistake in kept if mistake.kind == "missing"}
@@ -102,7 +102,7 @@ def _merged(mistakes: list[_Mistake]) -> Iterable[_Mistake]:
 
 
 def _place(root: Node, mistake: _Mistake) -> Mark:
-    """The key that is unknown, the parent of what is missing, otherwise the value."""
+    """The place of an unknown key, of a missing key's parent, or else of the value."""
     node, mark = root, root.mark
     for part in mistake.path:
         if isinstance(node.value, dict) and part in node.value:
@@ -160,7 +160,7 @@ def _way_out(mistake: _Mistake) -> str:
 
 
 def _other_form(mistake: _Mistake) -> str:
-    """For a mapping or a list where one value belongs."""
+    """A hint for a mapping or a list in place of one value."""
     if mistake.path[:1] == ("task",):
         return "; the task is the same for a whole study"
     if mistake.form != FIXED:
@@ -171,7 +171,7 @@ def _other_form(mistake: _Mistake) -> str:
 
 
 def _other_word(mistake: _Mistake, word: str) -> str:
-    """For text that is nearly what it should be."""
+    """A hint for a nearly correct text."""
     if mistake.key == "objective" and word.startswith("test."):
         return "; test data is read once, at the end, and never chooses"
     if mistake.kind == "literal_error":
@@ -192,13 +192,13 @@ def _allowed(context: Mapping[str, Any]) -> list[str]:
 
 
 def _siblings(mistake: _Mistake) -> list[str]:
-    """The keys that are known where an unknown one stands."""
+    """The known keys in the place of an unknown one."""
     form: dict[str | None, type[BaseModel]] = {RANGE: Range, CHOICES: Choices}
     return list(SECTIONS.get(mistake.path[:-1], form.get(mistake.form, Space)).model_fields)
 
 
 def _elsewhere(mistake: _Mistake) -> list[str]:
-    """Parameters of just this name in another section."""
+    """Parameters with this name in another section."""
     return [name for name in FLAT_NAMES if name.partition(".")[2] == mistake.path[-1]] if mistake.form is None else []
 
 

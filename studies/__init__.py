@@ -1,4 +1,4 @@
-"""The study database, and all that is derived from it: frames, figures, report, export.
+"""The study database and everything derived from it: frames, figures, report, export.
 
 >>> from studies import open_study
 >>> open_study("wd_maxnorm").trials()  # doctest: +SKIP
@@ -16,7 +16,7 @@ __all__ = ["Study", "open_study"]
 
 
 def __getattr__(name: str) -> Any:
-    """Imports the notebook's door when it is first used, so that `import studies` costs nothing."""
+    """Imports `studies.notebook` on first use, so that `import studies` stays cheap."""
     if name in __all__:
         return getattr(importlib.import_module("studies.notebook"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

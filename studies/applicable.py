@@ -1,7 +1,7 @@
-"""Which settings of a configuration had a part in its result: what nothing has read is a default, and is not shown.
+"""Which settings of a configuration affected its result: a setting that nothing reads is a default and is not shown.
 
-Every row holds a whole configuration, so that it can be run again; a classifier by tau-normalisation has a MaxNorm
-radius in its row, too. What a loss and a method read stands in the trainer's catalogue.
+Every row holds a whole configuration, so that it can be run again: even a tau-normalised classifier's row has a MaxNorm
+radius. The trainer's catalogue says which settings each loss and method reads.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from trainers.config import LOSS_OPTIONS, OF_MAXNORM, OF_TRAINING, READ_BY_LOSS,
 
 
 def applies(name: str, config: Mapping[str, Scalar]) -> bool:
-    """Whether the setting `name` of a whole configuration had a part in its result."""
+    """True if the setting `name` affected the result of a whole configuration."""
     stage, _, field = name.partition(".")
     if stage == "stage1":
         reweighted = field == "beta" and config.get("stage1.drw") is not None
@@ -21,7 +21,7 @@ def applies(name: str, config: Mapping[str, Scalar]) -> bool:
 
 
 def applicable(config: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """The settings of a whole configuration that had a part in its result, in its order."""
+    """The settings of a whole configuration that affected its result, in its order."""
     return {name: value for name, value in config.items() if applies(name, config)}
 
 

@@ -1,11 +1,11 @@
 """What can go wrong with a study and its database.
 
 StudyError
-├── StudyNotFoundError       no study of that name; the text lists those there are
+├── StudyNotFoundError       no study of that name; the text lists the existing ones
 ├── TrialNotFoundError       no trial of that number
 ├── StudyMismatchError       the name is taken by another space, or by a study of another program
 ├── StudyLockedError         another driver has the study; the text says which
-├── ResultError              a result that does not belong to what was asked
+├── ResultError              a result does not fit its job, or a reading cannot be stored
 ├── NewerSchemaError         the database was written by a newer release
 └── StorageUnavailableError  the database does not answer, or cannot be read or written
     ├── MovedDatabaseError   its file, or its lock's, was removed, moved or replaced while it was in use
@@ -14,7 +14,7 @@ StudyError
 
 
 class StudyError(Exception):
-    """Anything a user can mend; its text is readable and shows no password."""
+    """An error that the user can fix; its text is readable and shows no password."""
 
 
 class StudyNotFoundError(StudyError):
@@ -34,7 +34,7 @@ class StudyLockedError(StudyError):
 
 
 class ResultError(StudyError):
-    """A result does not belong to what was asked."""
+    """A result does not fit its job, or a reading cannot be stored."""
 
 
 class NewerSchemaError(StudyError):
@@ -46,7 +46,7 @@ class StorageUnavailableError(StudyError):
 
 
 class MovedDatabaseError(StorageUnavailableError):
-    """The file of the database, or that of its lock, is no longer the one at its path."""
+    """The file of the database, or of its lock, is no longer the one at its path."""
 
 
 class OlderSchemaError(StorageUnavailableError):

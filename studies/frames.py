@@ -1,4 +1,4 @@
-"""Tidy pandas frames of a study: one row a thing, one dotted column a quantity, None as missing."""
+"""Tidy pandas frames of a study: one row per item, one dotted column per quantity, None as missing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trainers.config import Scalar
 
 
 def trials_frame(store: Store) -> pd.DataFrame:
-    """One row a trial: parameters as `stage1.lr`, measures as `val.many`; empty cells where a trial has none."""
+    """One row per trial: parameters as `stage1.lr`, measures as `val.many`; a missing value is an empty cell."""
     ends = ("temperature", "seconds", "started", "finished", "reason")
     fixed = ("number", "state", "value", "role", "job", "backbone", "backbone_index", "round")
     rows = store.trials()
@@ -26,7 +26,7 @@ def trials_frame(store: Store) -> pd.DataFrame:
 
 
 def backbones_frame(store: Store) -> pd.DataFrame:
-    """One row a backbone, with its whole `task.*` and `stage1.*` configuration."""
+    """One row per backbone, with its whole `task.*` and `stage1.*` configuration."""
     fixed = ("fingerprint", "index", "kind", "seconds", "cached", "parameters", "device")
     rows = store.backbones()
     return _frame(
@@ -36,7 +36,7 @@ def backbones_frame(store: Store) -> pd.DataFrame:
 
 
 def epochs_frame(store: Store) -> pd.DataFrame:
-    """One row an epoch: of stage 1 with its `backbone`, of stage 2 with its trial's `number`."""
+    """One row per epoch: of stage 1 with its `backbone`, of stage 2 with its trial's `number`."""
     fixed = ("stage", "backbone", "number", "epoch")
     rows = store.epochs()
     frame = _frame(
@@ -47,7 +47,7 @@ def epochs_frame(store: Store) -> pd.DataFrame:
 
 
 def classes_frame(store: Store) -> pd.DataFrame:
-    """One row a trial, split and class; `recall` is missing where the split has no image of the class."""
+    """One row per trial, split and class; `recall` is missing where the split has no image of the class."""
     names = store.study().class_names
     columns = (
         "number", "split", "class_index", "class_name", "train_count", "correct", "total", "recall", "weight_norm",
@@ -59,7 +59,7 @@ def classes_frame(store: Store) -> pd.DataFrame:
 
 
 def posthoc_frame(store: Store) -> pd.DataFrame:
-    """One row a post-hoc classifier of a backbone, with its `stage2.*` settings."""
+    """One row per post-hoc classifier of a backbone, with its `stage2.*` settings."""
     rows = store.posthoc()
     settings = [
         {key: value for key, value in applicable(row.config).items() if key.startswith("stage2.")} for row in rows
@@ -71,9 +71,9 @@ def posthoc_frame(store: Store) -> pd.DataFrame:
 
 
 def readings_frame(store: Store) -> pd.DataFrame:
-    """One row a look at test data: best, baselines as the space names them, fresh seeds; `number` of a trial's own.
+    """One row per reading of test data: best, baselines in the space's order, fresh seeds; `number` is the trial's.
 
-    Settings of `stage1.*` and `stage2.*` stand beside the measures; one that had no part in a result is missing there.
+    Settings of `stage1.*` and `stage2.*` are beside the measures; a setting that did not affect a result is missing.
     """
     fixed = ("role", "number", "backbone", "temperature", "read_at")
     rows = in_order(store.readings(), store.study().space_yaml)
@@ -96,7 +96,7 @@ def _pick(row: object, names: Iterable[str]) -> dict[str, Any]:
 
 
 def _names(rows: Iterable[Mapping[str, Scalar]]) -> list[str]:
-    """All keys, in the order in which they first come."""
+    """All keys, in the order of their first appearance."""
     return list(dict.fromkeys(key for row in rows for key in row))
 
 

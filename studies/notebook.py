@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 
 def open_study(name: str, *, storage: str | None = None, home: str | PathLike[str] = "runs") -> Study:
-    """Opens a study for reading: of the database `storage`, else of `studies.db` in the folder `home`.
+    """Opens a study read-only, from the database `storage` or else from `studies.db` in the folder `home`.
 
-    Raises StudyNotFoundError with the names there are, StorageUnavailableError, NewerSchemaError.
+    Raises StudyNotFoundError with the existing names, StorageUnavailableError, NewerSchemaError, OlderSchemaError.
     """
     return Study(Store.open(storage or sqlite_url(Path(home).expanduser() / "studies.db"), name))
 
 
 class Study:
-    """One study as frames. Close it, or use it as a context manager; `store` has the same as records."""
+    """One study as frames. Close it, or use it as a context manager; `store` gives the same as records."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -50,7 +50,7 @@ class Study:
         return self.store.study()
 
     def trials(self) -> pd.DataFrame:
-        """One row a trial; parameters and measures are dotted columns."""
+        """One row per trial; parameters and measures are dotted columns."""
         from studies.frames import trials_frame  # noqa: PLC0415  (pandas, as below)
 
         return trials_frame(self.store)
@@ -66,31 +66,31 @@ class Study:
         return draw_figure(name, load_study_data(self.store))
 
     def backbones(self) -> pd.DataFrame:
-        """One row a backbone."""
+        """One row per backbone."""
         from studies.frames import backbones_frame  # noqa: PLC0415
 
         return backbones_frame(self.store)
 
     def epochs(self) -> pd.DataFrame:
-        """One row an epoch of either stage."""
+        """One row per epoch of either stage."""
         from studies.frames import epochs_frame  # noqa: PLC0415
 
         return epochs_frame(self.store)
 
     def classes(self) -> pd.DataFrame:
-        """One row a trial, split and class."""
+        """One row per trial, split and class."""
         from studies.frames import classes_frame  # noqa: PLC0415
 
         return classes_frame(self.store)
 
     def posthoc(self) -> pd.DataFrame:
-        """One row a post-hoc classifier."""
+        """One row per post-hoc classifier."""
         from studies.frames import posthoc_frame  # noqa: PLC0415
 
         return posthoc_frame(self.store)
 
     def readings(self) -> pd.DataFrame:
-        """One row a look at test data."""
+        """One row per reading of test data."""
         from studies.frames import readings_frame  # noqa: PLC0415
 
         return readings_frame(self.store)

@@ -1,4 +1,4 @@
-"""What goes into the study database and what comes out: one frozen dataclass a row, plain values only.
+"""The rows that enter and leave the study database: one frozen dataclass per row, plain values only.
 
 Accuracies are fractions; None stands for "none", never 0. Metric keys are the trainer's dotted ones
 (`val.balanced_accuracy`, `val.few`, `norm.slope`, `test.many`, ...). `config` is always the whole flat configuration
@@ -24,16 +24,16 @@ StudyState = Literal["running", "stopped", "done", "failed"]
 
 
 class FailureKind(StrEnum):
-    """Why a job or a trial failed: what the service decides by. The text beside it is for people only."""
+    """Why a job or trial failed. The service decides by the kind; the text beside it is for people."""
 
     REFUSED = "refused"  # the trainer refuses the configuration or the data
     DIVERGED = "diverged"  # a loss, weight or measure is no longer finite
     OUT_OF_MEMORY = "out_of_memory"
     DISK_FULL = "disk_full"
-    FILE = "file"  # a file cannot be used, for now or for good
-    ERROR = "error"  # the trainer raised what nobody expected
+    FILE = "file"  # a file cannot be used
+    ERROR = "error"  # an unexpected exception of the trainer
     WORKER_DIED = "worker_died"
-    OTHER_CODE = "other_code"  # the worker holds other source code than the driver
+    OTHER_CODE = "other_code"  # the worker has other source code than the driver
     STOPPED = "stopped"  # in the middle of the job
     NOT_RUN = "not_run"  # the study ended first
     UNKNOWN = "unknown"  # written by a release that recorded no kinds
@@ -45,7 +45,7 @@ class FailureKind(StrEnum):
 
     @property
     def ends_launch(self) -> bool:
-        """True if no job can succeed before the user has acted."""
+        """True if no job can succeed before the user acts."""
         return self in (self.DISK_FULL, self.OTHER_CODE)
 
     @property
@@ -56,7 +56,7 @@ class FailureKind(StrEnum):
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a job came to nothing."""
+    """Why a job failed."""
 
     kind: FailureKind
     text: str  # for people
@@ -68,7 +68,7 @@ class StudyRow:
 
     name: str
     state: StudyState
-    space_yaml: str  # the resolved space, as text that `search_spaces.load` reads back
+    space_yaml: str  # the resolved space, as text that `search_spaces.loads` reads back
     space_sha256: str
     objective: str  # metric key, maximised
     created: datetime
@@ -76,8 +76,8 @@ class StudyRow:
     class_names: tuple[str, ...] = ()
     train_counts: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
-    spent_seconds: float = 0.0  # that drivers have worked on it
-    trainers: tuple[int, ...] = ()  # versions that gave its results, in order; none: not on record
+    spent_seconds: float = 0.0  # by drivers, in all
+    trainers: tuple[int, ...] = ()  # versions that gave its results, in order; empty: not recorded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +92,7 @@ class HeadRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class JobRow:
-    """One backbone and a batch of heads, as asked."""
+    """One backbone and a batch of heads to train."""
 
     id: int
     kind: JobKind
@@ -108,7 +108,7 @@ class JobRow:
 
 @dataclass(frozen=True, kw_only=True)
 class TrialRow:
-    """One Optuna trial with our share of it."""
+    """One Optuna trial with our columns."""
 
     number: int
     state: str  # COMPLETE, PRUNED, FAIL, RUNNING
@@ -140,12 +140,12 @@ class EpochRow:
     metrics: Metrics
     backbone: str | None = None
     number: int | None = None
-    norms: tuple[float, ...] = ()  # (C,) of the classifier's rows; of stage 1, where it was validated
+    norms: tuple[float, ...] = ()  # (C,) of the classifier's rows, at validated epochs of stage 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassRow:
-    """One class of one split as one trial (or reading) classified it; `weight_norm` is the classifier's row norm."""
+    """How one trial or reading classified one class of one split; `weight_norm` is the classifier's row norm."""
 
     class_index: int
     split: str
@@ -157,7 +157,7 @@ class ClassRow:
 
 @dataclass(frozen=True, kw_only=True)
 class PosthocRow:
-    """One post-hoc classifier of one backbone: costs nothing, so it is no Optuna trial."""
+    """One post-hoc classifier of one backbone. It needs no training, so it is no Optuna trial."""
 
     backbone: str
     config: Mapping[str, Scalar]  # whole flat configuration
@@ -178,35 +178,35 @@ class BackboneRow:
     parameters: int
     device: str  # for people
     threads: int | None  # torch's on a CPU; None: a GPU
-    seconds: float  # of training, wherever that happened
-    cached: bool  # True: found, not trained, by its first job here
+    seconds: float  # of training, in whichever study
+    cached: bool  # True: the first job here found it in the cache
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunningRow:
-    """One job under way, as its driver last heard of it."""
+    """A running job, as last reported to the driver."""
 
     what: str  # for people, e.g. "job 12 · backbone 3"
     heads: int = 1
-    reading: bool = False  # nothing is trained: test data is read
-    stage: int = 0  # 0: it starts
-    epoch: int = 0  # done
+    reading: bool = False  # True: it reads test data and trains nothing
+    stage: int = 0  # 0: starting
+    epoch: int = 0  # finished ones
     epochs: int = 0
     images_per_second: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProgressRow:
-    """What a study's driver was at when it last wrote it down."""
+    """The driver's progress when it last wrote it."""
 
     updated: datetime
     running: tuple[RunningRow, ...] = ()
-    seconds_left: float | None = None  # then; None: not measured yet
+    seconds_left: float | None = None  # at that time; None: not measured yet
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReadingRow:
-    """The final look at test data, once for the chosen configuration, for each baseline and for each fresh seed."""
+    """A reading of test data, once for each chosen trial, baseline and fresh seed."""
 
     role: str  # "best", "naive", "weight_decay", "tau_norm", ..., "fresh_seed"
     config: Mapping[str, Scalar]

@@ -1,4 +1,4 @@
-"""The study database as the rest of the service sees it: open, record, finish, fail, read; one transaction each."""
+"""The study database for the rest of the service: open, record, finish, fail, read; one transaction per call."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ StopWish = Literal["soft", "now"]
 
 
 def study_names(url: str, *, patience: float = GLANCE) -> list[str]:
-    """Names of the studies in a database, oldest first; none when it is not there, and it is not made.
+    """Names of the studies in a database, oldest first; empty when there is no database, which is not made.
 
     Raises StorageUnavailableError, NewerSchemaError.
     """
@@ -59,8 +59,8 @@ class Store:
     """One study in its database. Close it, or use it as a context manager.
 
     Every method waits up to `patience` seconds for a database that is locked or restarting, then raises
-    StorageUnavailableError; what was begun is then kept whole or not at all, and may be asked again. Raises
-    StudyNotFoundError when the study was deleted meanwhile.
+    StorageUnavailableError. A failed call has written everything or nothing, and may be retried. Raises
+    StudyNotFoundError when the study was deleted meanwhile, MovedDatabaseError when its file was moved.
     """
 
     def __init__(self, database: Database, *, name: str, study_id: int) -> None:
@@ -80,11 +80,11 @@ class Store:
         patience: float = PATIENCE,
         held: StudyLock | None = None,
     ) -> Store:
-        """Opens the study of that name, making database and study where they are not yet there.
+        """Opens the study of that name; makes the database and the study if they do not exist.
 
-        With the `held` lock of the study nothing is written once another driver could have it. Raises
-        StudyMismatchError when the name belongs to another space. A known space may come with another text (a larger
-        budget), which is then kept.
+        With the `held` lock of the study, nothing is written once another driver could hold it. Raises
+        StudyMismatchError when the name belongs to another space. If the same space comes with another text (a larger
+        budget), the new text is stored.
         """
         opened = functools.partial(
             writes.open_study, name=name, space_yaml=space_yaml, space_sha256=space_sha256, objective=objective
@@ -93,9 +93,9 @@ class Store:
 
     @classmethod
     def open(cls, url: str, name: str, *, patience: float = GLANCE) -> Store:
-        """Opens a study of which a driver may be at work; makes and migrates nothing.
+        """Opens a study read-only, also while a driver runs it; makes and migrates nothing.
 
-        Raises StudyNotFoundError with the names there are, OlderSchemaError when the tables must be migrated first.
+        Raises StudyNotFoundError with the existing names, OlderSchemaError when the tables must be migrated first.
         """
         names = study_names(url, patience=patience)
         if name not in names:
@@ -128,7 +128,7 @@ class Store:
         self.database.close()
 
     def confirm(self) -> None:
-        """Makes sure that database and lock are still the files at their paths: what was written is where one looks.
+        """Makes sure that database and lock are still the files at their paths.
 
         Raises MovedDatabaseError, StudyLockedError.
         """
@@ -147,19 +147,19 @@ class Store:
         return self._read(reads.study, name=self.name)
 
     def set_state(self, state: StudyState) -> None:
-        """Says how far the study is."""
+        """Sets the study's state."""
         self._change(state=state)
 
     def set_spent(self, seconds: float) -> None:
-        """How long drivers have worked on the study, all of them together."""
+        """Sets the total time that drivers have worked on the study."""
         self._change(spent_seconds=seconds)
 
     def set_trainers(self, versions: Sequence[int]) -> None:
-        """Which versions of the trainer gave the study its results."""
+        """Sets the versions of the trainer that gave the study its results."""
         self._change(trainers=list(versions))
 
     def request_stop(self, *, now: bool = False) -> None:
-        """Asks the driver to stop after its current epochs, or at once; a soft wish does not soften one for now."""
+        """Asks the driver to stop after its current epochs, or at once. A soft request does not replace one for now."""
 
         def wish(session: Session, study_id: int) -> None:
             study = reads.find_study(session, study_id)
@@ -168,18 +168,18 @@ class Store:
         self._write(wish)
 
     def stop_requested(self) -> StopWish | None:
-        """What was asked of the driver."""
+        """The stop request to the driver, if any."""
         return self._read(_wish)
 
     def clear_stop(self) -> None:
-        """Forgets the wish to stop: a driver begins."""
+        """Removes the stop request, when a driver starts."""
         self._change(stop_requested=None)
 
     # -- jobs ---------------------------------------------------------------------------------------------------
 
     def record_job(self, kind: JobKind, *, backbone_index: int, round: int, heads: Sequence[HeadRequest]) -> JobRow:
-        """Writes a job and one RUNNING Optuna trial a head. Raises ValueError for a parameter outside its range."""
-        token = uuid.uuid4().hex  # one for all tries of this call, so that a lost answer makes no second job
+        """Writes a job and one RUNNING Optuna trial per head. Raises ValueError for a parameter outside its range."""
+        token = uuid.uuid4().hex  # the same for all retries of this call, so that they write one job
 
         def record(session: Session, study_id: int) -> JobRow:
             job_id = writes.record_job(
@@ -191,14 +191,14 @@ class Store:
         return self._write(record)
 
     def finish_job(self, job_id: int, result: JobResult) -> bool:
-        """Writes what a job gave back; False, and nothing, when the job has ended before.
+        """Writes a job's result; writes nothing and returns False if the job has already ended.
 
-        A head with a finite objective becomes COMPLETE, any other FAIL with its reason. Raises ResultError.
+        A head with a finite objective becomes COMPLETE; any other FAIL, with its reason. Raises ResultError.
         """
         return self._write(writes.finish_job, job_id, result)
 
     def fail_job(self, job_id: int, failure: Failure) -> bool:
-        """Ends a job, its RUNNING trials FAIL with it; False when it has ended before. Raises ResultError."""
+        """Fails a job and its RUNNING trials; returns False if it has already ended. Raises ResultError."""
         return self._write(writes.fail_job, job_id, failure)
 
     def retry_job(self, job_id: int) -> JobRow:
@@ -206,24 +206,24 @@ class Store:
         attempts = self._read(_one_job, job_id).attempts + 1
 
         def retry(session: Session, study_id: int) -> JobRow:
-            writes.find_job(session, study_id, job_id).attempts = attempts  # set, not added: may run twice
+            writes.find_job(session, study_id, job_id).attempts = attempts  # set, not added: it may be retried
             session.flush()
             return _one_job(session, study_id, job_id)
 
         return self._write(retry)
 
     def jobs(self, state: JobState | None = None) -> list[JobRow]:
-        """Jobs in the order in which they were asked."""
+        """Jobs in the order of their creation."""
         return self._read(reads.jobs, state=state)
 
-    # -- for those who look from outside --------------------------------------------------------------------------
+    # -- for watchers ---------------------------------------------------------------------------------------------
 
     def keep_progress(self, row: ProgressRow) -> None:
-        """Writes down what the driver is at, over what it wrote before."""
+        """Replaces the stored progress of the driver."""
         self._write(progress.write, row)
 
     def progress(self) -> ProgressRow | None:
-        """What the driver was at when it last wrote it down; None when it never did."""
+        """The driver's last stored progress; None when there is none."""
         return self._read(progress.read)
 
     # -- results ------------------------------------------------------------------------------------------------
@@ -233,26 +233,26 @@ class Store:
         return self._read(reads.trials)
 
     def others_trials(self) -> int:
-        """How many trials other programs have put into the study, by Optuna's `enqueue_trial` or a search of theirs.
+        """How many trials other programs have added, with Optuna's `enqueue_trial` or a search of their own.
 
-        They are nobody's here: none is run, counted, learnt from or reported; they only take a number.
+        The service ignores them: it does not run, count, learn from or report them. They only take up numbers.
         """
         return self._read(_others_trials)
 
     def backbones(self) -> list[BackboneRow]:
-        """All backbones in the order in which they came in."""
+        """All backbones in the order in which they were recorded."""
         return self._read(reads.backbones)
 
     def epochs(self, *, number: int | None = None, backbone: str | None = None) -> list[EpochRow]:
-        """Epochs of everything, of one trial's stage 2, or of one backbone's stage 1."""
+        """All epochs, those of one trial's stage 2, or those of one backbone's stage 1."""
         return self._read(reads.epochs, number=number, backbone=backbone)
 
     def classes(self, number: int) -> list[ClassRow]:
-        """Class by class, how a trial classified each split; empty when it never came so far."""
+        """How a trial classified each class of each split; empty when it has no result."""
         return self._read(reads.classes, number=number).get(number, [])
 
     def classes_by_trial(self) -> dict[int, list[ClassRow]]:
-        """The same for every trial that came so far, by number."""
+        """The same for every trial with a result, by number."""
         return self._read(reads.classes)
 
     def posthoc(self) -> list[PosthocRow]:
@@ -268,10 +268,10 @@ class Store:
         backbone: BackboneResult,
         number: int | None = None,
     ) -> bool:
-        """Writes a look at test data: `head`, on `backbone`, under a role.
+        """Writes a reading of test data: `head`, on `backbone`, under a role.
 
-        False, and nothing, when role and configuration were read before. Raises ResultError for a head that failed or
-        holds no test results.
+        Writes nothing and returns False if the role and configuration were read before. Raises ResultError for a head
+        that failed or has no test results.
         """
         return self._write(
             writes.record_reading,
@@ -283,7 +283,7 @@ class Store:
         )
 
     def readings(self) -> list[ReadingRow]:
-        """All looks at test data, in the order in which they were made."""
+        """All readings of test data, in the order in which they were made."""
         return self._read(reads.readings)
 
     # -- transactions -------------------------------------------------------------------------------------------
@@ -296,7 +296,7 @@ class Store:
         return self.database.read(read)
 
     def _write(self, deed: Callable[..., T], *args: Any, **named: Any) -> T:
-        """One writer of a study at a time: a try whose answer was lost may still be at it when the next one comes."""
+        """Runs a write under a lock on the study's row: a lost try may still be running when its retry starts."""
 
         def write(session: Session) -> T:
             self._find(session)
@@ -306,7 +306,7 @@ class Store:
         return self.database.write(write)
 
     def _find(self, session: Session) -> None:
-        """Raises StudyNotFoundError when the study was deleted, also where another one has been given its id."""
+        """Raises StudyNotFoundError when the study was deleted, even if another one has its id now."""
         if optuna_rows.find_study(session, self.name) != self._study_id:
             raise StudyNotFoundError(reads.DELETED)
 

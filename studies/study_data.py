@@ -1,6 +1,6 @@
-"""All that a study holds, read once: what figures, report and export are made from.
+"""A study's data, read once, for figures, report and export.
 
-Nothing here draws, and nothing here touches the database but `load_study_data`.
+Only `load_study_data` and `with_classes` read the database; nothing here draws.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from trainers.config import Scalar
 if TYPE_CHECKING:
     from studies.store import Store
 
-SEARCH_ROLES = ("search", "refine")  # trials that may be chosen; baselines may not
-FRESH_SEED = "fresh_seed"  # readings of the chosen configuration trained again; they say how far seeds are apart
+SEARCH_ROLES = ("search", "refine")  # trials that can be chosen; baselines cannot
+FRESH_SEED = "fresh_seed"  # readings of the chosen configuration retrained: the spread over seeds
 SEEDS = ("stage1.seed", "stage2.seed")
 ACCURACY = "val.balanced_accuracy"
 SLOPE = "norm.slope"
-BALANCED_DIGITS = 3  # of a slope or rank correlation: norms that differ by less are equally balanced
-_DIGITS = 9  # of an objective: a mean of recalls that differs beyond is the same mean, summed in another order
+BALANCED_DIGITS = 3  # of a slope or rank correlation: smaller differences do not count
+_DIGITS = 9  # of an objective: later digits depend on the order of summation
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyData:
-    """The rows of one study. `classes` holds those of the trials that are shown class by class."""
+    """The rows of one study. `classes` has only the trials that are shown class by class."""
 
     study: StudyRow
     trials: tuple[TrialRow, ...]
@@ -84,9 +84,9 @@ class StudyData:
 
     @cached_property
     def varying(self) -> tuple[str, ...]:
-        """Names of the settings in which finished trials differ, in the order of the configuration.
+        """Names of the settings that differ between finished trials, in the order of the configuration.
 
-        A setting that had no part in a trial's result makes no difference between it and others.
+        A setting does not count for a trial whose result it did not affect.
         """
         if not self.complete:
             return ()
@@ -99,13 +99,13 @@ class StudyData:
 
     @cached_property
     def configuration(self) -> Mapping[str, Scalar]:
-        """A whole configuration of this study, for what all its trials share; empty before the first trial."""
+        """A whole configuration, for the settings that all trials share; empty before the first trial."""
         row = self.best or next(iter(self.trials), None)
         return row.config if row else {}
 
     @property
     def thresholds(self) -> tuple[int, int]:
-        """More training images than the first: many; fewer than the second: few."""
+        """Many: more training images than the first; few: fewer than the second."""
         many, few = self.configuration.get("task.many"), self.configuration.get("task.few")
         return (many if isinstance(many, int) else 100, few if isinstance(few, int) else 20)
 
@@ -118,7 +118,7 @@ class StudyData:
         return {row.fingerprint: row for row in self.backbones}
 
     def reading(self, role: str) -> ReadingRow | None:
-        """The reading of test data under `role`; of several "best" ones that of the best trial, else the last made."""
+        """The last reading of test data under `role`; for "best", the last one of the best trial."""
         rows = [row for row in self.readings if row.role == role]
         if role == "best" and self.best is not None:
             rows = [row for row in rows if row.number == self.best.number]
@@ -126,23 +126,23 @@ class StudyData:
 
     @cached_property
     def all_baselines(self) -> tuple[ReadingRow, ...]:
-        """Readings of baselines, the naive one too, one a role, in the order of the space."""
+        """Readings of baselines including naive, one per role, in the order of the space."""
         roles = dict.fromkeys(row.role for row in self.readings if row.role != "best")
         ordered = sorted(roles, key=self.place)
         return tuple(row for role in ordered if (row := self.reading(role)) is not None)
 
     def place(self, role: str) -> int:
-        """Where a baseline stands in the order of the space; after all of them where it is none."""
+        """The position of a baseline in the order of the space; any other role comes last."""
         return _place(role, self.space.baselines)
 
     @cached_property
     def baselines(self) -> tuple[ReadingRow, ...]:
-        """The same without the naive one: classifiers that were chosen on validation."""
+        """The same without naive: classifiers that were chosen on validation."""
         return tuple(row for row in self.all_baselines if row.role != "naive")
 
     @cached_property
     def ended(self) -> datetime:
-        """The last moment the study knows of, so that the same data gives the same report and the same export."""
+        """The latest time in the study, so that the same data gives the same report and export."""
         moments = [row.finished for row in self.trials if row.finished]
         moments += [row.read_at for row in (*self.readings, *self.fresh) if row.read_at]
         return max(moments, default=self.study.created)
@@ -159,27 +159,27 @@ class StudyData:
 
 
 def without_seeds(config: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """What a run is, but for chance."""
+    """A configuration without its seeds."""
     return {name: value for name, value in config.items() if name not in SEEDS}
 
 
 def seed_of(row: ReadingRow) -> int:
-    """The seed of stage 1, by which fresh seeds are named."""
+    """The seed of stage 1, which names a fresh seed."""
     return int(row.config["stage1.seed"] or 0)
 
 
 def preference(value: float, slope: float | None, number: int) -> tuple[float, float, int]:
-    """What trials are chosen by, the largest first: the objective, then the most balanced norms, then the lower number.
+    """The key by which the best trial is the largest: the objective, then the balance of norms, then the lower number.
 
-    On few validation images many trials share the highest value; of them the one nearest to balance is on the front of
-    accuracy against balance, and any other would not be.
+    With few validation images many trials share the highest value; only the most balanced of them is on the Pareto
+    front of accuracy and balance.
     """
     balance = -math.inf if slope is None else -round(abs(slope), BALANCED_DIGITS)
     return _rounded(value), balance, -number
 
 
 def best_trial(trials: Iterable[TrialRow]) -> TrialRow | None:
-    """The finished trial of the search that `preference` puts first."""
+    """The finished trial of the search that `preference` ranks highest."""
     rows = [row for row in trials if row.state == "COMPLETE" and row.role in SEARCH_ROLES and row.value is not None]
     return max(rows, key=lambda row: preference(row.value or 0.0, row.metrics.get(SLOPE), row.number), default=None)
 
@@ -189,13 +189,13 @@ def _rounded(value: float | None) -> float:
 
 
 def with_classes(data: StudyData, store: Store, numbers: Iterable[int]) -> StudyData:
-    """The same with the class rows of these trials, too."""
+    """The same data with the class rows of these trials added."""
     more = {number: tuple(store.classes(number)) for number in numbers if number not in data.classes}
     return replace(data, classes={**data.classes, **more})
 
 
 def load_study_data(store: Store) -> StudyData:
-    """Reads the study from its database; class rows only of the chosen trial and of baselines."""
+    """Reads the study from its database; class rows only for the chosen trial and the baselines."""
     trials = tuple(store.trials())
     best = best_trial(trials)
     shown = [row.number for row in trials if row.state == "COMPLETE" and (row is best or row.role not in SEARCH_ROLES)]
@@ -214,10 +214,10 @@ def load_study_data(store: Store) -> StudyData:
 
 
 def in_order(readings: Iterable[ReadingRow], space_yaml: str) -> list[ReadingRow]:
-    """Best, baselines as the space names them, fresh seeds by seed; jobs that ran side by side end in any order."""
+    """Best, baselines in the space's order, fresh seeds by seed: parallel jobs end in any order."""
     try:
         order = ("best", *loads(space_yaml).baselines)
-    except SpaceError:  # of another release, whose readings can be shown all the same
+    except SpaceError:  # a space of another release: its readings can still be shown
         order = ("best",)
     return sorted(
         readings,

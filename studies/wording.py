@@ -1,4 +1,4 @@
-"""How numbers and methods are written for readers: one way on the page, in the terminal and on the dashboard."""
+"""Numbers and methods in words, the same in the report, the terminal and the dashboard."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from decimal import ROUND_HALF_UP, Decimal
 
 from trainers.config import Scalar
 
-_LABELS = {  # of roles: baselines and what was chosen
+_LABELS = {  # of roles: baselines and the chosen trial
     "naive": "naive",
     "weight_decay": "weight decay only",
     "l2_norm": "L2-norm",
@@ -25,17 +25,17 @@ _METHODS = {  # of stage 2
 
 
 def role_label(role: str) -> str:
-    """A role as readers see it."""
+    """A role in words."""
     return _LABELS.get(role, role)
 
 
 def method_label(method: Scalar) -> str:
-    """A `stage2.method` as readers see it."""
+    """A `stage2.method` in words."""
     return _METHODS.get(str(method), role_label(str(method)))
 
 
 def number(value: Scalar, *, digits: int = 3) -> str:
-    """A value as a reader wants it: `none`, words as they are, numbers to a few significant digits."""
+    """A value for readers: `none`, words unchanged, numbers to a few significant digits."""
     if value is None:
         return "none"
     if isinstance(value, bool):
@@ -51,7 +51,7 @@ def per_cent(value: float | None) -> str:
 
 
 def points(value: float) -> str:
-    """A difference of fractions in percentage points, with its sign."""
+    """A difference of fractions in percentage points, with a sign."""
     return f"{_tenths(100 * value):+}".replace("-", "−")
 
 
@@ -89,7 +89,7 @@ def listed(words: list[str] | tuple[str, ...]) -> str:
 
 
 def spans(numbers: list[int]) -> str:
-    """Whole numbers in order, runs drawn together: `3 to 5, 9`."""
+    """Whole numbers in order, consecutive ones joined: `3 to 5, 9`."""
     parts: list[list[int]] = []
     for one in sorted(numbers):
         if parts and one == parts[-1][-1] + 1:
@@ -100,6 +100,6 @@ def spans(numbers: list[int]) -> str:
 
 
 def _tenths(value: float) -> Decimal:
-    """One digit after the point, halves away from zero as plotly rounds, whatever the last bit of the float is."""
+    """One decimal, halves rounded away from zero as plotly does, whatever the last bit of the float."""
     rounded = Decimal(repr(round(value, 6))).quantize(Decimal("0.1"), ROUND_HALF_UP)
     return abs(rounded) if rounded == 0 else rounded

@@ -1,4 +1,4 @@
-"""`python -m trainers stage1.lr=0.1 stage2.weight_decay=0.02`: one trial, alone, as JSON lines on standard output."""
+"""`python -m trainers stage1.lr=0.1 stage2.weight_decay=0.02` runs one trial and prints JSON lines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trainers.job import Job, run_job
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one trial; returns 0, or 1 when it failed, or 2 when the settings are wrong."""
+    """Runs one trial; returns 0, 1 when it failed, or 2 when the settings are wrong."""
     parser = argparse.ArgumentParser(prog="python -m trainers", description=__doc__, epilog=f"names: {FLAT_NAMES}")
     parser.add_argument("settings", nargs="*", metavar="name=value", help="e.g. stage1.lr=0.1 task.model=resnet20")
     parser.add_argument("--test", action="store_true", help="read the test split too (once, at the end)")
@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         config = TrialConfig.from_flat(dict(_setting(text) for text in options.settings))
         device = torch.device(options.device)
-    except (TrainerError, ValueError, RuntimeError) as error:  # the last of a device that does not exist
+    except (TrainerError, ValueError, RuntimeError) as error:  # RuntimeError: no such device
         _say(error)
         return 2
     job = Job(task=config.task, stage1=config.stage1, heads=(config.stage2,), read_test=options.test)
@@ -58,7 +58,7 @@ def _setting(text: str) -> tuple[str, Scalar]:
 
 
 def _say(error: Exception) -> None:
-    """One line, with escapes for what would break it or steer a terminal."""
+    """Prints an error on one line and escapes control characters."""
     text = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in str(error))
     print(f"error: {text}", file=sys.stderr)
 

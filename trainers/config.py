@@ -1,4 +1,4 @@
-"""The catalogue of settings: what determines one trial, with one dotted name a value for life (`stage1.weight_decay`).
+"""The catalogue of settings that determine a trial, each with one dotted name everywhere (`stage1.weight_decay`).
 
 Each setting has its name, domain, default and description here and nowhere else. `search_spaces.schema`, the editor's
 schema and `studies.applicable` are made from it. It imports the standard library only, for packages without torch.
@@ -33,7 +33,7 @@ POSTHOC_METHODS: tuple[str, ...] = get_args(PosthocMethod)
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """Where a number must lie: above `gt`, from `ge`, below `lt`, up to `le`; `rule` says the same in words."""
+    """Bounds of a number: above `gt`, from `ge`, below `lt`, up to `le`; `rule` says the same in words."""
 
     rule: str
     gt: float | None = None
@@ -42,7 +42,7 @@ class Bounds:
     le: float | None = None
 
     def hold(self, value: float) -> bool:
-        """Whether `value` lies inside."""
+        """True if `value` is within the bounds."""
         above = (self.gt is None or value > self.gt) and (self.ge is None or value >= self.ge)
         return above and (self.lt is None or value < self.lt) and (self.le is None or value <= self.le)
 
@@ -63,13 +63,13 @@ NotNegativeInteger = Annotated[int, _NOT_NEGATIVE]
 
 @dataclass(frozen=True, kw_only=True)
 class TaskConfig:
-    """Which images, how long the tail, which split, which network: fixed for the whole study."""
+    """Images, long tail, split and network: fixed for the whole study."""
 
     dataset: DatasetName = "digits-lt"
-    data: Annotated[str | None, "Folder or file; only the embedded digits need none."] = None
-    imbalance_factor: Annotated[Factor | None, "Largest over smallest class; null takes the data as it is."] = 50.0
+    data: Annotated[str | None, "Folder or file of the images; digits-lt needs none."] = None
+    imbalance_factor: Annotated[Factor | None, "Largest over smallest class; null keeps the data as it is."] = 50.0
     profile: Literal["exp", "step"] = "exp"
-    selection: Annotated[Literal["seed0", "first_n"], "Which images of a class are kept."] = "seed0"
+    selection: Annotated[Literal["seed0", "first_n"], "Which images of a class to keep."] = "seed0"
     max_count: Annotated[PositiveInteger | None, "Cap on the largest class."] = None
     protocol: Literal["honest", "iclr24", "paper_leak"] = "honest"
     val_per_class: NotNegativeInteger = 20
@@ -80,7 +80,7 @@ class TaskConfig:
     image_size: PositiveInteger | None = None
     many: Annotated[NotNegativeInteger, 'A class with more training images is "many".'] = 100
     few: Annotated[NotNegativeInteger, 'A class with fewer training images is "few".'] = 20
-    flip_average: Annotated[bool, "Test logits are the mean over image and mirror image."] = False  # as released
+    flip_average: Annotated[bool, "Average test logits over each image and its mirror image."] = False  # as released
     download: bool = False
 
 
@@ -115,22 +115,22 @@ class Stage2Config:
     loss: LossName = "cb_ce"
     beta: BelowOne = 0.9999
     gamma: NotNegative | None = None
-    tau: Annotated[float, "Of tau_norm, logit_adjustment(_mul), and of the losses that have one."] = 1.0
+    tau: Annotated[float, "Used by tau_norm, logit_adjustment(_mul), and the losses with a tau."] = 1.0
     max_margin: float = 0.5
     scale: Positive = 30.0
     epochs: PositiveInteger = 10
     batch_size: PositiveInteger = 64
     lr: Positive = 0.01
     momentum: BelowOne = 0.9
-    weight_decay: Annotated[NotNegative, "SGD's coupled L2, on the classifier; its scale belongs to the loss."] = 1e-2
-    maxnorm_radius: Annotated[NotNegative | None, "In radius_unit; null leaves the constraint out."] = 1.0
+    weight_decay: Annotated[NotNegative, "SGD's coupled L2, on the classifier; its scale depends on the loss."] = 1e-2
+    maxnorm_radius: Annotated[NotNegative | None, "In radius_unit; null means no constraint."] = 1.0
     radius_unit: Literal["absolute", "median_norm", "norm_span"] = "median_norm"
     projection: Literal["step", "epoch"] = "step"
     schedule: Literal["cosine", "cosine_ahead"] = "cosine"
     features: Literal["search", "default", "replay"] = (
         "default"  # 2 views; one a stage-2 epoch; BatchNorm in training mode
     )
-    epoch_rule: Literal["last", "best"] = "last"  # best: on the selection split; only paper_leak wants it
+    epoch_rule: Literal["last", "best"] = "last"  # best: on the selection split, as in paper_leak
     seed: NotNegativeInteger = 0
 
 
@@ -150,7 +150,7 @@ LOSS_OPTIONS = tuple(dict.fromkeys(option for options in READ_BY_LOSS.values() f
 
 OF_MAXNORM = ("maxnorm_radius", "radius_unit", "projection")
 OF_TRAINING = tuple(f.name for f in dataclasses.fields(Stage2Config) if f.name not in ("method", *OF_MAXNORM))
-READ_BY_METHOD: Mapping[str, tuple[str, ...]] = {  # the settings of stage 2 that each method reads
+READ_BY_METHOD: Mapping[str, tuple[str, ...]] = {  # the stage-2 settings that each method reads
     "weight_balancing": (*OF_TRAINING, *OF_MAXNORM),
     "crt": OF_TRAINING,
     "lws": OF_TRAINING,
@@ -169,7 +169,7 @@ class Setting:
 
     name: str  # dotted
     kind: type[str] | type[int] | type[float] | type[bool]
-    choices: tuple[str, ...]  # of text; () where any text will do, and for numbers and switches
+    choices: tuple[str, ...]  # of text; () for free text, numbers and switches
     optional: bool  # None is a value
     bounds: Bounds | None
     default: Scalar
@@ -198,7 +198,7 @@ def _setting(name: str, hint: Any, default: Any) -> Setting:
 
 
 def _said(hint: Any) -> Iterator[Any]:
-    """The plain types in a hint, and what is annotated to them."""
+    """The plain types in a hint, and their annotations."""
     if get_origin(hint) is Annotated:
         yield from _said(hint.__origin__)
         yield from hint.__metadata__
@@ -231,7 +231,7 @@ class TrialConfig:
 
     @classmethod
     def from_flat(cls, flat: Mapping[str, Any]) -> TrialConfig:
-        """Builds a configuration from dotted names; names left out keep their defaults. Raises ConfigError."""
+        """Builds a configuration from dotted names; missing names keep their defaults. Raises ConfigError."""
         parts: dict[str, dict[str, Any]] = {part: {} for part in PARTS}
         for key, value in flat.items():
             if key not in SETTINGS:
@@ -246,16 +246,16 @@ class TrialConfig:
         )
 
 
-_LARGEST = 10**18  # what is below fits into 64 bits
+_LARGEST = 10**18  # smaller numbers fit into 64 bits
 
 
 def loss_options(config: Stage1Config | Stage2Config) -> dict[str, Any]:
-    """The settings of a stage that shape its loss, as `trainers.losses.make_loss` takes them."""
+    """The options of a stage's loss, as arguments for `trainers.losses.make_loss`."""
     return {option: getattr(config, option) for option in LOSS_OPTIONS}
 
 
 def checked(key: str, value: Any) -> Scalar:
-    """Returns `value` in the type that `key` has. Raises ConfigError with the rule, the value and the way out."""
+    """Returns `value` in the type of `key`. Raises ConfigError with the rule, the value and the way out."""
     if isinstance(value, int) and abs(value) >= _LARGEST:
         raise ConfigError(f"{key}: a whole number has at most 18 digits; torch and databases hold no larger ones")
     setting = SETTINGS[key]

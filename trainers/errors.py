@@ -1,14 +1,14 @@
 """What can go wrong in the trainer.
 
 TrainerError
-├── ConfigError       a setting that cannot be: names the key, the value and what is allowed
-├── DataError         data that cannot be used: names the file, the class or the row
-└── DivergedError     a loss or weight that is no longer finite
+├── ConfigError       an impossible setting: names the key, the value and what is allowed
+├── DataError         unusable data: names the file, the class or the row
+└── DivergedError     a loss or weight is no longer finite
 """
 
 
 class TrainerError(Exception):
-    """Anything a user can mend; its text is one readable sentence and is stored with the failed trial."""
+    """An error that the user can fix; its text is readable and is stored with the failed trial."""
 
 
 class ConfigError(TrainerError):
@@ -16,8 +16,8 @@ class ConfigError(TrainerError):
 
 
 class DataError(TrainerError):
-    """The data cannot be used as asked."""
+    """The data cannot be used."""
 
 
 class DivergedError(TrainerError):
-    """Training left the finite numbers."""
+    """A loss or weight is no longer finite."""

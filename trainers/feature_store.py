@@ -1,4 +1,4 @@
-"""The features of one backbone, by what determines them: in memory for this job, in the cache for the next one."""
+"""A backbone's features by their settings: in memory for this job, in the cache for later ones."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from trainers.stage1.precision import Precision
 
 @dataclass(frozen=True, kw_only=True)
 class Banks:
-    """Makes, keeps and finds the features of a backbone. Those of test images are never written down."""
+    """Extracts, keeps and finds the features of a backbone. Features of test images are never cached."""
 
     config: TaskConfig
-    heads: tuple[Stage2Config, ...]  # of the job: what is extracted is enough for all of them
+    heads: tuple[Stage2Config, ...]  # of the job: one extraction serves all of them
     task: Task
     model: Network
     fingerprint: str
@@ -32,9 +32,9 @@ class Banks:
     _test: list[LabelledFeatures] = field(default_factory=list, init=False, repr=False)
 
     def get(self, head: Stage2Config) -> FeatureBank:
-        """The features that `head` is trained and measured on; the same object for heads that share them.
+        """The features for training and measuring `head`; the same object for heads that share them.
 
-        Views are drawn one after the other, so that the first views of a bank are the whole of a smaller one.
+        Views are drawn in sequence, so that the first views of a bank equal a smaller bank.
         """
         key, count = self.key(head), _count(head)
         if (key, count) not in self._given:
@@ -45,7 +45,7 @@ class Banks:
         return self._given[key, count]
 
     def key(self, head: Stage2Config) -> str:
-        """What the cache knows the features of `head` by."""
+        """The cache key of `head`'s features."""
         if head.features != "replay":
             return f"features-seed{head.seed}"
         end = "-test" if self.read_test else ""
@@ -70,7 +70,7 @@ class Banks:
         return bank.to(self.device)
 
     def _extract(self, key: str, head: Stage2Config) -> FeatureBank:
-        with_test = self.read_test and head.features == "replay"  # whose statistics move on from epoch to epoch
+        with_test = self.read_test and head.features == "replay"  # the statistics change every epoch
         bank = extract_bank(
             self.model,
             self.task,
@@ -102,6 +102,6 @@ class Banks:
 
 
 def _count(head: Stage2Config) -> int:
-    """How many views `head` looks at; what is made of the classifier alone is measured beside any."""
+    """How many views `head` needs; a post-hoc method that reads no training features accepts the fewest."""
     alone = head.method in POSTHOC_METHODS and head.method != "ncm" and head.features != "replay"
     return views("search" if alone else head.features, head.epochs)

@@ -1,7 +1,7 @@
-"""Cached features: what stage 2 needs of a frozen backbone, extracted once; and how well they separate classes.
+"""Features of a frozen backbone, extracted once for stage 2; and measures of how well they separate classes.
 
-With the backbone frozen, the features of an epoch depend on batch order, augmentation draws and BatchNorm's history,
-never on the classifier. So one stream of views serves every head exactly, `replay` included.
+With a frozen backbone, the features of an epoch depend on batch order, augmentation and BatchNorm's history, never on
+the classifier. So the same views serve every head exactly, also in `replay`.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from trainers.stage1.random_numbers import own_draws
 FeatureMode = Literal["search", "default", "replay"]
 
 SEARCH_VIEWS = 2
-_BATCH = {"cpu": 128, "cuda": 512}  # quickest: on a processor the maps of a layer stay in its cache
+_BATCH = {"cpu": 128, "cuda": 512}  # fastest: on a CPU a layer's maps stay in the cache
 
 
 class Split(Protocol):
-    """Images of one split, as the task gives them."""
+    """Images of one split of a task."""
 
     @property
     def labels(self) -> Tensor: ...
@@ -39,21 +39,21 @@ class Split(Protocol):
 
 
 class ImageTask(Protocol):
-    """The part of a task that extraction looks at; further splits are attributes of their name."""
+    """The part of a task that extraction reads; further splits are attributes by name."""
 
     @property
     def train(self) -> Split: ...
 
 
 class FeatureNetwork(Protocol):
-    """A network whose features the classifier sees."""
+    """A network with features for a classifier."""
 
     def features(self, images: Tensor) -> Tensor: ...
 
 
 @dataclass(frozen=True)
 class LabelledFeatures:
-    """Features of a split that is only looked at."""
+    """Features of a split for evaluation."""
 
     features: Tensor  # (N, D)
     labels: Tensor  # (N,)
@@ -61,31 +61,31 @@ class LabelledFeatures:
 
 @dataclass(frozen=True)
 class FeatureBank:
-    """Everything stage 2 reads. Features are float32, or bfloat16 where they were computed so."""
+    """The input of stage 2. Features are float32, or bfloat16 if computed in it."""
 
     train: Tensor  # (K views, N, D)
     labels: Tensor  # (N,)
     order_seed: int
-    splits: Mapping[str, LabelledFeatures]  # as the backbone leaves stage 1; in replay, after the last epoch
+    splits: Mapping[str, LabelledFeatures]  # with the backbone as stage 1 left it; in replay, after the last epoch
     replay: Mapping[str, Tensor] = field(default_factory=dict)  # by split, (K epochs, N, D): after each epoch
-    replay_batch_size: int | None = None  # the only one a replay is exact for
+    replay_batch_size: int | None = None  # of the replay, exact for no other
 
     def view(self, epoch: int) -> Tensor:
-        """Training features (N, D) of an epoch, counted from 0."""
+        """Training features (N, D) of an epoch (from 0)."""
         return self.train[epoch % len(self.train)]
 
     def split_at(self, name: str, epoch: int) -> LabelledFeatures:
-        """A split as the network sees it after `epoch` (from 0); the same in every epoch unless this is a replay."""
+        """Features of a split after `epoch` (from 0); only in a replay they differ between epochs."""
         if name in self.replay:
             return LabelledFeatures(self.replay[name][epoch], self.splits[name].labels)
         return self.splits[name]
 
     def first(self, views: int) -> FeatureBank:
-        """This bank with its first `views` views alone, which are the ones that a smaller bank would hold."""
+        """This bank with only its first `views` views, the same as a bank extracted with that many."""
         return dataclasses.replace(self, train=self.train[:views])
 
     def with_split(self, name: str, split: LabelledFeatures) -> FeatureBank:
-        """This bank with one more split."""
+        """This bank with another split."""
         return dataclasses.replace(self, splits={**self.splits, name: split})
 
     def to(self, device: torch.device | str) -> FeatureBank:
@@ -93,7 +93,7 @@ class FeatureBank:
         return FeatureBank.from_tensors({name: tensor.to(device) for name, tensor in self.to_tensors().items()})
 
     def to_tensors(self) -> dict[str, Tensor]:
-        """Flat and whole, for a file; `from_tensors` reads it back."""
+        """The bank as flat tensors for a file; `from_tensors` is the inverse."""
         tensors = {"train": self.train, "labels": self.labels, "order_seed": torch.tensor(self.order_seed)}
         for name, split in self.splits.items():
             tensors |= {f"splits.{name}.features": split.features, f"splits.{name}.labels": split.labels}
@@ -133,15 +133,15 @@ def extract_bank(
     precision: Precision,
     mirrored: Sequence[str] = (),
 ) -> FeatureBank:
-    """Extracts augmented views of the training images and the named `splits` (`val`, `test`); `model` stays as it was.
+    """Extracts augmented views of the training images, and the named `splits` (`val`, `test`); does not change `model`.
 
-    `search` is two views, `default` one a stage-2 epoch, both with BatchNorm's running statistics. `replay` is the
-    released loop: the network in training mode on stage 2's own batches of `batch_size`, its statistics moving on from
-    epoch to epoch, and each split seen after every epoch. Features of the splits named in `mirrored` are the mean over
-    image and mirror image: heads are linear, so their logits are the mean of both, too. Raises ConfigError when a
-    split's batches do not visit each image once, and DataError for an image that cannot be decoded.
+    `search` is two views, `default` one per stage-2 epoch, both with BatchNorm's running statistics. `replay` is the
+    released loop: the network runs in training mode on stage 2's batches of `batch_size`, its statistics change from
+    epoch to epoch, and each split is extracted after every epoch. Features of the splits in `mirrored` are the mean
+    over image and mirror image; heads are linear, so this averages their logits too. Raises ConfigError when a split's
+    batches do not visit each image once, and DataError for an image that cannot be decoded.
     """
-    network = copy.deepcopy(model)  # replay moves its running statistics
+    network = copy.deepcopy(model)  # replay changes its running statistics
     seen = {name: (cast(Split, getattr(task, name)), name in mirrored) for name in splits}
     extractor = Extractor(network, device, precision)
     generator = torch.Generator().manual_seed(seed)
@@ -182,24 +182,24 @@ def extract_bank(
 def extract_split(
     model: nn.Module, split: Split, *, device: torch.device, precision: Precision, mirrored: bool
 ) -> LabelledFeatures:
-    """Features of a split that is only looked at, BatchNorm with its running statistics; `mirrored` as above."""
+    """Features of a split for evaluation, with BatchNorm's running statistics; `mirrored` as above."""
     model.eval()
     features = Extractor(model, device, precision).look(split, mirrored=mirrored)
     return LabelledFeatures(features, split.labels.to(device))
 
 
 def extraction_batch(device: torch.device) -> int:
-    """Images looked at at once where BatchNorm does not look at the batch: a matter of speed alone."""
+    """The batch size in evaluation mode, which affects speed only."""
     return _BATCH["cpu" if device.type == "cpu" else "cuda"]
 
 
 def views(mode: FeatureMode, epochs: int) -> int:
-    """How many views of the training images a stage 2 of so many epochs sees."""
+    """How many views of the training images a stage 2 of `epochs` epochs uses."""
     return SEARCH_VIEWS if mode == "search" else epochs
 
 
 def epoch_order(images: int, seed: int, epoch: int) -> Tensor:
-    """The order (N,) in which an epoch (from 0) visits the images; a function of its arguments alone."""
+    """The order (N,) in which an epoch (from 0) visits the images; depends only on the arguments."""
     generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
     return torch.randperm(images, generator=generator)
 
@@ -211,7 +211,7 @@ class Extractor:
     precision: Precision
 
     def look(self, split: Split, *, mirrored: bool) -> Tensor:
-        """Features (N, D) of a split that is not trained on."""
+        """Features (N, D) of a split for evaluation."""
         size = extraction_batch(self.device)
         plain = self.extract(split, None, size, None)
         if not mirrored:
@@ -228,7 +228,7 @@ class Extractor:
         *,
         mirror: bool = False,
     ) -> Tensor:
-        """Features (N, D), placed by image whatever the order; `mirror` turns images left to right."""
+        """Features (N, D) in the order of the images, however they are visited; `mirror` flips them left to right."""
         order = torch.arange(len(split)) if order is None else order
         network = cast(FeatureNetwork, self.network)
         features, start, rows = torch.empty(0), 0, order.to(self.device)
@@ -247,7 +247,7 @@ class Extractor:
 
 
 def class_separation(features: Tensor, labels: Tensor) -> dict[str, float | None]:
-    """How far classes lie apart in features (N, D) with labels (N,); float64, constant dimensions left out.
+    """Separation of the classes in features (N, D) with labels (N,); in float64, without constant dimensions.
 
     `fdr`: tr(S_W^+ S_B), S_B = sum_k n_k (mu_k - mu)(.)^T about the sample mean, S_W = sum_i (x_i - mu_y)(.)^T
     (Hasegawa & Sato 2024). `nc1`: tr(S_W S_B^+) / C with class-averaged matrices, and `nc2`: std/mean of
@@ -300,7 +300,7 @@ def _class_means(x: Tensor, index: Tensor, sizes: Tensor) -> Tensor:
 
 
 def _range(rows: Tensor, *, rank: int) -> tuple[Tensor, Tensor]:
-    """Singular values (R,) and right singular vectors (R, D) of `rows` that are not rounding, at most `rank`."""
+    """Singular values (R,) and right singular vectors (R, D) of `rows` above rounding error, at most `rank`."""
     _, singular, directions = torch.linalg.svd(rows, full_matrices=False)
     kept = singular[:rank] > singular[0] * max(rows.shape) * torch.finfo(rows.dtype).eps
     return singular[:rank][kept], directions[:rank][kept]

@@ -1,4 +1,4 @@
-"""One job: a backbone (trained, or found in the cache) and the heads asked for on it."""
+"""One job: a backbone (trained, or found in the cache) and heads on it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ __all__ = ["Job", "Progress", "Trained", "load_task_once", "run_job"]
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What to do: `heads` in order on one backbone; test data is touched only with `read_test`."""
+    """The request: `heads` on one backbone; test data is read only with `read_test`."""
 
     task: TaskConfig
     stage1: Stage1Config
@@ -43,7 +43,10 @@ class Job:
 
     @classmethod
     def from_flat(cls, configs: Sequence[Mapping[str, Any]], *, read_test: bool = False) -> Job:
-        """From whole flat configurations, one a head, that share `task.*` and `stage1.*`. Raises ConfigError."""
+        """Builds a job from whole flat configurations, one per head, with equal `task.*` and `stage1.*`.
+
+        Raises ConfigError.
+        """
         trials = [TrialConfig.from_flat(config) for config in configs]
         if not trials or any((t.task, t.stage1) != (trials[0].task, trials[0].stage1) for t in trials):
             raise ConfigError("a job needs at least one head, and all of them on one backbone")
@@ -53,12 +56,12 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """A finished job: its plain numbers, and what they are numbers of."""
+    """A finished job: its results, and the models behind them."""
 
     result: JobResult
     task: Task
     model: Network
-    heads: tuple[LinearHead | None, ...]  # as asked; None where the head was lost
+    heads: tuple[LinearHead | None, ...]  # in the order of the request; None where the head failed
 
 
 def run_job(
@@ -66,9 +69,9 @@ def run_job(
 ) -> Generator[Progress, None, Trained]:
     """Runs a job, yielding after each stage-1 epoch. Closing the generator leaves a checkpoint in the cache.
 
-    `task` is for data that no configuration names, such as training and validation joined; else it is loaded.
-    Raises ConfigError or DataError before training starts, DivergedError when stage 1 is lost; a head that is lost
-    alone becomes a HeadFailure in the result.
+    `task` is for data that no configuration describes, such as joined training and validation; by default the job
+    loads it. Raises ConfigError or DataError before training, DivergedError when stage 1 diverges. A failed head
+    becomes a HeadFailure in the result.
     """
     task = task or load_task_once(job.task)
     training = Training(config=job.task, stage1=job.stage1, task=task, device=device)
@@ -95,12 +98,12 @@ def run_job(
 
 @functools.lru_cache(maxsize=2)
 def load_task_once(config: TaskConfig) -> Task:
-    """The task's data, kept for the next job of this process."""
+    """The task's data, cached for the next job of this process."""
     return load_task(config)
 
 
 def _grid_features(job: Job) -> Stage2Config:
-    """Whose features the post-hoc grid is scored on: the heads' own, but no replay, which has left stage 1 behind."""
+    """Settings of the features for the post-hoc grid: the first trained head's without replay, else `search`."""
     still = (head for head in job.heads if head.features != "replay" and head.method not in POSTHOC_METHODS)
     return next(still, Stage2Config(features="search"))
 
@@ -108,7 +111,7 @@ def _grid_features(job: Job) -> Stage2Config:
 def _run_heads(
     job: Job, start: LinearHead, banks: Banks, task: Task
 ) -> tuple[tuple[HeadResult | HeadFailure, ...], tuple[LinearHead | None, ...]]:
-    """Every head asked for, in order; those on the same features are trained, and measured, together."""
+    """All requested heads, in order; heads on the same features are trained and measured together."""
     results: dict[int, HeadResult | HeadFailure] = {}
     linear: dict[int, LinearHead | None] = {}
     together: dict[int, list[int]] = {}
@@ -130,7 +133,7 @@ class _Timed:
     seconds: float
 
 
-_Outcome = LinearHead | _Timed | HeadFailure  # made post hoc, trained, or lost
+_Outcome = LinearHead | _Timed | HeadFailure  # post hoc, trained, or failed
 
 
 def _outcomes(bank: FeatureBank, start: LinearHead, configs: Sequence[Stage2Config], task: Task) -> list[_Outcome]:
@@ -157,7 +160,7 @@ def _linear(outcome: _Outcome) -> LinearHead | None:
 def _results(
     config: TaskConfig, task: Task, bank: FeatureBank, configs: Sequence[Stage2Config], outcomes: Sequence[_Outcome]
 ) -> list[HeadResult | HeadFailure]:
-    """Measures what was not lost; in a replay each head beside the network as it was when the head was kept."""
+    """Measures the heads that did not fail; in a replay, each on the features of the epoch it was kept from."""
     found: dict[int, HeadResult | HeadFailure] = {
         index: outcome for index, outcome in enumerate(outcomes) if isinstance(outcome, HeadFailure)
     }

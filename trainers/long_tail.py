@@ -1,4 +1,4 @@
-"""Long-tailed subsets: counts per class, which images are kept, and how validation is cut from the training pool."""
+"""Long-tailed subsets: counts per class, the choice of images, and validation cut from the training pool."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Selection = Literal["seed0", "first_n"]
 
 @dataclass(frozen=True, kw_only=True)
 class Cut:
-    """Which images of a pool train and which select. Both hold ascending indices into the pool."""
+    """Training and validation images of a pool, as ascending indices."""
 
     train: IntArray  # (N,)
     val: IntArray  # (V,), empty when validation comes from elsewhere
@@ -34,7 +34,7 @@ def long_tail_counts(
     *,
     rounding: Literal["truncate", "nearest"] = "truncate",
 ) -> list[int]:
-    """Images per class, largest first. Raises ConfigError when the smallest class would be empty.
+    """Images per class, largest first. Raises ConfigError if the smallest class would be empty.
 
     `exp`: n_k = int(max_count * (1 / imbalance_factor)^(k / (C - 1))); `step`: the last half of the classes has
     max_count / imbalance_factor (Cui et al. 2019; Cao et al. 2019).
@@ -53,7 +53,7 @@ def long_tail_counts(
 
 
 def class_indices(labels: IntArray, num_classes: int) -> list[IntArray]:
-    """Per class the ascending indices of its images. `labels` is (N,)."""
+    """The ascending indices of each class's images; `labels` is (N,)."""
     by_class = np.argsort(labels, kind="stable")
     ends = np.cumsum(np.bincount(labels, minlength=num_classes))
     return list(np.split(by_class, ends[:-1]))
@@ -62,11 +62,11 @@ def class_indices(labels: IntArray, num_classes: int) -> list[IntArray]:
 def draw_order(
     labels: IntArray, num_classes: int, *, selection: Selection = "seed0", rank: IntArray | None = None
 ) -> list[IntArray]:
-    """Per class its images in the order in which they are kept.
+    """The images of each class in the order in which a subset keeps them.
 
     `first_n` is file order, as released by Alshammari et al.; `seed0` is the customary draw of LDAM-DRW: NumPy's
-    legacy generator seeded with 0 shuffles the ascending indices of each class in turn. `rank` (N,) is that place
-    where the pool is itself a part of a larger one; then nothing is drawn.
+    legacy generator seeded with 0 shuffles the ascending indices of each class in turn. `rank` (N,) gives that order
+    for a pool that is part of a larger one; then nothing is drawn.
     """
     classes = class_indices(labels, num_classes)
     if rank is not None:
@@ -77,14 +77,14 @@ def draw_order(
             )
         return [indices[np.argsort(rank[indices], kind="stable")] for indices in classes]
     if selection == "seed0":
-        generator = np.random.RandomState(0)  # the legacy generator: published subsets come from it
+        generator = np.random.RandomState(0)  # the legacy generator, as in published subsets
         for indices in classes:
             generator.shuffle(indices)
     return classes
 
 
 def holdout_counts(sizes: Sequence[int] | IntArray, *, limit: int | None = None) -> list[int]:
-    """Tail-safe hold-out per class: a fifth, at most `limit`, at least 1 from 4 images on, none below."""
+    """Size of a tail-safe hold-out per class: a fifth, at most `limit`; at least 1, or 0 below 4 images."""
     return [min(max(n // 5, 1), limit or n) if n >= 4 else 0 for n in map(int, sizes)]
 
 
@@ -93,7 +93,7 @@ def stratified_holdout(
 ) -> IntArray:
     """Ascending indices of a tail-safe stratified hold-out.
 
-    `keys` (N,) say what each image is: with them the choice depends on content, not on file order or names.
+    With `keys` (N,) of image content, the choice does not depend on file order or names.
     """
     chosen = []
     for k, indices in enumerate(class_indices(labels, num_classes)):
@@ -104,7 +104,7 @@ def stratified_holdout(
 
 
 def set_aside(labels: IntArray, num_classes: int, *, per_class: Sequence[int], seed: int) -> list[IntArray]:
-    """Disjoint balanced parts, `per_class[i]` images of each class in part i, then the rest; each ascending."""
+    """Disjoint balanced parts, `per_class[i]` images of each class in part i, then the rest, each ascending."""
     shuffled = [_seeded(indices, seed, k) for k, indices in enumerate(class_indices(labels, num_classes))]
     ends = np.cumsum(per_class)
     parts = [np.split(indices, ends) for indices in shuffled]
@@ -121,10 +121,10 @@ def cut_pool(
     rank: IntArray | None = None,
     keys: Sequence[bytes] | None = None,
 ) -> Cut:
-    """Chooses training and validation images from a pool by the task's protocol.
+    """Selects training and validation images from a pool by the task's protocol.
 
-    `own_val`: the source has a validation split, so none is cut. `max_count`: the source's own cap, which
-    `task.max_count` overrides. Raises DataError when the pool is too small, ConfigError when the protocol does not fit.
+    With `own_val` the source has a validation split, and none is cut. `task.max_count` overrides `max_count`, the
+    source's cap. Raises DataError if the pool is too small, ConfigError if the protocol does not fit.
     """
     cuts_val = not own_val and task.protocol != "paper_leak"
     if cuts_val and task.val_per_class < 1:
@@ -190,7 +190,7 @@ def _cut_natural(
 
 
 def _cut_reserved_first(orders: list[IntArray], counts: list[int], reserved: int) -> Cut:
-    """Hasegawa & Sato 2024: validation is reserved first, the rest is cut with rounded counts."""
+    """Reserves validation first and cuts the rest with rounded counts (Hasegawa & Sato 2024)."""
     note = f"protocol iclr24: {reserved} validation images per class reserved first, rounded counts"
     return Cut(
         train=_join([order[reserved : reserved + n] for order, n in zip(orders, counts, strict=True)]),
@@ -200,7 +200,7 @@ def _cut_reserved_first(orders: list[IntArray], counts: list[int], reserved: int
 
 
 def _cut_leftover(orders: list[IntArray], counts: list[int], task: TaskConfig, class_names: Sequence[str]) -> Cut:
-    """Validation from images the long-tailed subset did not take; where too few are left, training gives way."""
+    """Validation from images outside the long-tailed subset; if too few are left, the subset shrinks."""
     per_class = task.val_per_class
     lowered = [min(n, len(order) - per_class) for order, n in zip(orders, counts, strict=True)]
     if min(lowered) < 1:

@@ -11,8 +11,7 @@
     cb_sigmoid       mean over classes of BCE(sigmoid(z))         class-balanced
 
 The weights have mean 1 over classes and the batch's mean divides by its size (torch's weighted cross-entropy divides by
-the sum of the weights). `cb_bce_softmax` is about C times smaller than `cb_ce`, so a weight decay means nothing without
-the loss's name.
+the sum of the weights). `cb_bce_softmax` is about C times smaller than `cb_ce`, so a weight decay suits one loss only.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from trainers.errors import ConfigError, DataError
 LossKind = Literal["softmax", "bce_softmax", "focal", "sigmoid"]
 Counts = Sequence[int] | Tensor
 
-LOG_FLOOR = -100.0  # PyTorch's BCE clamps its logarithms here, and so does the released loss
+LOG_FLOOR = -100.0  # PyTorch's BCE, and so the released loss, clamps its logarithms here
 
 _KINDS: dict[str, LossKind] = {"cb_bce_softmax": "bce_softmax", "cb_focal": "focal", "cb_sigmoid": "sigmoid"}
 _DEFAULT_GAMMA = {"cb_focal": 2.0, "vs": 0.2}
@@ -41,9 +40,9 @@ _DEFAULT_GAMMA = {"cb_focal": 2.0, "vs": 0.2}
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss as numbers per class; callable(logits (N, C), labels (N,)) -> scalar, differentiable.
+    """A differentiable loss, as numbers per class: loss(logits (N, C), labels (N,)) -> scalar.
 
-    Softmax kinds see `scale * z + shift`, less `margin` at the true class.
+    Softmax kinds take `scale * z + shift`, minus `margin` at the true class.
     """
 
     kind: LossKind
@@ -55,7 +54,7 @@ class Loss:
     gamma: float  # of the focal kind
 
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Mean over the batch of w_y * loss. Logits in half precision are raised to float32."""
+        """Mean over the batch of w_y * loss. Casts half-precision logits to float32."""
         logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
         return (self.weights.to(logits)[labels] * self.per_sample(logits, labels)).mean()
 
@@ -71,11 +70,11 @@ class Loss:
         bce = -F.logsigmoid(signed)
         if self.kind == "sigmoid":
             return bce.mean(1)
-        # (1 - p_t)^g as exp(g ln(1 - p_t)): finite for any logit, where the released form exp(-g t z - ...) is not
+        # (1 - p_t)^g as exp(g ln(1 - p_t)): finite for any logit, unlike the released form exp(-g t z - ...)
         return (torch.exp(self.gamma * F.logsigmoid(-signed)) * bce).sum(1)
 
     def with_class_weights(self, beta: float) -> Loss:
-        """This loss with class-balanced weights of `beta`; 0 weighs all classes alike.
+        """This loss with class-balanced weights of `beta`; 0 weighs all classes equally.
 
         Deferred re-weighting (Cao et al. 2019) is beta 0 before its epoch and the real beta after it.
         """
@@ -83,7 +82,7 @@ class Loss:
         return dataclasses.replace(self, weights=weights.to(self.weights))
 
     def to(self, device: torch.device | str) -> Loss:
-        """This loss with its numbers on `device`, so that calls copy nothing."""
+        """This loss with its tensors on `device`, so that calls copy nothing."""
         names = ("weights", "scale", "shift", "margin")
         return dataclasses.replace(self, **{name: getattr(self, name).to(device) for name in names})
 
@@ -99,7 +98,7 @@ def make_loss(
     scale: float = 30.0,
     **unknown: object,
 ) -> Loss:
-    """The loss `name` for classes with `counts` training images; options it has no use for are ignored.
+    """The loss `name` for classes with `counts` training images; ignores options that it does not read.
 
     `gamma` None is 2 for `cb_focal` and 0.2 for `vs`. Raises ConfigError for an unknown name or option or a beta
     outside [0, 1), DataError for a class without training images.
@@ -142,7 +141,7 @@ def class_balanced_weights(counts: Counts, beta: float) -> Tensor:
 
 
 def class_counts(counts: Counts) -> Tensor:
-    """Training images per class, float64 (C,). Raises DataError when a class has none or there are under two."""
+    """Training images per class, float64 (C,). Raises DataError if a class has none, or for fewer than two classes."""
     n = torch.as_tensor(counts, dtype=torch.float64)
     if n.ndim != 1 or len(n) < 2:
         raise DataError(
@@ -166,8 +165,8 @@ def class_prior(counts: Counts) -> Tensor:
 def _bce_of_softmax(logits: Tensor, labels: Tensor) -> Tensor:
     """-(1/C) [ln p_y + sum over c != y of ln(1 - p_c)], p = softmax(z), logarithms not below -100; (N,).
 
-    The gradient is this formula's own. The released composition of softmax and BCE in float32 has it up to 1e4 times
-    too large once 1 - p rounds to 0: so ln(1 - p) of the largest class is taken over the other classes instead.
+    In the released composition of softmax and BCE in float32, the gradient is up to 1e4 times too large once 1 - p
+    rounds to 0. So ln(1 - p) of the largest class is computed from the other classes.
     """
     log_p = F.log_softmax(logits, dim=1)  # (N, C)
     top = _true(log_p.argmax(1), logits)  # (N, C)

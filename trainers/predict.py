@@ -1,4 +1,4 @@
-"""A trained model at work: classes of single images, and figures on a labelled split."""
+"""Uses a trained model: classifies single images, and measures a labelled split."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from trainers.files.model_file import LoadedModel, ModelCard
 from trainers.measures.metrics import evaluate_logits
 from trainers.results import ClassCounts, Metrics
 
-_BATCH = 32  # images decoded before the network looks at them
+_BATCH = 32  # images per pass of the network
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """One image, and how likely it is of each class, as the model's `class_names` order them."""
+    """One image and its class probabilities, in the order of the model's `class_names`."""
 
     path: Path
     probabilities: tuple[float, ...]  # (C,), calibrated
@@ -35,14 +35,14 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A file that is no image, and why."""
+    """A file that is not a readable image, and why."""
 
     path: Path
     reason: str
 
 
 def image_files(paths: Iterable[Path]) -> list[Path]:
-    """Files as given, and of a folder all images in it, by name. Raises DataError for a folder without any."""
+    """The given files, and the images of given folders by name. Raises DataError for a folder without images."""
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
@@ -56,7 +56,7 @@ def image_files(paths: Iterable[Path]) -> list[Path]:
 
 
 def predict(model: LoadedModel, paths: Sequence[Path], *, device: torch.device) -> Iterator[Prediction | Unreadable]:
-    """Looks at images one after the other, in order; one that cannot be read does not stop the rest."""
+    """Classifies images in order; an unreadable one does not stop the rest."""
     model.network.to(device)
     for start in range(0, len(paths), _BATCH):
         part = paths[start : start + _BATCH]
@@ -68,7 +68,7 @@ def predict(model: LoadedModel, paths: Sequence[Path], *, device: torch.device) 
 
 
 def _open(path: Path, card: ModelCard) -> Tensor | Unreadable:
-    """One image as uint8 (C, S, S), seen as the training images were."""
+    """One image as uint8 (C, S, S), with the view of the training images."""
     if not path.is_file():
         return Unreadable(path, f"{path}: there is no such file")
     try:
@@ -92,11 +92,11 @@ def _probabilities(model: LoadedModel, pixels: Tensor, device: torch.device) -> 
 
 
 def task_of(card: ModelCard, *, data: str | None, dataset: str | None = None) -> TaskConfig:
-    """The task a model was trained for, with its images elsewhere; or in another form, then taken as they are.
+    """The model's task with other `data`; with another `dataset`, the images are taken without a cut.
 
-    Raises ConfigError for a form there is not.
+    Raises ConfigError for an unknown dataset.
     """
-    told = _task_config(card)  # by a file, which does not decide that anything is fetched
+    told = _task_config(card)  # from a file, which must not cause downloads
     task = dataclasses.replace(told, image_size=card.image_size, pretrained=False, download=False)
     flat = {"task.data": data or task.data, "task.dataset": dataset or task.dataset}
     asked = TrialConfig.from_flat(flat).task
@@ -114,7 +114,7 @@ def _task_config(card: ModelCard) -> TaskConfig:
 def evaluate(model: LoadedModel, task: Task, *, device: torch.device) -> tuple[Metrics, ClassCounts]:
     """Measures a model on the test split of `task`: `test.balanced_accuracy`, `test.few`, `test.ece` ...
 
-    Groups go by the images the model was trained on. Raises DataError when the classes or channels are not its own.
+    Groups are by the model's training images. Raises DataError when classes or channels do not fit the model.
     """
     card = model.card
     if task.channels != card.channels:
@@ -137,7 +137,7 @@ def evaluate(model: LoadedModel, task: Task, *, device: torch.device) -> tuple[M
 
 
 def _renumbered(task: Task, card: ModelCard) -> Tensor:
-    """Test labels (N,) by the model's numbers."""
+    """Test labels (N,) in the model's numbering."""
     strange = [name for name in task.class_names if name not in card.class_names]
     if strange:
         raise DataError(
@@ -149,7 +149,7 @@ def _renumbered(task: Task, card: ModelCard) -> Tensor:
 
 
 def _as_trained(split: Split, card: ModelCard) -> Split:
-    """The split with the model's normalisation, which on other data is not that of the data."""
+    """The split with the model's normalisation instead of the data's."""
     if isinstance(split, MemorySplit | StreamedSplit):
         return dataclasses.replace(split, normalization=(card.mean, card.std))
     raise TypeError(f"a split must be in memory or streamed, but is {type(split).__name__}")

@@ -1,4 +1,4 @@
-"""What a job tells and gives back: plain numbers, ready for JSON, enough to recompute every measure.
+"""Progress and results of a job: plain numbers, ready for JSON, enough to recompute every measure.
 
 Accuracies are fractions in [0, 1]; None stands for "there is no such class". Metric keys are dotted:
 `val.balanced_accuracy`, `val.many`, `val.medium`, `val.few`, `val.top1`, `val.top5`, `val.worst_decile_recall`,
@@ -19,7 +19,7 @@ Metrics = dict[str, float | None]
 
 @dataclass(frozen=True, kw_only=True)
 class ClassCounts:
-    """Per class of one split: how many of `total` images were classified correctly. Both (C,)."""
+    """How many of `total` images per class of one split were classified correctly. Both (C,)."""
 
     correct: tuple[int, ...]
     total: tuple[int, ...]
@@ -27,21 +27,21 @@ class ClassCounts:
 
 @dataclass(frozen=True, kw_only=True)
 class EpochResult:
-    """One epoch of one stage: `loss`, `lr`, `seconds`, and what was measured, such as `projected_rows`."""
+    """One epoch of one stage: `loss`, `lr`, `seconds`, and measures such as `projected_rows`."""
 
     epoch: int  # from 1
     metrics: Metrics
-    norms: tuple[float, ...] = ()  # (C,) of the classifier's rows, at the epochs of stage 1 that are validated
+    norms: tuple[float, ...] = ()  # (C,) of the classifier's rows, at validated epochs of stage 1
 
     @classmethod
     def from_rows(cls, rows: Iterable[Mapping[str, Any]]) -> tuple[EpochResult, ...]:
-        """What `dataclasses.asdict` made of each. Raises KeyError or TypeError for something else."""
+        """Builds epochs from the output of `dataclasses.asdict`. Raises KeyError or TypeError for other rows."""
         return tuple(cls(epoch=row["epoch"], metrics=row["metrics"], norms=tuple(row.get("norms", ()))) for row in rows)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far a job is; rates in images per second."""
+    """Progress of a job; rates in images per second."""
 
     stage: int
     epoch: int
@@ -56,7 +56,7 @@ class HeadResult:
 
     config: dict[str, Scalar]  # `stage2.*`
     metrics: Metrics
-    classes: dict[str, ClassCounts]  # by split: "val", and "test" once it was read
+    classes: dict[str, ClassCounts]  # by split: "val", and "test" if read
     norms: tuple[float, ...]  # (C,) row norms of the classifier
     temperature: float
     epochs: tuple[EpochResult, ...] = ()
@@ -66,16 +66,16 @@ class HeadResult:
 
 @dataclass(frozen=True, kw_only=True)
 class HeadFailure:
-    """A head that could not be trained on its backbone, or left the finite numbers; its neighbours are untouched."""
+    """A head that could not be trained on its backbone, or diverged; other heads are not affected."""
 
     config: dict[str, Scalar]
     reason: str
-    diverged: bool = True  # False: it was refused before training
+    diverged: bool = True  # False: refused before training
 
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneResult:
-    """Stage 1: what was trained, or found in the cache."""
+    """The result of stage 1, trained or found in the cache."""
 
     fingerprint: str
     config: dict[str, Scalar]  # `task.*` and `stage1.*`
@@ -88,7 +88,7 @@ class BackboneResult:
     posthoc: tuple[HeadResult, ...]  # the free grid, stage-1 classifier ("none") first
     parameters: int
     device: str  # for people
-    threads: int | None  # torch's on a CPU, whose number moves the last digits; None: trained on a GPU
+    threads: int | None  # torch's on a CPU, which affect the last digits; None: trained on a GPU
     seconds: float
     cached: bool
     notes: tuple[str, ...] = ()
@@ -96,7 +96,7 @@ class BackboneResult:
 
 @dataclass(frozen=True, kw_only=True)
 class JobResult:
-    """One backbone and its heads, in the order asked."""
+    """One backbone and its heads, in the order of the request."""
 
     backbone: BackboneResult
     heads: tuple[HeadResult | HeadFailure, ...] = field(default=())

@@ -1,4 +1,4 @@
-"""Balance of a classifier's row norms: MaxNorm, tau-normalisation and the measures of imbalance.
+"""Balance of a classifier's row norms: MaxNorm, tau-normalisation and measures of imbalance.
 
 A linear head is one weight row per class; with long-tailed data the rows of large classes grow longer (Alshammari et
 al., CVPR 2022, section 3).
@@ -16,7 +16,7 @@ from trainers.errors import ConfigError
 from trainers.losses import Counts
 
 RADIUS_UNITS = ("absolute", "median_norm", "norm_span")
-_EQUAL = 1e-5  # norms that are nearer to each other, relatively, differ by rounding only: MaxNorm ties them to 1e-7
+_EQUAL = 1e-5  # relative: closer norms differ only by rounding; MaxNorm makes them equal to 1e-7
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def row_norms(weight: Tensor) -> Tensor:
 
 
 def maxnorm_radius(weight: Tensor, value: float, unit: str) -> float:
-    """The radius that `value` means, from the stage-1 classifier `weight` (C, D).
+    """The radius for `value`, from the stage-1 classifier `weight` (C, D).
 
     `absolute`: itself; `median_norm`: a multiple of the median row norm; `norm_span`: the released code's fraction
     between the smallest and the largest row norm. Raises ConfigError for another unit or a negative value.
@@ -79,13 +79,12 @@ def tau_normalize(weight: Tensor, tau: float) -> Tensor:
 
 
 def norm_balance(weight: Tensor, counts: Counts) -> dict[str, float | None]:
-    """How the row norms r of `weight` (C, D) differ between classes and go with class size n. All are free of scale.
+    """Measures of how the row norms r of `weight` (C, D) vary and depend on class size n, all scale-free.
 
     `cv` std/mean (population), `max_min`, `gini`; `pearson` of (r, ln n); `spearman` of (r, n) with average ranks;
-    `slope` of ln r on ln n by least squares (0 balanced, negative inverted). Norms within 1e-5 of each other are ties,
-    and where all are, pearson and spearman are 0: no formula gives a correlation with a constant, but such a classifier
-    is the balanced one, whose norms have no relation to class size, and it belongs at 0 on that axis. None where there
-    is nothing to measure: norms of 0, and for the last three counts that are all equal.
+    `slope` of ln r on ln n by least squares (0 balanced, negative inverted). Norms within 1e-5 of each other are ties.
+    If all are ties, pearson and spearman are 0: the correlation is undefined, but such a classifier is balanced. None
+    for norms of 0, and for the last three if all counts are equal.
     """
     norms = row_norms(weight.detach().double()).cpu()  # (C,)
     n = torch.as_tensor(counts, dtype=torch.float64).cpu()
@@ -115,7 +114,7 @@ def _gini(norms: Tensor) -> float:
 
 
 def _correlation(a: Tensor, sizes: Tensor) -> float | None:
-    """Of `a` with what class size is measured by; 0 where `a` is constant, None where the sizes are."""
+    """Correlation of `a` with a measure of class size; 0 if `a` is constant, None if the sizes are."""
     if not (_varies(sizes) and torch.isfinite(a).all()):
         return None
     if not _varies(a):
@@ -132,9 +131,9 @@ def _varies(values: Tensor) -> bool:
 def _average_ranks(values: Tensor, tolerance: float = 0.0) -> Tensor:
     """Ranks from 1; each is the mean rank of all values within the relative `tolerance` of its own.
 
-    Not of a chain of neighbours: with thousands of classes a chain would join norms that are far apart.
+    Ties are not chained: with thousands of classes a chain would join norms that are far apart.
     """
     ordered = values.sort().values
-    below = torch.searchsorted(ordered, values * (1 - tolerance))  # how many are smaller
-    through = torch.searchsorted(ordered, values * (1 + tolerance), right=True)  # and how many smaller or equal
+    below = torch.searchsorted(ordered, values * (1 - tolerance))  # number of smaller values
+    through = torch.searchsorted(ordered, values * (1 + tolerance), right=True)  # number of smaller or equal values
     return (below + through + 1).double() / 2

@@ -1,1 +1,1 @@
-"""Optuna's dashboard with our figures, notes and files; its server, and who may use it."""
+"""Optuna's dashboard with our figures, notes and files: its server and its access guard."""

@@ -1,9 +1,9 @@
-"""WSGI middleware in front of Optuna's dashboard, which knows no login: only the dashboard's own page is answered.
+"""WSGI middleware for Optuna's dashboard, which has no login: it answers only the dashboard's own page.
 
-A page of another site reaches 127.0.0.1 through the user's browser in two ways. It sends requests straight there: the
-browser then names the site in `Origin` or `Sec-Fetch-Site`. Or the site lets its own name point to 127.0.0.1 (DNS
-rebinding): that name stands in `Host`. A write with neither `Origin` nor `Sec-Fetch-Site` is answered: browsers send
-them with every write, so it comes from a program of this machine, such as curl, which could write the database itself.
+Another site's page can reach 127.0.0.1 through the user's browser in two ways. It sends requests there directly: the
+browser then names the site in `Origin` or `Sec-Fetch-Site`. Or the site points its own name at 127.0.0.1 (DNS
+rebinding): that name is then in `Host`. A write with neither `Origin` nor `Sec-Fetch-Site` is accepted: browsers send
+them with every write, so it comes from a program on this machine, such as curl, which could write the database itself.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ _HEADERS = (
     ("Cross-Origin-Resource-Policy", "same-origin"),
     ("Referrer-Policy", "no-referrer"),
 )
-_FILE_HEADERS = (  # of a file that is offered for download: never a page of the dashboard's own origin
+_FILE_HEADERS = (  # of a file for download: it must never be a page of the dashboard's own origin
     ("Content-Disposition", "attachment"),
     ("Content-Security-Policy", "sandbox; default-src 'none'; frame-ancestors 'none'"),
 )
 
 
 class Refusal(NamedTuple):
-    """Why a request is not answered."""
+    """Why a request is refused."""
 
     status: HTTPStatus
     reason: str
 
 
 def is_host_name(name: str) -> bool:
-    """Whether a name can stand in `Host`, without a port."""
+    """True if a name can be a `Host` without a port."""
     found = _HOST.fullmatch(name.lower())
     return found is not None and found["name"] == name.lower()
 
 
 class Guard:
-    """Hands a request on to `app` when it comes from the dashboard's own page, and makes its answers harmless.
+    """Passes requests of the dashboard's own page on to `app`, and adds security headers to its answers.
 
     `hosts` are names besides 127.0.0.1, localhost and [::1] under which the dashboard may be opened.
     """
@@ -70,7 +70,7 @@ class Guard:
 
 
 def refused(environ: WSGIEnvironment, hosts: frozenset[str]) -> Refusal | None:
-    """Why this request is not answered; None when it is."""
+    """Why this request is refused; None when it is allowed."""
     host = str(environ.get("HTTP_HOST", "")).lower()
     found = _HOST.fullmatch(host)
     if found is None or found["name"] not in hosts:
@@ -100,7 +100,7 @@ def _other_site(environ: WSGIEnvironment, host: str, method: str) -> Refusal | N
 
 
 def _other_form(environ: WSGIEnvironment, method: str) -> Refusal | None:
-    """A form of another site can send text and form fields without asking first, but no JSON."""
+    """Refuses writes that are not JSON: another site's form can send text and fields without preflight, but no JSON."""
     kind = str(environ.get("CONTENT_TYPE", "")).partition(";")[0].strip().lower()
     if kind == "application/json" or (method == "DELETE" and not kind):
         return None
@@ -112,10 +112,10 @@ def _shown(text: str) -> str:
 
 
 def hardened(headers: Iterable[tuple[str, str]], path: str) -> list[tuple[str, str]]:
-    """The headers of an answer with ours, and none that lets another site read it."""
+    """The headers of an answer with ours added, and without those that let another site read it."""
     files = _FILE_HEADERS if path.startswith("/artifacts") else ()
     ours = (*_HEADERS, *files)
-    replaced = {name.lower() for name, _ in ours} - {"content-security-policy"}  # all policies of an answer count
+    replaced = {name.lower() for name, _ in ours} - {"content-security-policy"}  # all policies of an answer apply
     kept = [
         (name, value)
         for name, value in headers
@@ -125,7 +125,7 @@ def hardened(headers: Iterable[tuple[str, str]], path: str) -> list[tuple[str, s
 
 
 def _answer(refusal: Refusal, path: str, start_response: StartResponse) -> list[bytes]:
-    """For a program as JSON, in the form of the dashboard's own; for a person as text."""
+    """JSON for programs, in the form of the dashboard's own errors; text for people."""
     api = path.startswith("/api/")
     text = json.dumps({"reason": refusal.reason}) if api else f"{refusal.reason}\n"
     body = text.encode()

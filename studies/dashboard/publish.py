@@ -1,8 +1,8 @@
-"""A few figures and a note on the study's page in Optuna's dashboard.
+"""Puts a few figures and a note on the study's page in Optuna's dashboard.
 
-Figures travel with every look at the study, so they are few and small: the trials in them are thinned. Ids hold no
-colon, for the dashboard cannot show a page with one; titles are numbered, for another dashboard than ours shows
-figures in any order.
+The dashboard sends all figures with every view of the study, so they are few and small, with thinned trials. Ids hold
+no colon, because the dashboard cannot show a page with one. Titles are numbered, because a dashboard without our
+routes shows figures in any order.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ if TYPE_CHECKING:
 
     from studies.store import Store
 
-SHOWN: dict[str, str] = {  # figure -> title; short ones, for the toolbar stands beside them
+SHOWN: dict[str, str] = {  # figure -> title, short because the toolbar is beside it
     "groups": "1. Rare and common classes",
     "accuracy_vs_balance": "2. Accuracy against balance",
     "class_accuracy": "3. Each class by its size",
     "classifier_norms": "4. Classifier norms by class size",
 }
-_HEIGHT = 450  # what the dashboard has room for; it cuts off the rest
+_HEIGHT = 450  # the dashboard cuts off the rest
 _BUTTONS = ["zoom2d", "pan2d", "select2d", "lasso2d", "zoomIn2d", "zoomOut2d", "autoScale2d"]
-_TRIALS = 150  # in a figure: about 30 kB
+_TRIALS = 150  # per figure: about 30 kB
 
 
 def publish(store: Store, data: StudyData) -> list[str]:
-    """Saves figures and a note with the study, over those saved before. Returns the ids of the figures."""
-    from optuna_dashboard import save_note, save_plotly_graph_object  # noqa: PLC0415  (slow, and not always wanted)
+    """Saves figures and a note with the study, replacing earlier ones. Returns the ids of the figures."""
+    from optuna_dashboard import save_note, save_plotly_graph_object  # noqa: PLC0415  (slow, not always needed)
 
     from studies.figures import FIGURES  # noqa: PLC0415  (plotly)
 
@@ -61,7 +61,7 @@ def publish(store: Store, data: StudyData) -> list[str]:
 
 
 def _fitted(drawn: go.Figure, title: str) -> go.Figure:
-    """For a card half as wide as a report: a title at the top, the legend under the axes, no buttons of its own."""
+    """Fits a figure to a card half as wide as a report: title at the top, legend under the axes, no buttons."""
     place = {"yref": "container", "y": 0.98, "yanchor": "top", "x": 0.01, "font": {"size": 15}}
     drawn.update_layout(title={"text": title, **place}, height=_HEIGHT, margin={"t": 48, "b": 40})
     drawn.layout.updatemenus = ()
@@ -71,10 +71,10 @@ def _fitted(drawn: go.Figure, title: str) -> go.Figure:
 
 
 def attach(store: Store, files: Iterable[Path], artifacts: Path) -> dict[str, str]:
-    """Offers files for download on the study's page, each in place of the one of that name that was offered before.
+    """Offers files for download on the study's page, each replacing the earlier one of the same name.
 
-    Returns their ids. A file keeps its id, so that nothing piles up in the folder or the database; ids are drawn, for
-    whoever could guess one could ask for the file.
+    Returns their ids. A file keeps its id, so that nothing piles up in the folder or the database. Ids are random,
+    because anyone who guesses one can download the file.
     """
     from optuna.artifacts import ArtifactMeta, FileSystemArtifactStore  # noqa: PLC0415  (slow, as above)
 
@@ -94,14 +94,14 @@ def attach(store: Store, files: Iterable[Path], artifacts: Path) -> dict[str, st
 
 
 def _offered(study: optuna.Study) -> dict[str, str]:
-    """File name to id, of what is offered already; the dashboard leaves null where a file was removed."""
+    """File name to id of the files already offered; the dashboard leaves null for a removed one."""
     attributes = study._storage.get_study_system_attrs(study._study_id)
     found = [json.loads(value) for key, value in attributes.items() if key.startswith("artifacts:")]
     return {meta["filename"]: meta["artifact_id"] for meta in found if meta is not None}
 
 
 def in_order(attributes: dict[str, Any]) -> dict[str, str]:
-    """The figures of a study in the order of their titles; the dashboard itself takes them from a set, in any order."""
+    """The figures of a study in the order of their titles; the dashboard itself has no fixed order."""
     from optuna_dashboard._custom_plot_data import get_plotly_graph_objects  # noqa: PLC0415
 
     found: dict[str, str] = get_plotly_graph_objects(attributes)
@@ -110,7 +110,7 @@ def in_order(attributes: dict[str, Any]) -> dict[str, str]:
 
 
 def thinned(data: StudyData, *, trials: int) -> StudyData:
-    """The same study with at most about so many trials: the best half of them, the rest spread over the search."""
+    """The study with about `trials` trials at most: half are the best, the rest are spread over the search."""
     searched = data.searched
     if len(searched) <= trials:
         return data
@@ -122,7 +122,7 @@ def thinned(data: StudyData, *, trials: int) -> StudyData:
 
 
 def note(data: StudyData) -> str:
-    """The headline as Markdown; the page itself shows the study's name."""
+    """The headline as Markdown, without the study's name, which the page shows."""
     line = headline(data)
     lines = [_story(line), "", *_table(line)]
     lines += ["", *(f"- {escape(line)}" for line in (*cautions(data), *remarks(data)))]

@@ -1,8 +1,8 @@
-"""Optuna's dashboard on a study database, made to know our tables.
+"""Optuna's dashboard on a study database, adapted to our tables.
 
-Optuna renames a study by copying its trials and deleting it, and our rows go with it; nothing that Optuna's dashboard
-writes takes heed of a driver. So each of its routes that writes is replaced by ours, or allowed by name, or refused
-with a reason. A route that a later release adds is refused.
+Optuna renames a study by copying its trials and deleting it, which deletes our rows. Its dashboard also writes without
+checking for a driver. So each route that writes is replaced by ours, allowed by name, or refused with a reason. A route
+that a later release adds is refused.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _PAGE: Rule = ("GET", "/dashboard<:re:(/.*)?>")
 _CSV: Rule = ("GET", "/csv/<study_id:int>")
 _SCRIPT = "/static/tuner.js"
 
-ALLOWED: frozenset[Rule] = frozenset(  # they write rows of Optuna's that no driver writes and nothing of ours reads
+ALLOWED: frozenset[Rule] = frozenset(  # they write Optuna's rows that no driver writes and we do not read
     {
         ("PUT", "/api/studies/<study_id:int>/<trial_id:int>/note"),
         ("DELETE", "/api/artifacts/<study_id:int>/<artifact_id:re:[0-9a-fA-F-]+>"),
@@ -90,8 +90,8 @@ def server(
 ) -> WSGIServer:
     """The dashboard, ready to serve on 127.0.0.1, under the names of `hosts` too. A context manager.
 
-    `check_name` raises a StudyError for a name that a study cannot have besides. Raises OSError when the port cannot be
-    had, StudyNotFoundError where no study is, StorageUnavailableError.
+    `check_name` raises a StudyError for further names that a study cannot have. Raises OSError when the port is not
+    available, StudyNotFoundError when there is no study, StorageUnavailableError.
     """
     database = Database(url, patience=GLANCE, looking=True)
     try:
@@ -109,7 +109,7 @@ class _Server(WSGIServer):
     database: Database
 
     def server_close(self) -> None:
-        """Lets the port and the database go."""
+        """Closes the port and the database."""
         super().server_close()
         if hasattr(self, "database"):
             self.database.close()
@@ -117,7 +117,7 @@ class _Server(WSGIServer):
 
 class _Quiet(WSGIRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
-        """No line a request."""
+        """Logs no requests."""
 
 
 def dashboard(database: Database, *, artifacts: Path, check_name: Callable[[str], None] = lambda _: None) -> Bottle:
@@ -134,7 +134,7 @@ def dashboard(database: Database, *, artifacts: Path, check_name: Callable[[str]
 
 
 def take_over(app: Bottle, ours: dict[Rule, Callable[..., object]]) -> None:
-    """Puts `ours` in place of Optuna's, and refuses every other route that writes and is not allowed."""
+    """Replaces Optuna's routes by `ours`, and refuses every other route that writes unless it is allowed."""
     for route in app.routes:
         rule = (route.method, route.rule)
         if rule in ours:
@@ -164,7 +164,7 @@ def _json(content: object, status: HTTPStatus) -> HTTPResponse:
 
 
 def _told(deed: Callable[..., HTTPResponse]) -> Callable[..., HTTPResponse]:
-    """The deed's answer, or in words why it was not done."""
+    """The deed's answer, or the reason why it failed."""
 
     @wraps(deed)
     def view(study_id: int) -> HTTPResponse:
@@ -188,14 +188,14 @@ def _rename(database: Database, check_name: Callable[[str], None], study_id: int
 
 
 def _delete(database: Database, kept: FileSystemArtifactStore, study_id: int) -> HTTPResponse:
-    """Row first, files after: what is left when this is cut short is a file that nothing points to."""
+    """Deletes the rows first, then the files: an interruption leaves only unreferenced files."""
     with without_driver(database, study_id, deed="deleted"):
         offered = _offered(database.storage, study_id)
         database.storage.delete_study(study_id)
     for artifact in offered if _asked().get("remove_associated_artifacts", True) else ():
         with contextlib.suppress(ArtifactNotFound):
             kept.remove(artifact)
-    return _json({}, HTTPStatus.OK)  # not 204, whose empty body the page takes for a failure
+    return _json({}, HTTPStatus.OK)  # not 204: the page takes an empty body for a failure
 
 
 def _offered(storage: BaseStorage, study_id: int) -> list[str]:
@@ -207,7 +207,7 @@ def _offered(storage: BaseStorage, study_id: int) -> list[str]:
 
 
 def _with_a_body(view: Callable[..., object]) -> Callable[..., object]:
-    """The page takes an empty answer (204) for a failure, so it gets an empty object."""
+    """Answers an empty object instead of 204, which the page takes for a failure."""
 
     @wraps(view)
     def answered(**arguments: object) -> object:
@@ -220,8 +220,8 @@ def _with_a_body(view: Callable[..., object]) -> Callable[..., object]:
 
 
 def _page(view: Callable[..., HTTPResponse], *arguments: object, **named: object) -> HTTPResponse:
-    """Optuna's page with our script, which shows why something was refused."""
-    for condition in ("HTTP_IF_MODIFIED_SINCE", "HTTP_IF_NONE_MATCH", "HTTP_RANGE"):  # they are of the file as it lies
+    """Optuna's page with our script, which shows the reason of a refusal."""
+    for condition in ("HTTP_IF_MODIFIED_SINCE", "HTTP_IF_NONE_MATCH", "HTTP_RANGE"):  # of the file without our script
         request.environ.pop(condition, None)
     found = view(*arguments, **named)
     if request.method != "GET":
@@ -238,7 +238,7 @@ def _script() -> HTTPResponse:
 
 
 def _csv(view: Callable[..., object], **named: object) -> object:
-    """Optuna's table of trials, with no cell that a spreadsheet would run."""
+    """Optuna's table of trials, without cells that a spreadsheet would run as formulas."""
     found = view(**named)
     if not isinstance(found, str):
         return found

@@ -1,1 +1,1 @@
-"""best.yaml: written, read, what a run of it should give, and where it came from."""
+"""best.yaml: its writer, its reader, the expected result, the provenance."""

@@ -1,4 +1,4 @@
-"""What can be exported: a trial of the study, or a baseline that was read on test."""
+"""What can be exported: a trial of the study, or a baseline with a test reading."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from trainers.config import Scalar
 
 BEST_RULE = "highest objective; of equals the most balanced norms"
 NUMBER_RULE = "named by its number"
-NAIVE_RULE = "not selected: no weight decay, what is searched in the middle of its range"
+NAIVE_RULE = "not selected: no weight decay, other searched settings in the middle of their ranges"
 BASELINE_RULE = "the best of its method on the search's backbones"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """One configuration, what it measured, and by which rule it is the one."""
+    """A configuration to export, its measures, and the rule that selected it."""
 
     rule: str
     config: Mapping[str, Scalar]
-    metrics: Metrics  # of validation, and of test where it was read
-    among: int  # that the rule chose from
-    number: int | None  # of its trial; None for a classifier that needed no training
+    metrics: Metrics  # on validation, and on test if it was read
+    among: int  # candidates that the rule chose from
+    number: int | None  # of its trial; None for a post-hoc classifier
     backbone: str | None
     temperature: float | None
     baseline: str | None = None
-    validation: tuple[ClassRow, ...] = ()  # empty where classes are not known
+    validation: tuple[ClassRow, ...] = ()  # empty if unknown
     test: tuple[ClassRow, ...] = ()
 
 
 def trial_candidate(data: StudyData, number: int | None = None) -> Candidate:
-    """The chosen trial, or trial `number`. Raises ExportError when there is none that can be exported."""
+    """The chosen trial, or trial `number`. Raises ExportError if it is missing or not COMPLETE."""
     trial = _named(data, number) if number is not None else data.best
     if trial is None:
         raise ExportError(
@@ -45,7 +45,7 @@ def trial_candidate(data: StudyData, number: int | None = None) -> Candidate:
 
 
 def baseline_candidate(data: StudyData, role: str) -> Candidate:
-    """The baseline that was read on test under `role`. Raises ExportError with those there are."""
+    """The baseline with a test reading under `role`. Raises ExportError with the existing ones."""
     reading = data.reading(role) if role != "best" else None
     if reading is None:
         known = [row.role for row in data.readings if row.role != "best"]

@@ -1,22 +1,22 @@
-"""Where data lie, as an export says it: so that it runs again, and says no more of its user than it must."""
+"""The path of the data in an export: it must run again, and reveal as little of its user as possible."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-_UP = 2  # folders above an export that still are its project: runs/<study>/best.yaml
+_UP = 2  # folders above an export that belong to its project: runs/<study>/best.yaml
 
 
 def portable(data: str, *, folder: Path | None = None) -> str:
-    """The path relative to `folder` where both lie in one project, else below `~`, else as it is.
+    """The path relative to `folder` if both are in one project, else below `~`, else unchanged.
 
-    `folder` is where the export will lie; `located` finds the path again from there.
+    `folder` is that of the export; `located` is the inverse.
     """
     path = Path(data).expanduser()
     if not path.is_absolute() and not path.exists():
         return data
-    path = Path(os.path.abspath(path))  # noqa: PTH100  (resolve() would follow links, which may be all that stays)
+    path = Path(os.path.abspath(path))  # noqa: PTH100  (resolve() would follow links, and a link may be the stable name)
     beside = _beside(path, Path(os.path.abspath(folder))) if folder is not None else None  # noqa: PTH100
     if beside is not None:
         return beside
@@ -25,7 +25,7 @@ def portable(data: str, *, folder: Path | None = None) -> str:
 
 
 def located(data: str, *, folder: Path) -> str:
-    """The path as the trainer opens it: relative ones of the export's `folder`, else of the current one."""
+    """The path for the trainer: a relative one is looked up in the export's `folder`, then in the current one."""
     path = Path(data)
     if path.is_absolute() or data.startswith("~") or not (folder / path).exists():
         return data
@@ -33,7 +33,7 @@ def located(data: str, *, folder: Path) -> str:
 
 
 def _beside(path: Path, folder: Path) -> str | None:
-    """Relative to the folder; None where that climbs out of the project, or leads elsewhere over a link."""
+    """The path relative to the folder; None if that leaves the project, or a link makes it lead elsewhere."""
     shared = Path(os.path.commonpath([path, folder]))
     if len(folder.relative_to(shared).parts) > _UP or (shared != Path.home() and Path.home().is_relative_to(shared)):
         return None

@@ -1,8 +1,8 @@
-"""What a run of an exported configuration should give, how far off it may be, and where that is known from.
+"""The expected result of an exported configuration: values, tolerances, and their source.
 
-With fresh seeds the value is their mean, for the run that a search has chosen is a lucky one. A tolerance is twice
-their sample deviation plus half of the 95 % interval that the images of each class allow; never less than 0.01, nor
-than what lets the study's own run pass. Without fresh seeds there are that run and the images' interval alone.
+With fresh seeds the value is their mean, because the run that a search chooses is a lucky one. The tolerance is twice
+their sample deviation plus half of the 95 % interval from the images of each class. It is at least 0.01, and wide
+enough for the study's own run to pass. Without fresh seeds, only that run and the images' interval are known.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from studies.findings.spread import Spread, spreads
 from studies.records import ClassRow, Metrics
 from studies.study_data import SLOPE, StudyData, seed_of
 
-FRESH_SEEDS, STUDY_RUN = "fresh seeds", "study run"  # where the values of `expect` are from
-LEAST_TOLERANCE = 0.01  # of an accuracy: what other hardware may move even with the same seed
+FRESH_SEEDS, STUDY_RUN = "fresh seeds", "study run"  # sources of the values of `expect`
+LEAST_TOLERANCE = 0.01  # of an accuracy: other hardware may move it, even with the same seed
 _ACCURACIES = ("balanced_accuracy", "many", "medium", "few")
 
 Pair = dict[str, float | None]
 
 
 class Expected(NamedTuple):
-    """The block `expect` of an export, and what its provenance says of it."""
+    """The block `expect` of an export, and its entry in the provenance."""
 
     expect: dict[str, Pair]
     origin: dict[str, Any]
 
 
 def expected(data: StudyData, candidate: Candidate) -> Expected:
-    """Of accuracies on validation and, where it was read, on test; the balance of the norms without tolerance."""
+    """Expected accuracies on validation and, if read, on test; the balance of norms has no tolerance."""
     own = candidate.metrics
     half = _sampling_errors(data, candidate)
     fresh = data.fresh_seeds(candidate.config)
@@ -57,18 +57,18 @@ def _over_seeds(name: str, over: Spread, own: float | None, half: float | None) 
 
 
 def _known(*runs: Metrics) -> list[str]:
-    """What is compared, in order, as far as every run has it."""
+    """The measures to compare that every run has, in order."""
     names = [f"{split}.{name}" for split in ("val", "test") for name in _ACCURACIES]
     return [name for name in (*names, SLOPE) if all(run.get(name) is not None for run in runs)]
 
 
 def _short(value: float) -> float:
-    """Six digits: a mean is no setting that must come back exactly."""
+    """Rounded to six digits: a mean, unlike a setting, need not be exact."""
     return float(f"{value:.6g}")
 
 
 def _sampling_errors(data: StudyData, candidate: Candidate) -> dict[str, float | None]:
-    """Half of the 95 % interval that the images allow; None where the classes are not known."""
+    """Half of the 95 % interval from the images; None if the classes are unknown."""
     found: dict[str, float | None] = {}
     for split, rows in (("val", candidate.validation), ("test", candidate.test)):
         for name, limits in _limits(rows, data.thresholds).items():

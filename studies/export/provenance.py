@@ -1,4 +1,4 @@
-"""Where a result came from: versions, code and time; never who, on which host, or from which database."""
+"""Where a result came from: versions and code; never the user, host or database."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LIBRARIES = ("torch", "torchvision", "numpy", "optuna", "ray")
 
 
 def code_version() -> dict[str, str | bool]:
-    """The installed version and, when run from a checkout, its commit."""
+    """The installed version and, in a checkout, its commit."""
     found: dict[str, str | bool] = {"package": installed(_DISTRIBUTION) or "not installed"}
     root = Path(__file__).resolve().parents[2]
     if (root / ".git").exists():
@@ -24,13 +24,13 @@ def code_version() -> dict[str, str | bool]:
 
 
 def library_versions() -> dict[str, str]:
-    """Python and the libraries that numbers may depend on, as installed here; none of them is imported."""
+    """Versions of Python and of the libraries that numbers may depend on; imports none of them."""
     found = {"python": platform.python_version()}
     return found | {name: number for name in _LIBRARIES if (number := installed(name)) is not None}
 
 
 def installed(distribution: str) -> str | None:
-    """The version of an installed distribution; None when it is not there."""
+    """The version of an installed distribution, or None."""
     try:
         return version(distribution)
     except PackageNotFoundError:
@@ -38,7 +38,7 @@ def installed(distribution: str) -> str | None:
 
 
 def _git(root: Path, *arguments: str) -> str | None:
-    """Git's answer; None where there is no git or no commit."""
+    """Git's output; None without git or without a commit."""
     try:
         answer = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True, timeout=10)
     except (OSError, subprocess.SubprocessError):

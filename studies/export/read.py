@@ -1,4 +1,4 @@
-"""best.yaml, read: every mistake with its place, nothing constructed that is not a plain value."""
+"""The reader of best.yaml: reports every mistake with its place, and constructs plain values only."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ BLOCKS: dict[str, frozenset[str]] = {
     "stage1": frozenset(Stage1.model_fields),
     "stage2": frozenset(Stage2.model_fields),
 }
-_MAPPINGS = ("selected_by", "dataset", "hardware", "code", "versions", "expect")  # of provenance, where they are there
+_MAPPINGS = ("selected_by", "dataset", "hardware", "code", "versions", "expect")  # of provenance, if present
 _KEYS = ("kind", "version", *BLOCKS, "expect", "provenance")
 
 
 class ExportError(Exception):
-    """A configuration cannot be exported, or an exported one not be used."""
+    """A configuration cannot be exported, or an export cannot be used."""
 
 
 class ExportFileError(ExportError):
-    """An exported file cannot be read; one line a problem, each with its place."""
+    """An exported file cannot be read; one line per problem, each with its place."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Expectation:
-    """A measured value, and how far a run may lie from it; None: shown, not checked."""
+    """A measured value and its tolerance; None: shown, not checked."""
 
     value: float
     tolerance: float | None = None
@@ -43,7 +43,7 @@ class Expectation:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportedConfig:
-    """A best.yaml, read. `config` has dotted names; `places` says where each of them stands in the file."""
+    """The contents of a best.yaml. `config` has dotted names; `places` has the place of each in the file."""
 
     config: Mapping[str, Scalar]
     expect: Mapping[str, Expectation]
@@ -57,7 +57,7 @@ def load_config(path: Path) -> ExportedConfig:
     Raises ExportFileError with every problem as `file:line:column: error: key: what, way out`."""
     try:
         with path.open("rb") as file:
-            text = decode(file.read(4 * MAX_BYTES + 1), file=str(path))  # more is refused by its length
+            text = decode(file.read(4 * MAX_BYTES + 1), file=str(path))  # a longer file is refused
         root, problems = parse(text, file=str(path))
     except OSError as error:
         raise ExportFileError(
@@ -81,7 +81,7 @@ def _place(problem: Problem) -> tuple[int, int]:
 
 
 class _Reader:
-    """Collects problems on its way through one document."""
+    """Collects the problems of one document."""
 
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = problems
@@ -170,7 +170,7 @@ class _Reader:
 
 
 def _expectation(plain: object) -> Expectation | None:
-    """The pair, None when it is not one."""
+    """The value and tolerance; None if malformed."""
     if not isinstance(plain, dict) or "value" not in plain or set(plain) - {"value", "tolerance"}:
         return None
     value, tolerance = plain["value"], plain.get("tolerance")

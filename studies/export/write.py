@@ -1,7 +1,7 @@
-"""best.yaml, written: one configuration that runs as it is, what to expect of it, and where it came from.
+"""The writer of best.yaml: a runnable configuration, its expected result, its provenance.
 
-`tuner train` reads it (studies/export/read.py). Only `task`, `stage1` and `stage2` are run; `expect` is what a run is
-compared with, `provenance` says how the configuration was found. Floats are written exactly.
+`tuner train` reads it (studies/export/read.py). Only `task`, `stage1` and `stage2` are run; a run is compared with
+`expect`; `provenance` says how the configuration was found. Floats are written exactly.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ __all__ = ["Expectation", "ExportError", "ExportedConfig", "dump_config", "expor
 def export_config(
     data: StudyData, *, number: int | None = None, baseline: str | None = None, folder: Path | None = None
 ) -> dict[str, Any]:
-    """The chosen trial, trial `number`, or a baseline by its role, as the tree that best.yaml holds.
+    """The chosen trial, trial `number`, or a baseline by its role, as the tree of best.yaml.
 
-    `folder` is where the file will lie: `task.data` is then relative to it where that works. The same data gives the
-    same tree. Raises ExportError when there is no such thing.
+    `folder` is that of the file: `task.data` is written relative to it if possible. The same data gives the same
+    tree. Raises ExportError when there is no such trial or baseline.
     """
     candidate = trial_candidate(data, number) if baseline is None else baseline_candidate(data, baseline)
     blocks: dict[str, dict[str, Scalar]] = {name: {} for name in BLOCKS}
@@ -103,7 +103,7 @@ _COMMENTS = {
 
 
 def _word(text: str) -> str:
-    """A name as a command takes it; no line break may end the comment that it stands in."""
+    """A name quoted for a shell, without line breaks, which would end the comment around it."""
     return printable(shlex.quote(text))
 
 

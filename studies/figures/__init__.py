@@ -47,7 +47,7 @@ FIGURES: dict[str, Figure[Any]] = {
 
 
 def draw_figure(name: str, data: StudyData) -> go.Figure:
-    """Draws one figure. Raises KeyError for a name there is not, LookupError when the study has nothing to draw yet."""
+    """Draws one figure. Raises KeyError for an unknown name, LookupError when the study has nothing to draw yet."""
     if name not in FIGURES:
         near = difflib.get_close_matches(name, FIGURES, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""

@@ -25,7 +25,7 @@ MEASURES = {
 
 
 class BalancePoint(NamedTuple):
-    """One classifier. `settings` has those of `names` that had a part in its result, "" for the others."""
+    """One classifier. `settings` holds the values of `names`, "" for those that did not affect its result."""
 
     label: str
     role: str
@@ -34,19 +34,19 @@ class BalancePoint(NamedTuple):
     balance: tuple[float | None, ...]  # in the order of MEASURES
     colour: float | None
     settings: tuple[Scalar, ...]
-    words: str  # of all its settings, for those who point at it; "" for trials, which share what does not vary
+    words: str  # all its settings, shown on hover; "" for trials
 
 
 class BalanceInfo(NamedTuple):
-    """What is drawn. `front` holds, per measure, the places in `trials` that no other trial beats in both."""
+    """What is drawn. `front` holds, per measure, the positions in `trials` of the Pareto front."""
 
-    group: str  # whose accuracy is the colour: the rarest group that has classes
+    group: str  # its accuracy is the colour: the rarest group that has classes
     names: tuple[str, ...]  # of the settings
     shared: str  # settings that all trials share, in words
     trials: tuple[BalancePoint, ...]
     marks: tuple[BalancePoint, ...]
     front: tuple[Front, ...]
-    unmeasured: tuple[str, ...]  # per measure, what cannot be shown by it, in words
+    unmeasured: tuple[str, ...]  # per measure, the classifiers without it, in words
 
 
 def accuracy_vs_balance_info(data: StudyData) -> BalanceInfo | Absent:
@@ -109,7 +109,7 @@ def _point(
 
 
 def _unmeasured(trials: Sequence[BalancePoint], marks: Sequence[BalancePoint], index: int, left_out: int) -> str:
-    """What has no such measure: it must not vanish without a word."""
+    """The classifiers without this measure, which the caption must name."""
     without = left_out + sum(point.balance[index] is None for point in trials)
     named = [point.label for point in marks if point.balance[index] is None]
     return listed([*([count(without, "trial")] if without else []), *named])
@@ -145,11 +145,11 @@ def draw_accuracy_vs_balance(info: BalanceInfo) -> go.Figure:
 
 
 def _front_trace(info: BalanceInfo, index: int) -> dict[str, Any]:
-    """The front by one measure; buttons show one of them."""
+    """The Pareto front by one measure; the buttons choose the measure."""
     accuracy = [point.accuracy for point in info.trials]
     x, y = branches(info.front[index], accuracy, [point.balance[index] for point in info.trials])
     return {
-        "name": "front: none beats these in both",
+        "name": "Pareto front",
         "mode": "lines+markers",
         "x": style.rounded(x),
         "y": style.rounded(y),
@@ -172,7 +172,7 @@ def _trial_markers(info: BalanceInfo) -> dict[str, Any]:
 
 
 def _switch_measures(drawn: go.Figure, info: BalanceInfo) -> None:
-    """Sets the first measure, and buttons that put another in its place."""
+    """Shows the first measure, with buttons for the others."""
     count = len(MEASURES)
     drawn.data[0].x = style.packed([point.balance[0] for point in info.trials])
     for trace, mark in zip(drawn.data[1 + count :], info.marks, strict=True):
@@ -194,7 +194,7 @@ def _axis_title(index: int) -> str:
 
 
 def _pointed_at(info: BalanceInfo) -> dict[str, Any]:
-    """What a reader sees of a trial: what varies as numbers, packed where all are; what all share as words."""
+    """The hover text of trials: varying settings as numbers, packed if possible; shared ones as words."""
     first = info.trials[0].settings
     shown = [i for i in range(len(info.names)) if any(point.settings[i] != first[i] for point in info.trials)]
     shared = (i for i in range(len(info.names)) if i not in shown and first[i] != "")
@@ -233,13 +233,13 @@ def accuracy_vs_balance_caption(info: BalanceInfo) -> str:
     meanings = "; ".join(f"{name} is {meaning}" for name, meaning in MEASURES.items())
     caption = (
         f"Each dot is a finished trial ({len(info.trials):,} in all). Right of 0, classes with more images have "
-        "the larger weights; left of 0 the order is inverted. Rings joined by a dotted line, one line a side, are the "
-        "trials that no other beats in both accuracy and nearness to balance. Open marks are other methods, so that "
-        f"what lies under them is seen. {meanings}. Point at a mark for its whole configuration."
+        "the larger weights; left of 0 the order is inverted. Rings joined by a dotted line, one per side, are the "
+        f"Pareto front of accuracy and balance. Open marks are other methods. {meanings}. Point at a mark for its "
+        "whole configuration."
     )
     for measure, without in zip(MEASURES, info.unmeasured, strict=True):
         if without:
-            caption += f" Without {measure}, and so not shown by it: {without}."
+            caption += f" Not shown, because they have no {measure}: {without}."
     return caption
 
 

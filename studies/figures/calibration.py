@@ -72,11 +72,9 @@ def calibration_table(info: CalibrationInfo) -> Table:
 
 def calibration_caption(_: CalibrationInfo) -> str:
     return (
-        "Expected calibration error: how far the confidence lies from the accuracy. Classifiers that were shrunk "
-        "by weight decay are right far more often "
-        "than they claim; one temperature, fitted on validation and exported with the model, mends that and "
-        "leaves every "
-        "decision as it is."
+        "Expected calibration error: the difference between confidence and accuracy. Classifiers that weight decay "
+        "has shrunk are right far more often than they claim. One temperature, fitted on validation and exported "
+        "with the model, corrects this and changes no decision."
     )
 
 

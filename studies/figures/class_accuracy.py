@@ -17,7 +17,7 @@ from studies.wording import listed
 from trainers.config import Scalar
 
 _JOINED = 60  # up to here a line joins the two accuracies of each class
-_SMOOTHED = 20  # classes from which on a mean over similar sizes says more than its classes do
+_SMOOTHED = 20  # from this many classes, a mean over similar sizes is drawn
 _WIDTH = 0.25  # of the smoothing kernel, in decades of the count
 _STEPS = 48
 
@@ -67,7 +67,7 @@ def class_accuracy_info(data: StudyData) -> ClassAccuracyInfo | Absent:
 
 
 def _classes(data: StudyData) -> tuple[str, list[_Found]]:
-    """The split and the class rows of naive and best: of test where both that exist were read, else of validation."""
+    """The split and the class rows of naive and best: test if it was read for both that exist, else validation."""
     read = [(role, row) for role in ("naive", "best") if (row := data.reading(role)) and row.classes]
     if any(role == "best" for role, _ in read):
         label = {"naive": "naive", "best": f"best: trial {data.best.number if data.best else ''}"}
@@ -81,7 +81,7 @@ def _classes(data: StudyData) -> tuple[str, list[_Found]]:
 
 
 def _seeds(data: StudyData, split: str, role: str, indices: Sequence[int]) -> tuple[tuple[float, float] | None, ...]:
-    """The reach of each class's test recall over the fresh seeds of the chosen configuration."""
+    """Lowest and highest test recall of each class over the fresh seeds of the chosen configuration."""
     fresh = data.fresh_seeds(data.best.config) if data.best and role == "best" and split == "test" else ()
     if len(fresh) < 2:
         return ()
@@ -131,7 +131,7 @@ def draw_class_accuracy(info: ClassAccuracyInfo) -> go.Figure:
 
 
 def _marks(info: ClassAccuracyInfo, series: ClassSeries) -> dict[str, object]:
-    """One mark a class; bars through those of best where fresh seeds say how far it may move."""
+    """One mark per class; those of best have bars for the range over fresh seeds."""
     colour, few = _colour(series), len(info.counts) <= _JOINED
     hover = "<b>%{text}</b>, %{x} training images<br>%{customdata[0]} of %{customdata[1]} right: %{y:.1%}"
     look = (

@@ -14,7 +14,7 @@ from studies.study_data import StudyData
 from trainers.config import Scalar
 
 _NAMED = 25  # up to here classes are named on the axis
-_STEPS = 21  # epochs that are drawn: what twenty columns do not show, forty do not either
+_STEPS = 21  # epochs that are drawn: forty columns would show no more
 
 
 class Panel(NamedTuple):
@@ -76,7 +76,7 @@ def draw_class_norms(info: ClassNormsInfo) -> go.Figure:
 
 
 def _logs(norms: Sequence[float]) -> list[float]:
-    """Logarithms to base 2 of the norms over their mean: free of scale, 0 where all are equal."""
+    """Logarithms to base 2 of the norms over their mean: scale-free, 0 where all are equal."""
     mean = math.fsum(norms) / len(norms)
     return [math.log2(max(norm, 1e-6 * mean) / mean) if mean > 0 else 0.0 for norm in norms]
 

@@ -17,7 +17,7 @@ _NAMED = 25  # up to here classes are named on the axis
 
 
 class NormSeries(NamedTuple):
-    """Row norms of one classifier, and how they go with class size."""
+    """Row norms of one classifier, and their slope on class size."""
 
     label: str
     role: str
@@ -124,11 +124,9 @@ def classifier_norms_table(info: ClassifierNormsInfo) -> Table:
 
 def classifier_norms_caption(_: ClassifierNormsInfo) -> str:
     return (
-        "L2 norm of each class's row of the classifier, divided by the mean of all rows: weight decay changes "
-        "the scale a "
-        "thousandfold and the scale does not matter, the shape does. Flat is balanced, falling to the right "
-        "favours common "
-        "classes, rising favours rare ones. The norms themselves are in the table."
+        "L2 norm of each class's row of the classifier, divided by the mean of all rows: the scale, which weight "
+        "decay changes a thousandfold, does not matter. Flat is balanced; falling to the right favours common "
+        "classes; rising favours rare ones. The norms themselves are in the table."
     )
 
 

@@ -21,7 +21,7 @@ _SYMBOLS = ("circle", "diamond-open", "triangle-up", "square-open")
 
 
 class ComparedBar(NamedTuple):
-    """One study's chosen configuration or naive baseline; `place` is that of the study."""
+    """One study's chosen configuration or naive baseline; `place` is the study's position."""
 
     study: str
     place: int
@@ -29,7 +29,7 @@ class ComparedBar(NamedTuple):
 
 
 class ComparedGroups(NamedTuple):
-    """What is drawn: accuracies by group, on one and the same split."""
+    """What is drawn: accuracies by group, all on the same split."""
 
     split: str
     bars: tuple[ComparedBar, ...]
@@ -43,11 +43,11 @@ class ComparedPoint(NamedTuple):
     number: int | None
     accuracy: float
     balance: float
-    front: bool  # no trial of its study beats it in both
+    front: bool  # on the Pareto front of its study
 
 
 def compared_groups_info(studies: Sequence[StudyData]) -> ComparedGroups | Absent:
-    """Best, its fresh seeds and naive of each study; validation for all where test was not read for one of them."""
+    """Best, its fresh seeds and naive of each study; on validation if test was not read for one of them."""
     found = [(data, info) for data in studies if not isinstance(info := groups_info(data), Absent)]
     if len(found) < len(studies):
         return Absent("One of the studies has no finished trial yet, so there is nothing to compare.")
@@ -66,7 +66,7 @@ def compared_groups_info(studies: Sequence[StudyData]) -> ComparedGroups | Absen
 
 
 def draw_compared_groups(info: ComparedGroups) -> go.Figure:
-    """Bars side by side, a colour a study, naive baselines in outline."""
+    """Bars side by side, one colour per study, naive baselines in outline."""
     shown = [i for i in range(len(GROUPS)) if any(one.bar.accuracy[i] is not None for one in info.bars)]
     figure = style.figure(height=460, barmode="group", bargap=0.18, bargroupgap=0.04)
     for study, place, bar in info.bars:
@@ -92,7 +92,7 @@ def compared_groups_table(info: ComparedGroups) -> Table:
 
 
 def compared_balance_info(studies: Sequence[StudyData]) -> tuple[ComparedPoint, ...] | Absent:
-    """Trials of all studies by their first measure of balance, on validation."""
+    """Trials of all studies by the first measure of balance, on validation."""
     points: list[ComparedPoint] = []
     for place, data in enumerate(studies):
         info = accuracy_vs_balance_info(data)
@@ -108,7 +108,7 @@ def compared_balance_info(studies: Sequence[StudyData]) -> tuple[ComparedPoint, 
 
 
 def draw_compared_balance(points: Sequence[ComparedPoint]) -> go.Figure:
-    """A cloud and its front for each study."""
+    """The trials and the Pareto front of each study."""
     figure = style.figure(height=560)
     for study, place in dict.fromkeys((point.study, point.place) for point in points):
         own = [point for point in points if point.place == place]
@@ -146,7 +146,7 @@ def compared_balance_table(points: Sequence[ComparedPoint]) -> Table:
 
 
 def _fill(bar: GroupBar, place: int) -> dict[str, Any]:
-    """A colour and pattern a study; what was not chosen, in outline or dotted."""
+    """One colour and pattern per study; naive in outline, fresh seeds dotted."""
     outline = {"line": {"color": _colour(place), "width": 2}}
     if bar.role == "naive":
         return {"color": "white"} | outline

@@ -1,4 +1,4 @@
-"""What a figure is made of: a pure function of the rows, one that draws, one that lays out the table behind it."""
+"""The parts of a figure: a pure function of the rows, one that draws, one that lays out the table."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 class Absent(NamedTuple):
-    """Why there is nothing to draw, as a sentence that also says what would change it."""
+    """Why there is nothing to draw, in a sentence."""
 
     reason: str
 
 
 class Table(NamedTuple):
-    """The numbers of a figure, for those who cannot or would rather not look at it."""
+    """The numbers of a figure."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[Scalar, ...], ...]
@@ -33,7 +33,7 @@ Info = TypeVar("Info")
 class Figure(Generic[Info]):
     """One figure by name. `caption` says how to read it and may depend on what is drawn."""
 
-    name: str  # [a-z_]+, also the id of its place in the page
+    name: str  # [a-z_]+, also its id in the page
     title: str
     info: Callable[[StudyData], Info | Absent]
     draw: Callable[[Info], go.Figure]

@@ -1,4 +1,4 @@
-"""Many, medium, few and all: the chosen configuration against baselines run here, published figures hatched."""
+"""Many, medium, few and all: the chosen configuration, the study's baselines, and published figures (hatched)."""
 
 from __future__ import annotations
 
@@ -19,21 +19,20 @@ from studies.study_data import FRESH_SEED, StudyData
 from studies.wording import listed, number, role_label
 from trainers.config import Scalar
 
-_DRAWN = 5  # published results that find room beside one's own
+_DRAWN = 5  # published results in the figure; the table has all
 _TOLD = ("stage1.lr", "stage1.weight_decay", "stage1.epochs", "stage1.seed", "stage2.method", "stage2.tau", "stage2.lr",
          "stage2.weight_decay", "stage2.maxnorm_radius")  # fmt: skip
 
 
 class GroupBar(NamedTuple):
-    """One method: an accuracy per group, in the order of GROUPS; 95 % limits from the images of the classes, or a
-    deviation over seeds."""
+    """One method: an accuracy per group, in the order of GROUPS, with 95 % limits or a deviation over seeds."""
 
     label: str
     role: str
     accuracy: tuple[float | None, ...]
     limits: tuple[Interval | None, ...] = (None,) * 4
     deviation: tuple[float | None, ...] = (None,) * 4
-    settings: str = ""  # those that had a part in it, in words
+    settings: str = ""  # those that affected it, in words
     backbone: str = "this study"
     selection: str = "validation"
     source: str = "this study"
@@ -161,7 +160,7 @@ def draw_groups(info: GroupsInfo) -> go.Figure:
 
 
 def error_bars(bar: GroupBar, shown: list[int]) -> dict[str, object] | None:
-    """Whiskers: thin ones for the images' intervals, thick ones for deviations over seeds."""
+    """Whiskers: thin for the images' intervals, thick for deviations over seeds."""
     if any(bar.deviation):
         lengths = style.rounded([bar.deviation[i] or 0.0 for i in shown])
         return {"type": "data", "array": lengths, "color": style.BLACK, "thickness": 3, "width": 0}
@@ -212,19 +211,19 @@ def groups_caption(info: GroupsInfo) -> str:
     )
     if any(bar.role == FRESH_SEED for bar in info.bars):
         caption += (
-            " The dotted bar is the mean of the same configuration with fresh seeds, its thick whisker one standard "
-            "deviation of theirs to each side: how far another run may be."
+            " The dotted bar is the mean of the same configuration over fresh seeds; its thick whisker is one standard "
+            "deviation to each side: the spread to expect of another run."
         )
     naive = next((bar for bar in info.bars if bar.role == "naive"), None)
     if naive is not None:
-        caption += f" Naive is one training that nothing was tuned for: {naive.settings}."
+        caption += f" Naive is one untuned training: {naive.settings}."
     empty = [name for name, size in zip(GROUPS, info.classes, strict=True) if size == 0]
     if empty:
         caption += f" No class of this data is {' or '.join(empty)}: that group is none, not 0 %."
     if info.published:
         caption += (
             " Hatched white bars are published figures: other networks, other training, often selected on test data. "
-            "They stand here for orientation, not as equals; the table names network, selection rule and source"
+            "They are for orientation, not directly comparable; the table names network, selection rule and source"
             + (f" and lists {len(info.published) - _DRAWN} more." if len(info.published) > _DRAWN else ".")
         )
     return caption

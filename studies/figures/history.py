@@ -1,4 +1,4 @@
-"""The search as it went: each trial's value and the best so far."""
+"""The history of the search: each trial's value and the best so far."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def draw_history(info: HistoryInfo) -> go.Figure:
 
 
 def _add_failed(figure: go.Figure, numbers: Sequence[int]) -> None:
-    """Failed trials have no value, so they have a strip of their own under the others."""
+    """Failed trials have no value and get a strip of their own below the others."""
     figure.add_scatter(
         name="failed", mode="markers", x=list(numbers), y=["failed"] * len(numbers), yaxis="y2",
         marker={"symbol": "x-thin", "size": 8, "line": {"width": 1.5, "color": style.BLACK}},
@@ -78,7 +78,7 @@ def history_table(info: HistoryInfo) -> Table:
 
 
 def history_caption(info: HistoryInfo) -> str:
-    failed = f" {len(info.failed):,} failed trials stand in the strip below: they have no value." if info.failed else ""
+    failed = f" {len(info.failed):,} failed trials, which have no value, are in the strip below." if info.failed else ""
     return (
         "All values are on validation data, on which the best was chosen: the highest of many is a little lucky, "
         f"and the test result above is the one to quote.{failed}"

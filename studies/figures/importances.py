@@ -1,4 +1,4 @@
-"""Which parameters mattered, by PED-ANOVA, with its name and its number of trials beside it."""
+"""Importances of parameters by PED-ANOVA; the figure names the method and the number of trials."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from studies.figures.figure import Absent, Figure, Table
 from studies.study_data import StudyData
 
 METHOD = "PED-ANOVA"
-_LEAST = 10  # trials, so that the best tenth is one at least
+_LEAST = 10  # trials, so that the best tenth is at least one
 
 
 class ImportancesInfo(NamedTuple):
@@ -30,7 +30,7 @@ class ImportancesInfo(NamedTuple):
 
 def importances_info(data: StudyData) -> ImportancesInfo | Absent:
     searched = data.space.searched
-    # parameters that every trial has: conditional ones are compared among their own in `slices`
+    # only parameters that every trial has; `slices` shows the conditional ones
     names = [name for name in searched if all(name in row.params for row in data.searched)]
     if len(data.searched) < _LEAST or len(names) < 2:
         return Absent(f"{METHOD} needs at least {_LEAST} finished trials and two parameters that all of them have.")
@@ -56,7 +56,7 @@ def importances_info(data: StudyData) -> ImportancesInfo | Absent:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without Optuna's announcement of a study that only lives here."""
+    """Silences Optuna's announcement of the temporary study."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
@@ -93,10 +93,10 @@ def importances_table(info: ImportancesInfo) -> Table:
 
 def importances_caption(info: ImportancesInfo) -> str:
     return (
-        f"{METHOD} (Watanabe et al., IJCAI 2023): how differently a parameter is distributed among the best tenth of "
-        f"{info.trials:,} trials and among all. The trials share "
-        f"{info.backbones} backbones, so stage 1 was tried less often than n says; weight decay and radius can "
-        "replace each other, and then one of the two looks unimportant. Another method may give other shares."
+        f"{METHOD} (Watanabe et al., IJCAI 2023): how much the distribution of a parameter among the best tenth of "
+        f"{info.trials:,} trials differs from that among all. The trials share {info.backbones} backbones, so stage 1 "
+        "was tried less often than n says. Weight decay and radius can replace each other; then one of the two looks "
+        "unimportant. Another method may give other shares."
     )
 
 

@@ -34,7 +34,7 @@ class Curve(NamedTuple):
 
 
 class NormEvolutionInfo(NamedTuple):
-    """Curves of stage 1, one a backbone, and of stage 2 of the chosen trial, from what stage 1 left (epoch 0)."""
+    """Curves of stage 1, one per backbone, and of the chosen trial's stage 2, from the stage-1 classifier (epoch 0)."""
 
     stage1: tuple[Curve, ...]
     stage2: tuple[Curve, ...]
@@ -67,14 +67,14 @@ def _stage2(data: StudyData, by_trial: dict[int, list[EpochRow]]) -> tuple[Curve
     if best is None or best.number not in by_trial:
         return ()
     rows = by_trial[best.number]
-    start = stage1_metrics(data, best.backbone) if best.config.get("stage2.method") != "crt" else None  # starts afresh
+    start = stage1_metrics(data, best.backbone) if best.config.get("stage2.method") != "crt" else None  # starts fresh
     if start is not None:
         rows = [EpochRow(stage=2, epoch=0, metrics=start, number=best.number), *rows]
     return (_curve(f"best: trial {best.number}", "best", _decay(best.config.get(WEIGHT_DECAY)), rows),)
 
 
 def stage1_metrics(data: StudyData, backbone: str | None) -> dict[str, float | None] | None:
-    """What the classifier that stage 1 left on a backbone measures; None where it was not kept."""
+    """The measures of a backbone's stage-1 classifier; None if they were not stored."""
     rows = (row for row in data.posthoc if row.backbone == backbone and row.config.get("stage2.method") == "none")
     return next((dict(row.metrics) for row in rows), None)
 
@@ -136,7 +136,7 @@ def _colour(curve: Curve, reach: tuple[float, float] | None) -> str:
 
 
 def _colour_bar(reach: tuple[float, float]) -> dict[str, Any]:
-    """A mark that nobody sees: it carries the scale of the weight decays."""
+    """An invisible mark that carries the colour scale of the weight decays."""
     ends = style.sparse(style.log_ticks(10 ** reach[0], 10 ** reach[1]))
     bar = {
         "title": {"text": "weight<br>decay"}, "thickness": 12, "len": 0.8,

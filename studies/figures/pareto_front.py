@@ -1,4 +1,4 @@
-"""Which points no other beats in both accuracy and nearness to balance."""
+"""The Pareto front of accuracy and balance."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ Front = tuple[int, ...]
 
 
 def front(accuracy: Sequence[float], balance: Sequence[float | None]) -> Front:
-    """Places of the points that no other beats, from the most balanced to the most accurate one.
+    """Positions of the points on the Pareto front, from the most balanced to the most accurate one.
 
-    Nearness is that of |balance| to 0, to a thousandth: what is nearer than that is balanced. Accuracies are means,
-    whose last digits are those of their summing. Of equals in both the first one stands for all.
+    |balance| is rounded to a thousandth, so that closer points count as equally balanced. Accuracies are rounded,
+    because their last digits depend on the order of summation. Of equal points only the first is on the front.
     """
     pairs = enumerate(zip(balance, accuracy, strict=True))
     known = [(round(abs(x), BALANCED_DIGITS), -round(y, 9), i) for i, (x, y) in pairs if x is not None]
@@ -29,7 +29,7 @@ def front(accuracy: Sequence[float], balance: Sequence[float | None]) -> Front:
 def branches(
     points: Front, accuracy: Sequence[float], balance: Sequence[float | None]
 ) -> tuple[list[float | None], list[float | None]]:
-    """The front as one broken line: each side of 0 by itself, from balance outwards, so that no line crosses 0."""
+    """The front as one line with a gap at 0: each side by itself, from balance outwards."""
     xs: list[float | None] = []
     ys: list[float | None] = []
     for negative in (True, False):

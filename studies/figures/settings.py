@@ -1,4 +1,4 @@
-"""Settings as figures show them when pointed at: what varies line by line, what all share in small print."""
+"""Settings in the hover texts of figures: varying ones line by line, shared ones in small print."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from studies.study_data import StudyData
 from studies.wording import number
 from trainers.config import Scalar
 
-_UNTOLD = ("task.data", "task.download")  # where the data lay says nothing about a result
+_UNTOLD = ("task.data", "task.download")  # the data's location does not affect a result
 
 
 def varying_settings(data: StudyData) -> tuple[str, ...]:
-    """Names of settings in which what is shown differs: trials, and the baselines that were read on test."""
+    """Names of settings that differ between trials and baselines read on test."""
     rows = [*(row.config for row in data.complete), *(row.config for row in data.baselines)]
     names = rows[0] if rows else ()
     return tuple(name for name in names if len({row.get(name) for row in rows if applies(name, row)}) > 1)
 
 
 def values_of(config: Mapping[str, Scalar], names: Sequence[str]) -> tuple[Scalar, ...]:
-    """The values of these settings; an empty text for one that had no part in this result, where None is a value."""
+    """The values of these settings; "" for one that did not affect this result, because None is a value."""
     return tuple(config.get(name) if applies(name, config) else "" for name in names)
 
 
 def pairs(config: Mapping[str, Scalar], names: Iterable[str]) -> str:
-    """The settings among `names` that had a part in this result, a line each."""
+    """The settings among `names` that affected this result, one per line."""
     return "".join(f"<br>{style.text(n)} {style.text(number(config[n]))}" for n in names if applies(n, config))
 
 
 def small_print(config: Mapping[str, Scalar], names: Sequence[str]) -> str:
-    """All other settings that had a part in this result, in a few lines of small print."""
+    """All other settings that affected this result, in a few lines of small print."""
     rest = [
         f"{name.replace('task.', '')} {number(value, digits=6)}"
         for name, value in applicable(config).items()

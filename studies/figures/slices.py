@@ -1,4 +1,4 @@
-"""Each searched parameter alone against the objective, with the ends of its range."""
+"""The objective against each searched parameter, with the ends of its range."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def slices_caption(info: SlicesInfo) -> str:
     return (
         f"Every finished trial of the search ({info.objective}), the star is the chosen one. Dotted lines are "
         "the ends of the range: "
-        "good trials that crowd at one call for a wider range. Blue dots: stage 1; orange diamonds: stage 2."
+        "if good trials crowd at one, widen the range. Blue dots: stage 1; orange diamonds: stage 2."
     )
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from studies.figures.style import rounded
 
-_LEAST = 12  # points that make a surface worth drawing
+_LEAST = 12  # points for a surface worth drawing
 _STEPS = 24
 _WIDTH = 0.12  # of the kernel, as a share of each axis
 _NEAR = 0.3  # summed kernel weights below which a cell stays empty
@@ -27,7 +27,7 @@ class Surface(NamedTuple):
 
 
 def surface(points: Sequence[tuple[float, float, float]], *, log: tuple[bool, bool]) -> Surface | None:
-    """Smooths (x, y, z); None for few points, for points in a line, and for what has no place on a log axis."""
+    """Smooths (x, y, z); None for few points, for points on a line, and for values that a log axis cannot show."""
     if len(points) < _LEAST:
         return None
     xs, ys, z = (np.array(column, dtype=np.float64) for column in zip(*points, strict=True))  # (N,) each

@@ -1,4 +1,4 @@
-"""The paper's first claim, backbone by backbone: what weight decay in stage 1 does to norms and to accuracy."""
+"""The paper's first claim, per backbone: the effect of stage 1's weight decay on norms and accuracy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RATE = "stage1.lr"
 
 
 class Backbone(NamedTuple):
-    """One backbone: its own classifier, as stage 1 left it, and the best head on it."""
+    """One backbone: its stage-1 classifier and the best head on it."""
 
     label: str
     role: str  # "best", "naive" or "other"
@@ -29,7 +29,7 @@ class Backbone(NamedTuple):
     slope: float | None
     accuracy: float | None
     rarest: float | None
-    best_head: float | None  # None for the naive one, which has no other head
+    best_head: float | None  # None for naive, which has no other head
 
 
 class Stage1WeightDecayInfo(NamedTuple):
@@ -102,7 +102,7 @@ def draw_stage1_weight_decay(info: Stage1WeightDecayInfo) -> go.Figure:
 
 
 def _place_of_zero(info: Stage1WeightDecayInfo) -> float:
-    """Where naive stands: 0 has no place on a logarithmic axis, so it is put left of all others."""
+    """The x position of naive, left of all others: a logarithmic axis has no 0."""
     low = min(one.weight_decay for one in info.backbones if one.role != "naive")
     return low / 3 if info.log else 0.0
 
@@ -163,7 +163,7 @@ def _axes(figure: go.Figure, info: Stage1WeightDecayInfo, zero: float) -> None:
             x["ticktext"] = ["0", *(x["ticktext"][i] for i in kept)]
     x = style.sparse(x)
     if len(info.backbones) > len(searched) and "ticktext" in x:
-        x["ticktext"] = ["0", *x["ticktext"][1:]]  # whatever else is left out: naive stands there
+        x["ticktext"] = ["0", *x["ticktext"][1:]]  # this label must stay: it is naive's
     figure.update_layout(
         xaxis=x | {"domain": [0, 0.45]},
         xaxis2=x | {"domain": [0.55, 1], "anchor": "y2"},

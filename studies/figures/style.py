@@ -1,4 +1,4 @@
-"""How figures look: one palette that colour-blind readers can tell apart, one layout, one way to write a number."""
+"""The style of figures: one palette for colour-blind readers, one layout, one format of numbers."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ BEST, NAIVE, STAGE1 = VERMILION, BLACK, BLUE
 
 
 class Look(NamedTuple):
-    """How a method is drawn in every figure: its colour alone must not tell it from others."""
+    """How every figure draws a method, so that colour alone need not tell methods apart."""
 
     colour: str
-    symbol: str  # of plotly's markers; open ones let what lies under them be seen
+    symbol: str  # of plotly's markers; open ones show what is under them
     pattern: str  # of plotly's bars
 
 
@@ -46,7 +46,7 @@ _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 
 
 
 def look(role: str) -> Look:
-    """How a method is drawn, in whatever figure."""
+    """The look of a method, in every figure."""
     return _LOOKS.get(role, Look(GREY, "circle-open", "/"))
 
 
@@ -65,13 +65,13 @@ def fill(role: str) -> dict[str, Any]:
 
 
 def patterned(colour: str, pattern: str) -> dict[str, Any]:
-    """Bars in a colour, with a pattern of plotly's over it or, with "", without."""
+    """Bars in a colour with one of plotly's patterns; "" is no pattern."""
     drawn = {"shape": pattern, "fgcolor": "white", "fillmode": "overlay", "size": 6, "solidity": 0.22}
     return {"color": colour, "pattern": drawn} if pattern else {"color": colour}
 
 
 def figure(*, height: int = 440, legend: bool = True, **layout: Any) -> go.Figure:
-    """An empty figure in the house's layout: no default template (7 kB each), width as wide as the page."""
+    """An empty figure with our layout: no default template (7 kB each), as wide as the page."""
     axis = {
         "gridcolor": "#E6E6E6",
         "zeroline": False,
@@ -101,15 +101,15 @@ def figure(*, height: int = 440, legend: bool = True, **layout: Any) -> go.Figur
 
 
 def text(value: object) -> str:
-    """Untrusted text inside a figure, where plotly reads a small HTML of its own, entities and all: `<` becomes `‹`.
+    """Untrusted text inside a figure, where plotly interprets a subset of HTML with entities: `<` becomes `‹`.
 
-    In what is shown when a mark is pointed at, plotly also fills in `%{name}`: its sign becomes an entity.
+    In hover texts plotly also fills in `%{name}`, so `%` becomes an entity.
     """
     return str(value).replace("&", "&amp;").replace("<", "‹").replace(">", "›").replace("%{", "&#37;{")
 
 
 def folded(words: str, *, width: int = 66) -> str:
-    """Words in small print over as many lines as they need, for those who point at a mark."""
+    """Words in small print, wrapped over lines, for a hover text."""
     if not words:
         return ""
     lines = "<br>".join(text(line) for line in wrap(words, width))
@@ -117,13 +117,13 @@ def folded(words: str, *, width: int = 66) -> str:
 
 
 def switch(buttons: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """A row of buttons under the x axis, at the same distance on any screen."""
+    """A row of buttons under the x axis, at the same distance on every screen."""
     place = {"x": 0, "xanchor": "left", "y": 0, "yanchor": "top", "pad": {"t": 62}}
     return {"type": "buttons", "direction": "right", "buttons": list(buttons), "font": {"size": 12}, **place}
 
 
 def title_panels(figure: go.Figure, titles: tuple[str, str], below: str) -> None:
-    """Two panels side by side: a title over each, and once, below both, what their x axes are."""
+    """Two panels side by side: a title over each, and one title below for both x axes."""
     for axis, words in zip(("", "2"), titles, strict=True):
         figure.add_annotation(
             x=0.5, y=1, xref=f"x{axis} domain", yref=f"y{axis} domain", yanchor="bottom", text=f"<b>{words}</b>",
@@ -135,12 +135,12 @@ def title_panels(figure: go.Figure, titles: tuple[str, str], below: str) -> None
 
 
 def accuracy_axis(title: str = "") -> dict[str, Any]:
-    """An axis of fractions, shown as per cent and never beyond what an accuracy can be."""
+    """An axis of fractions, shown as per cent within 0 to 100 %."""
     return {"title": title, "tickformat": ".0%", "minallowed": -0.02, "maxallowed": 1.03}
 
 
 def log_ticks(low: float, high: float, *, dense: bool = False) -> dict[str, Any]:
-    """A logarithmic axis with powers of ten as ticks; 2 and 5 between them when `dense` or hardly a power is inside."""
+    """A logarithmic axis with ticks at powers of ten; also at 2 and 5 when `dense` or few powers are inside."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     steps = (1, 2, 5) if dense or high / low < 70 else (1,)
     values = [step * 10.0**power for power in range(first, last + 1) for step in steps]
@@ -153,9 +153,9 @@ def _short(value: float) -> str:
 
 
 def sparse(ticks: dict[str, Any], *, most: int = 3) -> dict[str, Any]:
-    """The same ticks with at most so many labels, for axes that are a hundred pixels long on a phone."""
+    """The same ticks with at most `most` labels, for axes that are a hundred pixels long on a phone."""
     labels = ticks.get("ticktext")
-    if labels is None:  # a linear axis finds ticks of its own
+    if labels is None:  # plotly places the ticks of a linear axis
         return ticks
     step = max(1, -(-(len(labels) - 1) // (most - 1)))
     kept = [text if (len(labels) - 1 - i) % step == 0 else "" for i, text in enumerate(labels)]
@@ -163,7 +163,7 @@ def sparse(ticks: dict[str, Any], *, most: int = 3) -> dict[str, Any]:
 
 
 def packed(values: Sequence[Scalar]) -> NDArray[np.float32]:
-    """Numbers as plotly writes them shortest: half as long as text, exact to seven digits."""
+    """Numbers in plotly's shortest form: half as long as text, exact to seven digits."""
     return np.asarray(values, dtype=np.float32)
 
 
@@ -173,12 +173,12 @@ def packed_grid(rows: Sequence[Sequence[float | None]]) -> NDArray[np.float32]:
 
 
 def whole(numbers: Sequence[int]) -> NDArray[np.integer[Any]]:
-    """Whole numbers in as few bytes as hold them."""
+    """Whole numbers in as few bytes as possible."""
     return np.asarray(numbers, dtype=np.int16 if max(numbers, default=0) < 2**15 else np.int32)
 
 
 def spec(values: Sequence[float | None]) -> dict[str, str]:
-    """The same as `packed`, for the arguments of a button, which plotly.py leaves as they are; None is a gap."""
+    """The same as `packed` for arguments of a button, which plotly.py does not convert; None is a gap."""
     numbers = np.asarray([math.nan if value is None else value for value in values], dtype="<f4")
     return {"dtype": "f4", "bdata": base64.b64encode(numbers.tobytes()).decode("ascii")}
 

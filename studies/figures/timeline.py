@@ -1,4 +1,4 @@
-"""When which job ran: one bar a job, lanes for jobs that ran at the same time."""
+"""Timeline of jobs: one bar per job, one lane per job that runs at the same time."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class JobBar(NamedTuple):
     trials: int
     began: float
     hours: float
-    trained: float  # of `hours`: training of its backbone and its heads; all of them when it failed
+    trained: float  # of `hours`: training of its backbone and heads; all of them when it failed
 
 
 class ReadMark(NamedTuple):
-    """One look at test data, at its end."""
+    """One reading of test data, at its end."""
 
     label: str
     at: float
@@ -66,7 +66,7 @@ def timeline_info(data: StudyData) -> TimelineInfo | Absent:
         free[lane : lane + 1] = [ended]
         rows, length = groups[job], (ended - began).total_seconds() / 3600
         place = (job, lane, _kind(rows), rows[0].backbone_index, rows[0].round, len(rows))
-        worked = length if place[2] == "failed" else min(length, trained[job])  # what it did is not on record
+        worked = length if place[2] == "failed" else min(length, trained[job])  # not recorded for failed jobs
         bars.append(JobBar(*place, _hours(origin, began), length, worked))
     return TimelineInfo(tuple(bars), _readings(data, origin))
 
@@ -81,7 +81,7 @@ def _hours(origin: datetime, moment: datetime) -> float:
 
 
 def _trained_hours(data: StudyData, groups: dict[int, list[TrialRow]]) -> dict[int, float]:
-    """Per job: its heads' seconds, and its backbone's if it was the first job with it and did not find it trained."""
+    """Per job: the time of its heads, and of its backbone if this job trained it."""
     hours, charged = {}, set[str]()
     for job in sorted(groups):
         seconds = sum(row.seconds or 0.0 for row in groups[job])
@@ -102,7 +102,7 @@ def _kind(rows: list[TrialRow]) -> str:
 
 
 def _readings(data: StudyData, origin: datetime) -> tuple[ReadMark, ...]:
-    """Looks at test data that came at the same moment are one mark."""
+    """Readings of test data; those at the same moment share one mark."""
     found: dict[datetime, list[str]] = defaultdict(list)
     for row in (*data.readings, *data.fresh):
         if row.read_at is not None:
@@ -147,7 +147,7 @@ def _add_bars(
     *,
     whole: bool = False,
 ) -> None:
-    """Training at the end of a job's bar; what came before it, and is not told apart, under it in light grey."""
+    """Draws training at the end of a job's bar, over light grey for everything before it."""
     lengths = [bar.hours if whole else bar.trained for bar in bars]
     starts = [bar.began + bar.hours - length for bar, length in zip(bars, lengths, strict=True)]
     told = "%{x:.2f}" if not whole else "whole job %{x:.2f}"
@@ -174,15 +174,15 @@ def timeline_table(info: TimelineInfo) -> Table:
 
 def timeline_caption(info: TimelineInfo) -> str:
     marks = (
-        " Marks at the bottom are the looks at test data, at their ends; fresh seeds are trained before theirs."
+        " Marks at the bottom are readings of test data, at their ends; a fresh seed is trained before its reading."
         if info.readings
         else ""
     )
     return (
         f"{len(info.jobs)} jobs; a job is one backbone, trained or taken from the cache, and the heads trained on it. "
-        "Lanes are filled from the top, so their number is how many jobs ran at once. Grey is what a job did besides "
-        "training: start-up of a worker, which its first job pays, data and features; the database does not hold when "
-        f"each began, so all of it is drawn before the training. Gaps are pauses.{marks}"
+        "Lanes are filled from the top, so their number is how many jobs ran at once. Grey is everything besides "
+        "training: data, features, and a worker's start-up in its first job. The database does not record when each "
+        f"began, so all of it is drawn before the training. Gaps are pauses.{marks}"
     )
 
 

@@ -1,4 +1,4 @@
-"""What the two regularisers of stage 2 do, to accuracy and to the norms: weight decay against MaxNorm radius."""
+"""The effect of stage 2's two regularisers, weight decay and MaxNorm radius, on accuracy and norms."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from studies.records import TrialRow
 from studies.study_data import ACCURACY, SLOPE, StudyData
 
 WEIGHT_DECAY, RADIUS, BALANCE = "stage2.weight_decay", "stage2.maxnorm_radius", SLOPE
-_BACKBONES = 6  # the best ones get a view of their own
-_CROWDED = 300  # points, from where they are drawn smaller
+_BACKBONES = 6  # the best ones have their own views
+_CROWDED = 300  # from this many points on they are drawn smaller
 
 
 class View(NamedTuple):
@@ -126,14 +126,14 @@ def _view_traces(view: View, log: tuple[bool, bool], *, relative: bool) -> list[
 class _Panel(NamedTuple):
     axis: str  # "" for the first pair of axes, "2" for the second
     centre: float  # of its colour bar
-    words: str  # of the value, when pointed at
+    words: str  # of the value, on hover
     tick_format: str
 
 
 def _panel_traces(
     view: View, log: tuple[bool, bool], panel: _Panel, values: Sequence[float | None], colours: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    """A surface where there are points enough, the points, and the star."""
+    """The surface (if there are enough points), the points, and the star."""
     axes = {"xaxis": f"x{panel.axis}", "yaxis": f"y{panel.axis}", "showlegend": False}
     known = [(x, y, v, n) for x, y, v, n in zip(*view[2:4], values, view.numbers, strict=True) if v is not None]
     traces: list[dict[str, Any]] = []
@@ -176,12 +176,12 @@ def _panel_traces(
 
 
 def _three(low: float, high: float) -> list[float]:
-    """Ends and middle of a colour bar: what a hundred pixels have room for."""
+    """Ends and middle of a colour bar: a hundred pixels have room for three ticks."""
     return [low + share * (high - low) for share in (0.0, 0.5, 1.0)]
 
 
 def _accuracy_colours(values: Sequence[float], *, relative: bool) -> dict[str, Any]:
-    """The worst tenth shares one colour: a collapsed head must not take the scale from the others."""
+    """The worst tenth shares one colour, so that a collapsed head does not use up the scale."""
     low = float(np.quantile(values, 0.1))
     high = 0.0 if relative else max(values)
     return {"colorscale": style.SCALE, "cmin": low if low < high else high - 1e-3, "cmax": high}

@@ -1,1 +1,1 @@
-"""What a study shows in numbers and words: the result, cautions, failures, intervals, Pareto fronts."""
+"""Findings of a study: the headline, cautions, failures, intervals, the Pareto front."""

@@ -1,4 +1,4 @@
-"""What to be careful about when reading a study, one sentence each, and what is merely good to know."""
+"""Cautions and remarks for readers of a study, one sentence each."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from studies.records import ClassRow
 from studies.study_data import StudyData
 from studies.wording import count, gain_limits, listed, number, per_cent, points, role_label
 
-WIDE = 0.1  # a 95 % interval on test that hides differences between methods
-_FAR_BELOW = 0.15  # naive under weight decay only: no weight decay alone does that
+WIDE = 0.1  # a 95 % interval on test this wide hides differences between methods
+_FAR_BELOW = 0.15  # naive below weight decay only: more than weight decay explains
 _MANY_FAILED = 0.1  # of all trials
 _FEW_TRIALS = 10
 
 
 def cautions(data: StudyData) -> tuple[str, ...]:
-    """What a careful reader would want to be told, one sentence each."""
+    """Warnings for the reader, one sentence each."""
     line = headline(data)
     return (
         *_protocol(data),
@@ -35,7 +35,7 @@ def cautions(data: StudyData) -> tuple[str, ...]:
 
 
 def remarks(data: StudyData) -> tuple[str, ...]:
-    """What data and trainer had to say, which calls for no special care."""
+    """Notes of the data and the trainer that need no caution."""
     best = data.best
     about_best = [] if best is None else [f"Trial {best.number}: {note}" for note in best.notes]
     return (*data.study.notes, *about_best)
@@ -77,7 +77,7 @@ def _readings(data: StudyData) -> list[str]:
 
 
 def _naive(data: StudyData, line: Headline) -> list[str]:
-    """The naive training is not tuned, and a learning rate that does not suit it makes every gain look large."""
+    """The naive training is not tuned: an unsuitable learning rate makes every gain look large."""
     tuned = data.reading("weight_decay")
     value = tuned.metrics.get(TEST_ACCURACY) if tuned else None
     if line.naive is None or value is None or value - line.naive.accuracy.value < _FAR_BELOW:
@@ -85,9 +85,9 @@ def _naive(data: StudyData, line: Headline) -> list[str]:
     rate = line.naive.settings.get("stage1.lr")
     return [
         f"The naive training reads {per_cent(line.naive.accuracy.value)}, {points(line.naive.accuracy.value - value)} "
-        f"points from weight decay only ({per_cent(value)}). It is one training that nothing was tuned for, and its "
-        f"stage1.lr of {number(rate)} may not suit training without weight decay: points over naive then count that, "
-        "too. Compare with weight decay only."
+        f"points from weight decay only ({per_cent(value)}). It is one untuned training, and its stage1.lr of "
+        f"{number(rate)} may not suit training without weight decay, which would inflate points over naive. Compare "
+        "with weight decay only."
     ]
 
 
@@ -98,8 +98,8 @@ def _gains(line: Headline) -> list[str]:
     told = listed([f"{role_label(rival.role)} ({_gain(rival)})" for rival in found])
     return [
         f"The 95 % interval of the difference to {told} includes zero: this test set cannot tell them apart. It is "
-        "reckoned as if the two were measured on different images; on the same ones, as here, the truth is usually "
-        "narrower."
+        "computed as if the two were measured on different images; on the same ones, as here, the true interval is "
+        "usually narrower."
     ]
 
 
@@ -138,7 +138,7 @@ def _failures(data: StudyData, line: Headline) -> list[str]:
     if line.failed > _MANY_FAILED * len(data.trials):
         found.append(
             f"{line.failed:,} of {count(len(data.trials), 'trial')} failed: the search knows little of the settings in "
-            "which they did. Their reasons stand under Failed trials."
+            "which they did. Their reasons are under Failed trials."
         )
     if line.never_asked:
         found.append(never_asked_sentence(data, line))
@@ -146,20 +146,20 @@ def _failures(data: StudyData, line: Headline) -> list[str]:
 
 
 def never_asked_sentence(data: StudyData, line: Headline) -> str:
-    """Why a search that is over holds fewer trials than its budget."""
+    """Why a finished search has fewer trials than its budget."""
     lost = lost_backbones(data)
     why = (
-        f"backbone{'s' if len(lost) > 1 else ''} {listed([str(index) for index in lost])} came to nothing, and what "
-        "was left of their heads was not tried"
+        f"backbone{'s' if len(lost) > 1 else ''} {listed([str(index) for index in lost])} failed, and the rest "
+        "of their heads was not tried"
         if lost
-        else "the space had no more different points, or the search ended before: by budget.hours, or because too "
-        "many jobs failed"
+        else "the space had no more different points, or the search ended early, because of budget.hours or because "
+        "too many jobs failed"
     )
     return f"{line.never_asked:,} of the {data.space.trials:,} trials of the budget were never asked for: {why}."
 
 
 def _chance(data: StudyData) -> list[str]:
-    """Results that are no better than guessing a class, as something is then wrong with more than the tail."""
+    """Results no better than guessing a class: then more is wrong than the long tail."""
     counts = data.study.train_counts
     guessing = 1 / len(counts) if counts else 0.0
     found = []
@@ -169,13 +169,13 @@ def _chance(data: StudyData) -> list[str]:
             name = "The chosen trial" if row.role == "best" else f"Baseline {row.role}"
             found.append(
                 f"{name} reads {per_cent(value)} on test, and guessing {per_cent(guessing)}: it has learnt nothing "
-                "that holds, so it is nothing to compare with."
+                "that generalises, so do not compare with it."
             )
     return found
 
 
 def _empty_classes(data: StudyData) -> list[str]:
-    """Classes that a split has no image of: they count in no mean, and nothing is chosen for them."""
+    """Classes without images in a split: no mean includes them."""
     best, reading = data.best, data.reading("best")
     validation = [row for row in data.classes.get(best.number, ()) if row.split == "val"] if best else []
     found = []

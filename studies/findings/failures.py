@@ -1,4 +1,4 @@
-"""Failed trials by the job they were of: one lost backbone is one failure, whatever the number of its heads."""
+"""Failed trials by job: a failed backbone is one failure, however many heads it has."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ UNKNOWN = "no reason was recorded"
 
 
 class FailedTrials(NamedTuple):
-    """Trials of one job that failed alike; `reason` is that of the first."""
+    """Trials of one job with the same kind of reason; `reason` is that of the first."""
 
     job: int
     role: str
     backbone: int
     numbers: tuple[int, ...]
     reason: str
-    whole: bool  # no trial of the job came to anything
+    whole: bool  # every trial of the job failed
 
 
 def failures(data: StudyData) -> tuple[FailedTrials, ...]:
-    """In the order of their first trials. Reasons that differ in numbers only are one."""
+    """Failures in the order of their first trials. Reasons that differ only in numbers are one."""
     groups: dict[tuple[int, str], list[TrialRow]] = defaultdict(list)
     of_job: dict[int, int] = defaultdict(int)
     for row in sorted(data.trials, key=lambda row: row.number):
@@ -42,5 +42,5 @@ def failures(data: StudyData) -> tuple[FailedTrials, ...]:
 
 
 def lost_backbones(data: StudyData) -> tuple[int, ...]:
-    """Backbones of the search of which a whole job failed: the rest of their heads is never asked for."""
+    """Backbones of the search with a job that failed entirely: the search asks for no more of their heads."""
     return tuple(sorted({one.backbone for one in failures(data) if one.whole and one.role in SEARCH_ROLES}))

@@ -1,4 +1,4 @@
-"""What a study found, in a few numbers."""
+"""The result of a study in a few numbers."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ _FROM_RARE = ("few", "medium", "many", "all")
 
 
 class Compared(NamedTuple):
-    """A baseline of this study on test, and how far the chosen configuration is above it (fractions).
+    """A baseline of this study on test, and the gain of the chosen configuration over it (fractions).
 
-    `gains` are those of the groups that have classes, the rarest first, without `all`, which is `gain`.
+    `gains` has the groups that have classes, rarest first; the gain over all classes is `gain`.
     """
 
     role: str
     accuracy: Interval
     gain: Interval
     gains: dict[str, Interval]
-    settings: dict[str, Scalar]  # those that had a part in its result
+    settings: dict[str, Scalar]  # those that affected its result
 
 
 class Fresh(NamedTuple):
-    """The chosen configuration trained again: mean and deviation over seeds of every measure."""
+    """The chosen configuration retrained: mean and deviation of every measure over seeds."""
 
     seeds: tuple[int, ...]
     measures: dict[str, Spread]
@@ -44,7 +44,7 @@ class Fresh(NamedTuple):
 
 
 class Headline(NamedTuple):
-    """The top of the report. `accuracy`, `naive` and `baseline` are None until test was read."""
+    """The top of the report. `accuracy`, `naive` and `baseline` are None until test is read."""
 
     study: str
     state: str
@@ -58,21 +58,21 @@ class Headline(NamedTuple):
     rarest_accuracy: Interval | None  # on test
     fresh: Fresh | None  # None without two fresh seeds
     naive: Compared | None
-    baseline: Compared | None  # of the others, the one that was best on validation
-    searched: int  # finished trials that the best was chosen from
+    baseline: Compared | None  # the other baseline that is best on validation
+    searched: int  # finished trials of the search
     complete: int
     failed: int
     pruned: int
     running: int
-    never_asked: int  # trials of the budget that an ended search did not come to
+    never_asked: int  # trials of the budget that a finished search did not run
     backbones: int
-    trained_hours: float  # of all workers together, without fresh seeds
-    elapsed_hours: float  # in which at least one job ran
+    trained_hours: float  # summed over workers, without fresh seeds
+    elapsed_hours: float  # during which at least one job ran
     data_fingerprint: str | None
 
 
 def headline(data: StudyData) -> Headline:
-    """Counts, the chosen configuration, and its distance from baselines run in the same study."""
+    """Counts, the chosen configuration, and its gains over the baselines of the study."""
     states = Counter(row.state for row in data.trials)
     best, reading, naive = data.best, data.reading("best"), data.reading("naive")
     baseline = max(data.baselines, key=lambda row: row.metrics.get(ACCURACY) or 0.0, default=None)
@@ -113,9 +113,9 @@ def test_groups(reading: ReadingRow, thresholds: tuple[int, int]) -> dict[str, I
 def group_intervals(
     metrics: Metrics, split: str, classes: Iterable[ClassRow], thresholds: tuple[int, int]
 ) -> dict[str, Interval]:
-    """Accuracies as the trainer measured them; the classes' images give the 95 % limits alone.
+    """The trainer's accuracies, with 95 % limits from the images of each class.
 
-    Limits equal the value where classes are not known.
+    Limits equal the value if the classes are unknown.
     """
     limits = group_recalls(tuple(classes), thresholds)
     found = {}
@@ -142,7 +142,7 @@ def rarest_group(data: StudyData) -> str:
 
 
 def fresh_seeds(data: StudyData) -> Fresh | None:
-    """Of the chosen configuration; None where fewer than two fresh seeds were read, for one has no deviation."""
+    """The chosen configuration over fresh seeds; None for fewer than two, because one has no deviation."""
     rows = data.fresh_seeds(data.best.config) if data.best else ()
     if len(rows) < 2:
         return None
@@ -150,7 +150,7 @@ def fresh_seeds(data: StudyData) -> Fresh | None:
 
 
 def never_asked(data: StudyData) -> int:
-    """Trials of the budget that a search which is over did not come to; 0 while it may go on."""
+    """How many trials of the budget a finished search did not run; 0 while it may continue."""
     if data.study.state not in ("done", "failed"):
         return 0
     return max(0, data.space.trials - len(data.trials))

@@ -1,7 +1,7 @@
-"""How sure an accuracy is: 95 % intervals from correct and total images per class.
+"""95 % intervals of accuracies, from correct and total images per class.
 
-Each class has Wilson's limits (Wilson 1927); means over classes and differences join them by the square-and-add rule
-(Newcombe 1998; Zou & Donner 2008, "MOVER"): no simulation, sensible at 0 and 1, and the estimate always lies inside.
+Each class has Wilson's limits (Wilson 1927); means over classes and differences combine them by the square-and-add rule
+(Newcombe 1998; Zou & Donner 2008, "MOVER"): no simulation, sensible at 0 and 1, and the estimate is always inside.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def mean_recall(rows: Iterable[ClassRow]) -> Interval | None:
 
 
 def difference(first: Interval, second: Interval) -> Interval:
-    """first - second as if they were independent; readings on the same images are usually surer than that."""
+    """first - second, as if independent; on the same images the true interval is usually narrower."""
     value = first.value - second.value
     below = math.hypot(first.value - first.low, second.high - second.value)  # Newcombe 1998, method 10
     above = math.hypot(first.high - first.value, second.value - second.low)
@@ -54,7 +54,7 @@ def difference(first: Interval, second: Interval) -> Interval:
 
 
 def group_of(train_count: int, thresholds: tuple[int, int]) -> str:
-    """The group of a class: many, medium or few, by the training images it really has."""
+    """The group of a class, many, medium or few, by its number of training images."""
     many, few = thresholds
     if train_count > many:
         return "many"

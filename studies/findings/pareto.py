@@ -1,4 +1,4 @@
-"""The trials that no other beats in both accuracy and nearness to balance: what the report's dotted line joins."""
+"""The Pareto front of trials in accuracy and balance, which the report joins by a dotted line."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from studies.study_data import StudyData
 
 
 def pareto_front(data: StudyData, *, measure: str = "norm.slope") -> tuple[TrialRow, ...]:
-    """From the most balanced trial to the most accurate one, both on validation; empty before the first has finished.
+    """The Pareto front on validation, from the most balanced trial to the most accurate; empty without finished trials.
 
-    Raises KeyError for a measure there is not.
+    Raises KeyError for an unknown measure.
     """
     if measure not in MEASURES:
         raise KeyError(f"there is no measure {measure!r}; there are {', '.join(MEASURES)}")

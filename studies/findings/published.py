@@ -1,7 +1,7 @@
-"""Published figures to look at beside one's own: never equal to them, so each says its network and how it was selected.
+"""Published figures for orientation. They are not equivalent: each names its network and how it was selected.
 
-Only figures that were read in the source named; accuracies are fractions on the balanced test set, None where the
-source gives none. "ResNet-32" is 0.46 M parameters in most of this literature and 21 M in some: hence the column.
+Every figure was read in the named source; accuracies are fractions on the balanced test set, None where the source
+gives none. "ResNet-32" has 0.46 M parameters in most of this literature and 21 M in some: hence the column.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class Published(NamedTuple):
     """One published result."""
 
     method: str
-    role: str  # of a baseline of ours that is the same method, "best" for weight balancing, "" for none
+    role: str  # our baseline of the same method, "best" for weight balancing, "" for none
     dataset: str
     imbalance_factor: float | None  # None: the data set has one tail only
     many: float | None
@@ -94,7 +94,7 @@ PUBLISHED: tuple[Published, ...] = (
 
 
 def published_for(config: Mapping[str, Scalar]) -> tuple[Published, ...]:
-    """Figures for the data of a configuration: the same data set and, where the tail is cut, the same tail."""
+    """Figures for the data of a configuration: the same data set and, if the tail is cut, the same imbalance factor."""
     dataset = config.get("task.dataset")
     factor = config.get("task.imbalance_factor")
     cut = config.get("task.max_count") is not None or config.get("task.profile", "exp") != "exp"

@@ -1,4 +1,4 @@
-"""How far runs lie apart: mean and sample deviation of a measure over seeds."""
+"""Spread over seeds: mean and sample deviation of a measure."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import NamedTuple
 
 
 class Spread(NamedTuple):
-    """A measure over seeds; `deviation` is the sample's, None with one seed."""
+    """A measure over seeds; `deviation` is the sample deviation, None with one seed."""
 
     mean: float
     deviation: float | None
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Of one value or more."""
+    """The spread of one or more values."""
     return Spread(fmean(values), stdev(values) if len(values) > 1 else None)
 
 
 def spreads(runs: Sequence[Mapping[str, float | None]]) -> dict[str, Spread]:
-    """Of every measure that all runs have, in the order of the first."""
+    """The spread of every measure that all runs have, in the order of the first run."""
     found = {}
     for name in runs[0] if runs else ():
         values = [value for run in runs if (value := run.get(name)) is not None]

@@ -1,1 +1,1 @@
-"""One driver a study: the lock, by a file or by PostgreSQL."""
+"""One driver per study: a lock by a file or by PostgreSQL."""

@@ -18,20 +18,20 @@ from studies.sql.engines import is_psycopg
 from studies.sql.retries import patiently
 from studies.sql.urls import parse
 
-NAME_BYTES = 63  # what PostgreSQL keeps of an application name
+NAME_BYTES = 63  # PostgreSQL cuts an application name here
 _NAMESPACE = 719_310  # first half of the advisory key: ours; the second is the study
 
 
 @dataclass(frozen=True, kw_only=True)
 class Holder:
-    """The connection that has a lock."""
+    """The connection that holds a lock."""
 
     backend: int | None  # the server's process
     who: str  # its application name
 
 
 class AdvisoryLock:
-    """A lock on a study of the database at `url`. Close it by `release`."""
+    """A lock on a study of the database at `url`. Close it with `release`."""
 
     def __init__(self, url: str, name: str, patience: float) -> None:
         self._name = name
@@ -39,18 +39,18 @@ class AdvisoryLock:
         self._who = this_driver("@").encode()[:NAME_BYTES].decode(errors="ignore")
         self._engine = _lone_engine(url, self._who, patience)
         self._connection: Connection | None = None
-        self._backend: int | None = None  # that had the lock for us before
+        self._backend: int | None = None  # that held the lock for us before
         self._patiently: Callable[[Callable[[], None]], None] = functools.partial(patiently, url=url, patience=patience)
 
     def confirm(self) -> None:
-        """Takes the lock, or makes sure that it is still held."""
+        """Acquires the lock, or makes sure that it is still held."""
         self._patiently(self._hold)
 
     def check(self) -> None:
-        """Nothing that could be seen without asking the server, as `confirm` does."""
+        """Does nothing: only `confirm` can ask the server."""
 
     def release(self) -> None:
-        """Ends the connection, and with it the lock."""
+        """Closes the connection, which frees the lock."""
         self._drop()
         self._engine.dispose()
 
@@ -70,7 +70,7 @@ class AdvisoryLock:
         self._backend = connection.execute(select(func.pg_backend_pid())).scalar_one()
 
     def _take_from(self, connection: Connection, holder: Holder | None) -> None:
-        """Waits for a former connection of our own, which the server does not know to be gone, to end."""
+        """Terminates our own lost connection, which the server still believes alive, and waits for the lock."""
         if holder != Holder(backend=self._backend, who=self._who):
             raise locked(self._name, holder.who if holder else JUST_ENDED)
         connection.execute(select(func.pg_terminate_backend(self._backend)))
@@ -98,7 +98,7 @@ def key_of(name: str) -> int:
 
 
 def advisory_holders(connection: Connection) -> dict[int, Holder]:
-    """Key to holder, for the studies of this database that are locked now."""
+    """Key to holder, for the locked studies of this database."""
     rows = connection.execute(
         text(
             "SELECT l.objid::bigint, l.pid, a.application_name "
@@ -112,5 +112,5 @@ def advisory_holders(connection: Connection) -> dict[int, Holder]:
 
 
 def _signed(oid: int) -> int:
-    """Keys are signed, and the server lists them without."""
+    """The key as a signed integer: the server lists it unsigned."""
     return oid - 2**32 if oid >= 2**31 else oid

@@ -16,12 +16,12 @@ from studies.errors import MovedDatabaseError, StorageUnavailableError
 from studies.locks.names import JUST_STARTED, locked, this_driver
 from studies.sql.database_file import found, make_file, make_folder
 
-_TRIES, _PAUSE = 10, 0.02  # seconds; somebody who asks holds a lock file for a moment
-_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)  # of a file system that cannot
+_TRIES, _PAUSE = 10, 0.02  # seconds; `file_holder` holds a shared lock for a moment
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)  # of file systems without locks
 
 
 def lock_file(database: Path, name: str) -> Path:
-    """Beside the database, whatever characters the study's name has."""
+    """The lock file beside the database, whatever characters the study's name contains."""
     safe = quote(name, safe=" ")
     if len(safe) > 100:  # file systems stop at 255 bytes
         safe = f"{safe[:60]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
@@ -30,16 +30,16 @@ def lock_file(database: Path, name: str) -> Path:
 
 
 def lock_files(database: Path) -> list[Path]:
-    """Of all studies of a database that were ever locked."""
+    """Lock files of every study of a database that was ever locked."""
     real = Path(os.path.realpath(database))
     return sorted(real.parent.glob(f"{glob.escape(real.name)}.*.lock"))
 
 
 class FileLock:
-    """A lock on a file. Close it by `release`.
+    """A lock on a file. Close it with `release`.
 
-    A driver whose lock file is no longer the one that others find stops, and holds what it has until it has ended. It
-    makes no new one: another driver may have begun, written, and ended meanwhile.
+    A driver whose lock file was removed or replaced stops. It makes no new file: another driver may have started,
+    written and ended meanwhile.
     """
 
     def __init__(self, database: Path, name: str) -> None:
@@ -48,13 +48,13 @@ class FileLock:
         self._file: TextIO | None = None
 
     def confirm(self) -> None:
-        """Takes the lock, or makes sure that its file is still the one that others find."""
+        """Acquires the lock, or makes sure that its file is still the one at its path."""
         if self._file is None:
             self._path, self._file = self._take()
         self._check(lock_file(self._database, self._name))
 
     def check(self) -> None:
-        """The same while the database is known to be at its path, without following its links again."""
+        """Makes sure of the same without following the links of the database's path again."""
         self._check(self._path)
 
     def _check(self, path: Path) -> None:
@@ -69,7 +69,7 @@ class FileLock:
         )
 
     def release(self) -> None:
-        """Lets go. The file stays: removing it could take a lock from under another driver."""
+        """Frees the lock. The file stays: another driver may hold it already."""
         if self._file is not None:
             with self._file:
                 os.ftruncate(self._file.fileno(), 0)
@@ -82,7 +82,7 @@ class FileLock:
                 if not _flock(file, fcntl.LOCK_EX, path, self._name, tries=_TRIES):
                     raise locked(self._name, _says(file))
                 _say_who(file.fileno(), this_driver(" "), self._name)
-                if _is_at(file, path):  # not one that somebody removed meanwhile
+                if _is_at(file, path):  # the file may have been removed meanwhile
                     return path, file
             except BaseException:
                 file.close()
@@ -91,7 +91,7 @@ class FileLock:
 
 
 def _open_lock(path: Path, name: str) -> TextIO:
-    """Opened for reading as well: on NFS `flock` asks for both."""
+    """Opens the lock file for reading and writing: `flock` on NFS needs both."""
     try:
         make_folder(path.parent)
         made = make_file(path)
@@ -101,7 +101,7 @@ def _open_lock(path: Path, name: str) -> TextIO:
 
 
 def file_holder(path: Path, name: str) -> str | None:
-    """Who has a lock file. A shared lock for a moment is the way to ask: askers are not in each other's way."""
+    """The holder of a lock file; None when it is free. Tries a shared lock, so that queries do not block each other."""
     try:
         with path.open(encoding="utf-8") as file:
             return None if _flock(file, fcntl.LOCK_SH, path, name) else _says(file)
@@ -112,7 +112,7 @@ def file_holder(path: Path, name: str) -> str | None:
 
 
 def _flock(file: TextIO, kind: int, path: Path, name: str, *, tries: int = 1) -> bool:
-    """Whether the lock was had. Raises StorageUnavailableError on a file system that has none."""
+    """True if the lock was acquired. Raises StorageUnavailableError on a file system without locks."""
     for left in reversed(range(tries)):
         try:
             fcntl.flock(file, kind | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""How a driver is called where others are told who has a study."""
+"""How messages name the holder of a study's lock."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ JUST_ENDED = "a driver that has just ended"
 
 
 def this_driver(separator: str) -> str:
-    """Process, machine, and the time of now."""
+    """Process, machine and start time."""
     return f"{this_process(separator)}{separator}since={datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def this_process(separator: str) -> str:
-    """How the names of all that this process holds begin."""
+    """The start of this process's name as a holder."""
     return f"pid={os.getpid()}{separator}host={socket.gethostname()}"
 
 

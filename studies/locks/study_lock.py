@@ -1,8 +1,8 @@
-"""One driver per study: a second one is told who has it.
+"""One driver per study: the error for a second one names the first.
 
-SQLite: `flock` on a file beside the database, which the kernel lets go of when the driver dies, however it dies.
-PostgreSQL: an advisory lock on a connection of its own, which the server lets go of when the connection ends; its
-`application_name` says who it is. A database in memory has one process anyway. Whoever asks takes no driver's place.
+SQLite: `flock` on a file beside the database; the kernel frees it when the driver dies, however it dies. PostgreSQL: an
+advisory lock on a connection of its own; the server frees it when the connection ends, and `application_name` says who
+holds it. A database in memory belongs to one process. Asking who holds the lock never keeps a driver from acquiring it.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ _held_here_lock = threading.Lock()
 
 
 class StudyLock(Protocol):
-    """A lock that is held."""
+    """A held lock."""
 
     def confirm(self) -> None:
-        """Takes the lock again where an outage of the server took it away, and does what `check` does.
+        """Acquires the lock again after an outage of the server, and does what `check` does.
 
-        Raises StudyLockedError when another driver was quicker, StorageUnavailableError when the server stays away.
+        Raises StudyLockedError when another driver was first, StorageUnavailableError when the server stays away.
         """
 
     def check(self) -> None:
-        """Makes sure, in microseconds and within a transaction, that a lock file is still the one that others find.
+        """Makes sure, in microseconds and within a transaction, that a lock file is still the one at its path.
 
-        Raises StudyLockedError when another driver has the study, MovedDatabaseError when one could have it.
+        Raises StudyLockedError when another driver holds the study, MovedDatabaseError when one could.
         """
 
 
 @contextmanager
 def study_lock(url: str, name: str, *, patience: float = PATIENCE) -> Iterator[StudyLock]:
-    """Holds a study against other drivers. Raises StudyLockedError, which names the one that has it."""
+    """Holds the lock of a study. Raises StudyLockedError, which names the holder."""
     file = sqlite_file(url)
     if file is not None:
         with _released(FileLock(file, name)) as lock:
@@ -55,7 +55,7 @@ def study_lock(url: str, name: str, *, patience: float = PATIENCE) -> Iterator[S
 
 
 def holder(url: str, name: str, *, patience: float = PATIENCE) -> str | None:
-    """Who has the study now; None when nobody has. Takes nothing, and makes nothing where there is no database yet."""
+    """The holder of a study's lock, or None. Does not make the database."""
     file = sqlite_file(url)
     if file is not None:
         return file_holder(lock_file(file, name), name)
@@ -66,7 +66,7 @@ def holder(url: str, name: str, *, patience: float = PATIENCE) -> str | None:
 
 
 def drivers(url: str, *, patience: float = PATIENCE) -> list[str]:
-    """Who has any study of the database now, but for this process."""
+    """The other processes that hold any study of the database."""
     file = sqlite_file(url)
     if file is not None:
         found = [file_holder(path, path.name) for path in lock_files(file)]
@@ -79,7 +79,7 @@ def drivers(url: str, *, patience: float = PATIENCE) -> list[str]:
 
 
 class _Lasting:
-    """A lock that nothing but this process can take away."""
+    """A lock within this process; it cannot be lost."""
 
     def confirm(self) -> None:
         """It is held."""

@@ -1,1 +1,1 @@
-"""The report: one offline HTML page, its tables, JSON and CSV; studies side by side."""
+"""The report: one offline HTML page with its tables, JSON and CSV; a comparison of studies."""

@@ -1,4 +1,4 @@
-"""Studies side by side: one offline page with their headlines, and two figures of all of them."""
+"""Compares studies: one offline page with their headlines and two figures of all of them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SETTINGS_ALWAYS = ("stage1.weight_decay", "stage2.weight_decay", "stage2.maxnor
 
 
 def write_comparison(studies: Sequence[StudyData], path: Path) -> list[Path]:
-    """Writes `path` (HTML), the same numbers as JSON beside it and a folder of CSVs. The same data, the same files."""
+    """Writes `path` (HTML), its numbers as JSON, and a folder of CSVs. The same data gives the same files."""
     studies = [redacted(data) for data in studies]
     lines = [headline(data) for data in studies]
     found = {
@@ -40,7 +40,7 @@ def write_comparison(studies: Sequence[StudyData], path: Path) -> list[Path]:
     cautions = comparison_cautions(studies)
     parts = [f"<header><h1>{escape(' and '.join(line.study for line in lines))}</h1>"]
     parts += [f'<p class="lead">{escape(sentence)}</p>' for sentence in _sentences(lines)]
-    parts.append("<p>Studies side by side: what each of them chose on validation.</p>")
+    parts.append("<p>Studies side by side, each with the trial that it chose on validation.</p>")
     parts.append(boxed("cautions", "Read with care", cautions))
     parts.append(f"</header>{table_html(_readable(found['headlines']), 'Studies side by side', kind='whole')}")
     parts += [panel_html(panel, number, tables_folder(path).name) for number, panel in enumerate(panels, start=1)]
@@ -54,7 +54,7 @@ def write_comparison(studies: Sequence[StudyData], path: Path) -> list[Path]:
 
 
 def _sentences(lines: Sequence[Headline]) -> Iterator[str]:
-    """The difference of every later study to the first, with its interval."""
+    """The difference of every other study to the first, with its interval."""
     first, *others = lines
     for other in others:
         gain = _difference(other, first)
@@ -68,14 +68,14 @@ def _sentences(lines: Sequence[Headline]) -> Iterator[str]:
 
 
 def _difference(one: Headline, other: Headline) -> Interval | None:
-    """Of balanced test accuracies as if on different images; None where test was not read or is of other data."""
+    """The difference of balanced test accuracies, as if on different images; None without test or on other data."""
     if one.accuracy is None or other.accuracy is None or one.data_fingerprint != other.data_fingerprint:
         return None
     return difference(one.accuracy, other.accuracy)
 
 
 def comparison_cautions(studies: Sequence[StudyData]) -> tuple[str, ...]:
-    """Why these studies might not be comparable, one sentence each."""
+    """Why these studies may not be comparable, one sentence each."""
     found = []
     if len({data.study.data_fingerprint for data in studies}) > 1:
         found.append("The studies were made on different images or splits: their accuracies are of different tasks.")
@@ -93,7 +93,7 @@ def comparison_cautions(studies: Sequence[StudyData]) -> tuple[str, ...]:
 
 
 def headlines_table(lines: Sequence[Headline]) -> Table:
-    """A column a study."""
+    """One column per study."""
     rows: list[tuple[Scalar, ...]] = []
 
     def row(name: str, *values: Scalar) -> None:
@@ -133,7 +133,7 @@ _AS_SHARES = (
 
 
 def _readable(table: Table) -> Table:
-    """The same for the eye: per cent, points, and hours in the unit that suits them."""
+    """The same for readers: per cent, points, and durations in a suitable unit."""
 
     def shown(name: Scalar, value: Scalar) -> Scalar:
         if not isinstance(value, float):
@@ -150,7 +150,7 @@ def _readable(table: Table) -> Table:
 
 
 def differences_table(lines: Sequence[Headline]) -> Table:
-    """Of every later study to the first, on test."""
+    """The differences of every other study to the first, on test."""
     first, *others = lines
     found = [(other, _difference(other, first)) for other in others]
     rows = tuple(
@@ -160,7 +160,7 @@ def differences_table(lines: Sequence[Headline]) -> Table:
 
 
 def settings_table(studies: Sequence[StudyData]) -> Table:
-    """Settings of the chosen configurations that are not the same, and the three that matter most."""
+    """Settings that differ between the chosen configurations, and the three that matter most."""
     configs = [data.best.config if data.best else {} for data in studies]
     names = dict.fromkeys(name for config in configs for name in config)
     rows = tuple(
@@ -176,7 +176,7 @@ def _groups(studies: Sequence[StudyData]) -> Panel:
     if isinstance(info, Absent):
         return Panel(name, title, None, info.reason, None)
     caption = (
-        f"Balanced {info.split} accuracy of the chosen configurations, and in outline of the naive baselines. "
+        f"Balanced {info.split} accuracy of the chosen configurations and, in outline, the naive baselines. "
         "Thin whiskers are 95 % intervals from the images of each class; dotted bars are means over fresh seeds, with "
         "one standard deviation to each side."
     )
@@ -187,8 +187,5 @@ def _balance(studies: Sequence[StudyData]) -> Panel:
     info, name, title = compared_balance_info(studies), "compared_balance", "Accuracy against weight-norm balance"
     if isinstance(info, Absent):
         return Panel(name, title, None, info.reason, None)
-    caption = (
-        "Each dot is a finished trial; rings joined by a dotted line are those that no other trial of their study "
-        "beats in both."
-    )
+    caption = "Each dot is a finished trial; rings joined by a dotted line are the Pareto front of a study."
     return Panel(name, title, fragment(name, draw_compared_balance(info)), caption, compared_balance_table(info))

@@ -1,4 +1,4 @@
-"""The end of the report: what failed, how to run it again, and what the words mean."""
+"""The end of the report: failures, how to run the study again, and a glossary."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from studies.wording import count, role_label
 
 _METHODS: Mapping[str, str] = {
     "naive": "one training with cross-entropy and no weight decay, with its own classifier; nothing is tuned for it, "
-    "and what the study searches stands in the middle of its range",
-    "weight_decay": "the best of the search's backbones with the classifier that stage 1 left: a tuned weight decay, "
-    "and no second stage",
+    "and the other searched settings are in the middle of their ranges",
+    "weight_decay": "the best of the search's backbones with its stage-1 classifier: a tuned weight decay, and no "
+    "second stage",
     "l2_norm": "that classifier with every row scaled to length 1",
     "tau_norm": "that classifier with every row divided by its length to the power τ, τ chosen on validation; 1 is the "
     "L2-norm, and above 1 rare classes have the longer rows (Kang et al. 2020)",
@@ -33,14 +33,14 @@ _WORDS: Mapping[str, str] = {
     "classes have the longer rows, at 0 norms are balanced, below 0 rare classes have the longer ones",
     "balanced accuracy": "the mean of the classes' recalls, so that a rare class counts as much as a common one",
     "95 % interval": "what the number of images of each class allows (Wilson; differences as if on different images); "
-    "it knows nothing of seeds",
-    "fresh seeds": "the chosen configuration trained again from other random starts when the search was over",
-    "data fingerprint": "a hash of images, labels and splits; the same again means the same data",
+    "it does not include the spread over seeds",
+    "fresh seeds": "the chosen configuration, trained again with other seeds after the search",
+    "data fingerprint": "a hash of images, labels and splits: equal hashes mean equal data",
 }
 
 
 def failed(page: Page) -> str:
-    """Failed trials, one row a job and reason, and the trials that were never asked for."""
+    """Failed trials, one row per job and reason, and the trials that never ran."""
     parts = ['<section><h2 id="failures">Failed trials</h2>']
     number = page.headline.failed
     if page.never_asked:
@@ -58,7 +58,7 @@ def failed(page: Page) -> str:
 
 
 def again(page: Page) -> str:
-    """What one needs, the chosen configuration as it runs, and the whole search."""
+    """The requirements, the chosen configuration, and the whole search."""
     study = escape(page.headline.study)
     parts = ['<section><h2 id="again">How to run it again</h2><dl class="needs">']
     for need in page.needs:
@@ -68,13 +68,13 @@ def again(page: Page) -> str:
     if page.best_yaml is not None:
         parts.append(
             "<p><strong>The chosen configuration.</strong> Save the text below as <code>best.yaml</code> (it was "
-            "written beside a finished study). <code>--check</code> ends with an error where a figure lies outside its "
-            "tolerance or the data is other data.</p><pre><code>tuner train best.yaml --check</code></pre>"
+            "written beside a finished study). <code>--check</code> ends with an error if a figure is outside its "
+            "tolerance or the data differs.</p><pre><code>tuner train best.yaml --check</code></pre>"
         )
         parts.append(_text("best.yaml", page.best_yaml))
     parts.append(
-        f"<p><strong>The whole search.</strong> Save the text below as <code>{study}.yaml</code>; sampler and seed "
-        f"stand in it.</p><pre><code>tuner launch --space {study}.yaml</code></pre>"
+        f"<p><strong>The whole search.</strong> Save the text below as <code>{study}.yaml</code>; it has sampler and "
+        f"seed.</p><pre><code>tuner launch --space {study}.yaml</code></pre>"
     )
     parts.append(_text(f"{page.headline.study}.yaml, the search space", page.space_yaml))
     return "".join(parts) + "</section>"
@@ -90,7 +90,7 @@ def _text(name: str, content: str) -> str:
 
 
 def settings(page: Page) -> str:
-    """Configuration and provenance, and the words of the page."""
+    """Configuration, provenance and glossary."""
     searched, rest = (
         Table(page.configuration.columns, tuple(row for row in page.configuration.rows if bool(row[2]) == wanted))
         for wanted in (True, False)

@@ -1,4 +1,4 @@
-"""Figures as SVG: one browser for all of them, and no request for fonts or formulas."""
+"""Figures as SVG: one browser for all of them, without requests for fonts or formulas."""
 
 from __future__ import annotations
 

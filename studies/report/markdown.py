@@ -1,4 +1,4 @@
-"""Text of others in Markdown: shown as it is, and never a link, an image, a heading, another cell, or HTML."""
+"""Untrusted text in Markdown: shown literally, never as a link, an image, a heading, another cell, or HTML."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from search_spaces.problems import printable
 
 _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _SIGN = re.compile(r"[&<>\\`*\[\]|~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
-_BLOCK = re.compile(r"^(?:[-+=#]|\d+(?=[.)]))")  # what makes a list, a heading or a rule of a line
-_CLOSING = re.compile(r"(?<= )#+$")  # which a heading takes for its own end
+_BLOCK = re.compile(r"^(?:[-+=#]|\d+(?=[.)]))")  # starts of lists, headings and rules
+_CLOSING = re.compile(r"(?<= )#+$")  # ends of headings
 _ADDRESS = re.compile(r"(?<=www)(?=\.)|(?<=:)(?=//)|(?<=@)", re.IGNORECASE)
-_JOINER = "\u2060"  # cannot be seen; pages look for bare addresses after they have read all escapes
+_JOINER = "\u2060"  # invisible; viewers link bare addresses after resolving escapes
 
 
 def escape(text: object) -> str:
-    """Text as a part of a paragraph, a list item, a heading or a table cell; line breaks become blanks.
+    """Text for a paragraph, list item, heading or table cell; line breaks become blanks.
 
-    An address that stands alone (`www.`, `http://`, `a@b`) gets an invisible word joiner, so that no page links it.
+    A bare address (`www.`, `http://`, `a@b`) gets an invisible word joiner, so that no viewer links it.
     """
     line = _SIGN.sub(lambda sign: _HTML.get(sign[0], f"\\{sign[0]}"), _one_line(text))
     line = _CLOSING.sub(r"\\\g<0>", _BLOCK.sub(_unblocked, line))

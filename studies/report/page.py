@@ -1,4 +1,4 @@
-"""The report as one HTML page. Everything that comes from data is escaped; nothing is fetched from anywhere."""
+"""The report as one HTML page. All data is escaped; the page fetches nothing."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from studies.findings.headline import Headline
 from studies.wording import count
 from trainers.config import Scalar
 
-_LONG = 40  # letters of a cell that needs a wide column, also on a phone
+_LONG = 40  # characters that make a cell's column wide, even on a phone
 _ROWS = 100  # of a table in the page; its CSV has all
-# no request can leave the page, whatever a script in it may try
+# blocks every request of the page, even from its scripts
 _POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 
 
 class Panel(NamedTuple):
-    """One figure of the page; `body` is plotly's fragment, or None with the reason why there is none."""
+    """One figure of the page; `body` is plotly's fragment, or None and the caption says why."""
 
     name: str
     title: str
@@ -31,7 +31,7 @@ class Panel(NamedTuple):
 
 
 class Need(NamedTuple):
-    """Something one must have to run the study again; `command` gets it, or is ""."""
+    """A requirement for running the study again; `command` obtains it, or is ""."""
 
     what: str
     words: str
@@ -39,18 +39,18 @@ class Need(NamedTuple):
 
 
 class Page(NamedTuple):
-    """All that the page shows."""
+    """The content of the page."""
 
     headline: Headline
     summary: str  # one line on data and network
-    chosen: tuple[tuple[str, str], ...]  # what was searched, and the chosen trial's values
+    chosen: tuple[tuple[str, str], ...]  # searched settings and the chosen trial's values
     slopes: tuple[float, float] | None  # norm.slope of the chosen classifier and of the naive one
     naive: str  # how the naive baseline was trained, in words
     cautions: tuple[str, ...]
     remarks: tuple[str, ...]
     panels: tuple[Panel, ...]
     failures: Table
-    never_asked: str  # why trials of the budget are missing; "" when none is
+    never_asked: str  # why trials of the budget are missing, or ""
     configuration: Table
     provenance: Table
     baselines: tuple[str, ...]  # roles
@@ -67,7 +67,7 @@ class Page(NamedTuple):
 
 
 def document(title: str, parts: Iterable[str]) -> str:
-    """A page of our own that fetches nothing, around HTML that is escaped already; `title` is plain text."""
+    """An HTML page around escaped HTML, which fetches nothing; `title` is plain text."""
     assets = files("studies.report") / "assets"
     return "\n".join(
         [
@@ -88,17 +88,17 @@ def escape(value: object) -> str:
 
 
 def boxed(kind: str, title: str, lines: Iterable[str]) -> str:
-    """A list under a bold title, in a box of its kind; nothing without lines."""
+    """A list under a bold title, in a box of this kind; "" without lines."""
     items = "".join(f"<li>{escape(line)}</li>" for line in lines)
     return f'<div class="{kind}"><strong>{escape(title)}</strong><ul>{items}</ul></div>' if items else ""
 
 
 def panel_html(panel: Panel, number: int, tables: str | None = None) -> str:
-    """One figure with its caption and its table; `tables` is the folder that has the whole table as CSV."""
+    """One figure with its caption and table; `tables` is the folder of the full CSV."""
     head = f'<section><h2 id="{panel.name}">{number}. {escape(panel.title)}</h2>'
     if panel.body is None:
         return f'{head}<p class="absent">{escape(panel.caption)}</p></section>'
-    label = escape(f"Figure {number}: {panel.title}. Its numbers stand in the table below it.")
+    label = escape(f"Figure {number}: {panel.title}. The table below has its numbers.")
     drawn = f'<div role="img" aria-label="{label}">{panel.body}</div>'
     caption = f'<figcaption id="{panel.name}_caption">{escape(panel.caption)}</figcaption>'
     described = f'aria-labelledby="{panel.name}" aria-describedby="{panel.name}_caption"'
@@ -116,7 +116,7 @@ def _behind(table: Table | None, name: str, title: str, tables: str | None) -> s
 
 
 def table_html(table: Table, label: str, *, kind: str = "") -> str:
-    """A table that can be sorted; accuracies stay fractions, as in the CSVs. `label` is for those who hear it."""
+    """A sortable table; accuracies stay fractions, as in the CSVs. `label` is for screen readers."""
     head = "".join(f'<th scope="col">{escape(column)}</th>' for column in table.columns)
     body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in table.rows[:_ROWS])
     return (

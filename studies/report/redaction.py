@@ -1,4 +1,4 @@
-"""A study as it may be passed on: folders that tell whose machine it was are left out, names of files stay."""
+"""Redaction of a study for sharing: removes folders, which may identify a machine, and keeps file names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PATH = re.compile(r"(?:(?<![^\s'\"(\[=,;:])|(?<=:///))~?/(?:[^\s'\"<>|:,;()/]+/
 
 
 def redacted(data: StudyData) -> StudyData:
-    """The same study for pages that are passed on. Best.yaml and the database keep what a run needs."""
+    """The study for pages that are shared. best.yaml and the database keep the paths that a run needs."""
     where = sorted({str(config[DATA]) for config in _configs(data) if config.get(DATA)}, key=len, reverse=True)
     study = replace(
         data.study,
@@ -44,7 +44,7 @@ def redacted(data: StudyData) -> StudyData:
 
 
 def redacted_tree(value: Any) -> Any:
-    """The same for plain values as JSON holds them."""
+    """The same for plain JSON values."""
     if isinstance(value, Mapping):
         return {
             key: name_only(inner) if key == DATA and isinstance(inner, str) else redacted_tree(inner)
@@ -56,14 +56,14 @@ def redacted_tree(value: Any) -> Any:
 
 
 def name_only(path: str) -> str:
-    """`…/name` of a path that tells of a machine: absolute, below `~`, or up and down again."""
+    """`…/name` for a path that may identify a machine: absolute, below `~`, or through `..`."""
     parts = Path(path).parts
     told = path.startswith(("/", "~")) or ".." in parts
     return f"…/{parts[-1]}" if told and len(parts) > 1 else path
 
 
 def without_folders(text: str, where: Iterable[str] = ()) -> str:
-    """Text with paths of data, and all other absolute ones, cut to their names."""
+    """Text with data paths and all absolute paths cut to their names."""
     for path in where:
         if path.startswith(("/", "~")):
             text = text.replace(path, name_only(path))

@@ -1,4 +1,4 @@
-"""What one must have to run a study again: code, data, and the hardware that it ran on."""
+"""The requirements for running a study again: code, data, and the hardware it ran on."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from studies.report.page import Need
 from studies.study_data import StudyData
 from studies.wording import duration
 
-_EMBEDDED = ("digits-lt",)  # data that comes with a library
+_EMBEDDED = ("digits-lt",)  # data that ships with a library
 
 
 def needs(data: StudyData) -> tuple[Need, ...]:
-    """In the order in which one gets them."""
+    """The requirements in the order of installation."""
     return (_code(), _data(data), _search(data), _hardware(data))
 
 

@@ -1,4 +1,4 @@
-"""Cells of a CSV file that a spreadsheet shows, and does not run."""
+"""CSV cells that a spreadsheet shows but does not run."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from trainers.config import Scalar
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?")
 _FORMULA = re.compile(
     r"[\s\u200b-\u200f\u2060\ufeff\x00-\x1f]*[=+\-@＝＋－＠]"
-)  # spreadsheets skip what cannot be seen
+)  # spreadsheets skip invisible characters
 _CONTROLS = ("\t", "\r", "\n")
 
 
 def guarded(value: Scalar) -> Scalar:
-    """The value, with an apostrophe before text that a spreadsheet would take for a formula; numbers stay numbers."""
+    """The value, with an apostrophe before text that a spreadsheet would run as a formula; numbers stay numbers."""
     if not isinstance(value, str) or _NUMBER.fullmatch(value):
         return value
     return f"'{value}" if value.startswith(_CONTROLS) or _FORMULA.match(value) else value

@@ -1,4 +1,4 @@
-"""The tables of a report that belong to the study and to no figure."""
+"""The tables of a report that belong to no figure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trainers.config import Scalar
 
 
 def study_tables(data: StudyData) -> dict[str, Table]:
-    """By name, which is also that of the CSV file."""
+    """The tables by name, which is also the CSV file's."""
     return {
         "trials": _trials(data),
         "readings": _readings(data),
@@ -93,7 +93,7 @@ def _failed_jobs(data: StudyData) -> Table:
 
 
 def _configuration(data: StudyData) -> Table:
-    """What was searched comes first; what had no part in the result is left out."""
+    """Settings, searched ones first, without those that did not affect the result."""
     searched = data.space.searched
     config = applicable(data.best.config) if data.best else {}
     ordered = sorted(config, key=lambda name: name not in searched)

@@ -1,4 +1,4 @@
-"""The top of the report: what the study found, in sentences and cards."""
+"""The top of the report: the result in sentences and cards."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SHOT = {"few": "few-shot classes", "medium": "medium ones", "many": "many-shot 
 
 
 def top(page: Page) -> str:
-    """Title, story, cards, and what to read with care."""
+    """Title, story, cards and cautions."""
     line = page.headline
     parts = [f"<header><h1>{escape(line.study)}</h1>", f'<p class="soft">{escape(page.summary)}</p>']
     parts += [f'<p class="lead">{sentence}</p>' for sentence in (_trade(line), _story(line)) if sentence]
@@ -38,7 +38,7 @@ def top(page: Page) -> str:
 
 
 def _trade(line: Headline) -> str:
-    """The first sentence: what the rare classes gain and what the common ones pay."""
+    """The first sentence: the gain of the rare classes and the loss of the common ones."""
     if line.naive is None:
         return ""
     told = [_group(name, gain, first=i == 0) for i, (name, gain) in enumerate(line.naive.gains.items())]
@@ -53,7 +53,7 @@ def _group(name: str, gain: Interval, *, first: bool) -> str:
 
 
 def _change(gain: Interval, on: str = "") -> str:
-    """What becomes of some classes, with how sure that is."""
+    """The change for a group of classes, with its interval."""
     amount = points(abs(gain.value)).removeprefix("+")
     verb = "neither gains nor loses" if amount == "0.0" else "gains" if gain.value > 0 else "loses"
     much = "" if amount == "0.0" else f" {amount} points"
@@ -91,7 +91,7 @@ def _distance(other: Compared) -> str:
 
 
 def _fresh(line: Headline) -> str:
-    """The same configuration with other seeds: the figure to quote for it."""
+    """The sentence on fresh seeds: the figure to quote for the configuration."""
     fresh = line.fresh
     over = fresh.of("test.balanced_accuracy") if fresh else None
     if fresh is None or over is None:

@@ -1,4 +1,4 @@
-"""The report of a study: one HTML page that needs nothing else, the same numbers as JSON and CSV."""
+"""Writes the report of a study: one self-contained HTML page, the same numbers as JSON and CSV."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ PLOTLY = {
 def write_report(data: StudyData, path: Path, *, images: bool = False) -> list[Path]:
     """Writes `path` (HTML), the same numbers as JSON beside it, a folder of CSVs, and with `images` each figure as SVG.
 
-    Returns all files written. The same data gives the same files. They say nothing of where data and study lie.
+    Returns all files written. The same data gives the same files. They do not reveal where data and study are.
     """
     data, folder = redacted(data), tables_folder(path)
     drawn = {name: _draw(name, data) for name in FIGURES}
@@ -62,14 +62,14 @@ def _render(page: Page) -> str:
 
 
 def write_json(page: Path, content: Mapping[str, Any]) -> Path:
-    """The same numbers beside a page, under its name."""
+    """Writes a page's numbers beside it, under its name."""
     path = page.with_suffix(".json")
     write_text(path, json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
     return path
 
 
 def write_tables(folder: Path, tables: Mapping[str, Table]) -> list[Path]:
-    """A CSV a table; returns the files."""
+    """Writes one CSV per table; returns the files."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
         write_csv(folder / f"{name}.csv", table)
@@ -77,7 +77,7 @@ def write_tables(folder: Path, tables: Mapping[str, Table]) -> list[Path]:
 
 
 def write_images(figures: Mapping[str, go.Figure], folder: Path) -> list[Path]:
-    """Writes figures as SVG by kaleido and a Chromium; without one, says so and writes nothing."""
+    """Writes figures as SVG with kaleido and Chromium; without them it logs a warning and writes nothing."""
     try:
         from choreographer.errors import ChromeNotFoundError  # noqa: PLC0415  (kaleido's own dependency)
 
@@ -148,16 +148,16 @@ def _slopes(data: StudyData) -> tuple[float, float] | None:
 
 
 def _naive(data: StudyData) -> str:
-    """What one must know of the naive training to read points above it."""
+    """How the naive baseline was trained, for readers of gains over it."""
     if data.naive is None:
         return ""
     config = data.naive.config
     searched = [name for name in data.space.searched if name.startswith("stage1.") and name != "stage1.weight_decay"]
     middle = "".join(f"{name} {number(config[name])} (the middle of its range), " for name in searched)
     return (
-        f"Naive is one training that nothing was tuned for: no weight decay, {middle}"
+        f"Naive is one untuned training: no weight decay, {middle}"
         f"{count(int(config['stage1.epochs'] or 0), 'epoch')}, seed {number(config['stage1.seed'])}. Points above it "
-        "depend on these settings, and its interval is of its images alone."
+        "depend on these settings; its interval is from its images alone."
     )
 
 
@@ -176,7 +176,7 @@ def _summary(data: StudyData) -> str:
 
 
 def as_object(table: Table) -> dict[str, Any]:
-    """A table as JSON holds it."""
+    """A table as plain JSON values."""
     return {"columns": list(table.columns), "rows": [list(row) for row in table.rows]}
 
 
@@ -194,7 +194,7 @@ def _as_json(page: Page, tables: Mapping[str, Table]) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """Named tuples as mappings, all the way down."""
+    """Named tuples as mappings, recursively."""
     if hasattr(value, "_asdict"):
         value = value._asdict()
     if isinstance(value, Mapping):
@@ -203,13 +203,13 @@ def plain(value: Any) -> Any:
 
 
 def write_csv(path: Path, table: Table) -> None:
-    """A table for spreadsheets; `none` is an empty cell."""
+    """Writes a table for spreadsheets; None is an empty cell."""
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([guarded(cell) for cell in row] for row in (table.columns, *table.rows))
 
 
 def write_text(path: Path, text: str) -> None:
-    """Readers see the old file or the new one, never half of it."""
+    """Writes atomically: readers see the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     unfinished.write_text(text, encoding="utf-8")

@@ -1,7 +1,6 @@
-"""One SQLAlchemy engine for Optuna's tables and ours, and transactions that wait for a database that comes back.
+"""One SQLAlchemy engine for Optuna's tables and ours; transactions are retried while the database is away.
 
-A driver makes the tables and migrates them. Who only looks does neither: their database may belong to a driver of
-another release, which runs.
+A driver makes and migrates the tables. Readers do neither: a driver of another release may be using the database.
 """
 
 from __future__ import annotations
@@ -32,12 +31,12 @@ T = TypeVar("T")
 
 
 class Database:
-    """A study database, opened with all its tables: made and migrated if need be, or left as it is for `looking`.
+    """An open study database. Makes and migrates its tables where needed; with `looking` it changes nothing.
 
-    Raises StorageUnavailableError, NewerSchemaError; OlderSchemaError when tables must be migrated, and it is only
-    looked at or a driver is at work on them. Every call waits up to `patience` seconds for a database that is locked
-    or restarting. A file that is no longer the one at its path ends every call with MovedDatabaseError, as does a
-    `held` lock that is no longer the one that others find.
+    Raises StorageUnavailableError, NewerSchemaError; OlderSchemaError when the tables must be migrated but a reader
+    opens them or a driver is using them. Every call waits up to `patience` seconds for a database that is locked or
+    restarting. Every call raises MovedDatabaseError once the file or the `held` lock is replaced at its path, and
+    StudyLockedError once another driver holds the study.
     """
 
     def __init__(
@@ -54,7 +53,7 @@ class Database:
         self._file = _hold_file(url, looking=looking)
         try:
             if held is not None:
-                held.confirm()  # it was taken before there was a file
+                held.confirm()  # the lock may be older than the file
             due = _migration_due(url, looking=looking, patience=patience)
             self.storage = self._patiently(lambda: self._open_storage(looking=looking))
         except BaseException:
@@ -74,10 +73,10 @@ class Database:
         return self._patiently(lambda: self.transaction(work, "BEGIN", {"isolation_level": "REPEATABLE READ"}))
 
     def write(self, work: Callable[[Session], T]) -> T:
-        """Runs `work` in one transaction: all of it is kept, or nothing. `work` may run again after an outage."""
+        """Runs `work` in one transaction, all or nothing. `work` may run again after an outage."""
 
         def ours(session: Session) -> T:
-            # Within the transaction: a driver that finds the lock free, or the file moved, writes only after it
+            # Inside the transaction: a driver that finds the lock free, or the file moved, can only write after it
             self._confirm(session)
             return work(session)
 
@@ -101,20 +100,20 @@ class Database:
     def transaction(self, work: Callable[[Session], T], begin: str, options: dict[str, Any]) -> T:
         with Session(self.engine, expire_on_commit=False) as session, session.begin():
             if self.engine.dialect.name == "sqlite":
-                session.execute(text(begin))  # its driver begins only at the first change, too late for either purpose
+                session.execute(text(begin))  # sqlite3 itself begins only at the first change: too late for both
             elif options:
                 session.connection(execution_options=options)
             return work(session)
 
     def _confirm(self, session: Session) -> None:
-        """The same for a transaction, whose connection has opened a log of its own."""
+        """The same inside a transaction; also checks the write-ahead log that its connection opened."""
         self.confirm()
         if self._file is not None:
             connection: SqliteReader = session.connection().connection.dbapi_connection  # type: ignore[assignment]
             connection.confirm()
 
     def _patiently(self, call: Callable[[], T]) -> T:
-        """Does not wait for a file that has gone, and says so where SQLite has other words for it."""
+        """Retries, except for a file that is gone: that raises MovedDatabaseError, whatever SQLite calls it."""
 
         def there() -> T:
             if self._file is not None:
@@ -139,7 +138,7 @@ class Database:
                 return _Storage(
                     for_optuna(self.url),
                     engine_kwargs=options,
-                    skip_compatibility_check=True,  # made below, in words
+                    skip_compatibility_check=True,  # `_check_optunas_tables` does it, with a readable error
                     skip_table_creation=looking,
                 )
             except ImportError as error:
@@ -152,7 +151,7 @@ class Database:
 
 
 class _Storage(RDBStorage):
-    """Optuna's storage, which keeps no connection when it cannot be opened."""
+    """Optuna's storage; closes its connections when opening fails."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         try:
@@ -165,7 +164,11 @@ class _Storage(RDBStorage):
 
 
 def _migration_due(url: str, *, looking: bool, patience: float) -> bool:
-    """Whether our tables must be made or migrated. Raises NewerSchemaError, and OlderSchemaError when they must not."""
+    """True if our tables must be made or migrated.
+
+    Raises NewerSchemaError; OlderSchemaError if they must be migrated but may not be; StudyNotFoundError for a
+    reader when there are none.
+    """
     found = look(url, versions.revision_of, patience=patience)
     versions.refuse_newer(found)
     if found == versions.head():
@@ -196,7 +199,7 @@ def _check_optunas_tables(storage: RDBStorage) -> None:
 
 
 def _hold_file(url: str, *, looking: bool) -> DatabaseFile | None:
-    """The file of an SQLite database, made where somebody may; None for other kinds."""
+    """The file of an SQLite database, made unless `looking`; None for other databases."""
     path = sqlite_file(url)
     if path is None:
         return None
@@ -215,10 +218,10 @@ def _make_file(path: Path) -> None:
     except OSError as error:
         raise StorageUnavailableError(f"cannot make the study database: {error}") from error
     if made is not None:
-        os.close(made)  # new, so that SQLite has no lock on it yet, which this would end
+        os.close(made)  # the file is new: SQLite holds no lock on it that closing would drop
 
 
 def _is_race(error: DBAPIError | StorageInternalError) -> bool:
-    """Whether another process made the same table or row a moment before."""
+    """True if another process made the same table or row first."""
     cause = database_error(error)
     return isinstance(cause, IntegrityError) or "already exists" in str(cause)

@@ -1,8 +1,8 @@
-"""The file of an SQLite database: made for its owner alone, and still the one at its path, or its user stops.
+"""The file of an SQLite database: made as private as its folder, and checked to be still the one at its path.
 
-SQLite goes on with the file that it has open, wherever that file goes: what is written to a removed database is gone at
-the end, and what is written to a moved one is not where anybody looks. So a file is known by device and inode, which
-the kernel gives to no other file for as long as we hold it.
+SQLite keeps writing to the file that it has open, even after that file is removed or moved, and the results are lost or
+end up where nobody looks. So a file is identified by device and inode, which the kernel does not reuse while we hold it
+open.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ _PRIVATE_FOLDER, _SHARED_FOLDER = 0o700, 0o2770
 
 
 class DatabaseFile:
-    """The file that lies at a path now, held until it is closed.
+    """The file that is at a path now, held open until `close`.
 
     Raises FileNotFoundError, and StorageUnavailableError for a file that cannot be reached or has hard links.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
-        self._real = Path(os.path.realpath(path))  # beside this one SQLite has its log, and a study its lock
+        self._real = Path(os.path.realpath(path))  # SQLite's log and the study locks are beside this path
         self._log = Path(f"{self._real}-wal")
         try:
-            # O_PATH: to close any other descriptor would end the locks that SQLite has on the file in this process
+            # O_PATH: closing any other descriptor would drop this process's SQLite locks on the file
             self._held = os.open(path, os.O_PATH)
         except (FileNotFoundError, NotADirectoryError):
             raise FileNotFoundError(f"there is no study database {path}") from None
@@ -38,21 +38,21 @@ class DatabaseFile:
         if names > 1:
             self.close()
             raise StorageUnavailableError(
-                f"the study database {self.path} has {names} names (hard links), and SQLite keeps a log beside each, "
-                "so that one does not see what was written by the other, and two programs damage it; remove the other "
-                "names, or, while nothing uses it, copy it, remove it, and give the copy its name"
+                f"the study database {self.path} has {names} names (hard links); SQLite keeps a log for each, and "
+                "programs that use different names damage it; remove the other names, or, while nothing uses it, "
+                "copy it, remove it, and give the copy its name"
             )
 
     def close(self) -> None:
-        """Lets go of the file."""
+        """Closes the file."""
         if self._held >= 0:
             os.close(self._held)
             self._held = -1
 
     def confirm(self) -> None:
-        """Raises MovedDatabaseError when another file lies at the path, or none; a few microseconds.
+        """Raises MovedDatabaseError when the path has another file, or none; takes a few microseconds.
 
-        A closed one has nothing to compare.
+        Does nothing after `close`.
         """
         if self._held < 0:
             return
@@ -64,12 +64,12 @@ class DatabaseFile:
         return other is not None and os.path.samestat(os.fstat(self._held), other)
 
     def log(self) -> tuple[int, int] | None:
-        """Device and inode of the write-ahead log that lies beside the file now."""
+        """Device and inode of the write-ahead log beside the file now."""
         there = found(self._log)
         return None if there is None else (there.st_dev, there.st_ino)
 
     def confirm_log(self, opened: tuple[int, int] | None) -> None:
-        """Raises MovedDatabaseError when the log that was `opened` lies there no more."""
+        """Raises MovedDatabaseError when the log is no longer the one that was `opened`."""
         if opened is not None and self.log() != opened:
             raise MovedDatabaseError(
                 f"the log of the study database, {self._log}, was removed or replaced while it was in use: what was "
@@ -93,7 +93,7 @@ class DatabaseFile:
 
 
 def found(path: Path, *, links: bool = True) -> os.stat_result | None:
-    """What lies at a path, behind `links` or not; None when nothing does. Raises StorageUnavailableError."""
+    """The stat of a path, following `links` or not; None when nothing is there. Raises StorageUnavailableError."""
     try:
         return path.stat(follow_symlinks=links)
     except (FileNotFoundError, NotADirectoryError):
@@ -103,7 +103,7 @@ def found(path: Path, *, links: bool = True) -> os.stat_result | None:
 
 
 def make_folder(folder: Path, *, shared: bool = False) -> None:
-    """Makes a folder, and those above it that are not there, for its owner alone or for its group. Raises OSError."""
+    """Makes a folder and its missing parents, for the owner alone or for the group. Raises OSError."""
     if folder.is_dir():
         return
     for above in reversed(folder.parents):
@@ -115,7 +115,7 @@ def make_folder(folder: Path, *, shared: bool = False) -> None:
 
 
 def make_file(path: Path) -> int | None:
-    """Makes a file, as open as its folder, and opens it for reading and appending; None when there is one already.
+    """Makes a file, shared only if its folder is, opened for reading and appending; None if it exists already.
 
     Raises OSError.
     """
@@ -129,14 +129,14 @@ def make_file(path: Path) -> int | None:
 
 
 def is_shared(folder: Path) -> bool:
-    """Whether a folder is meant for a group: its group may write there, and has all files that are made in it."""
+    """True if a folder is meant for a group: the group may write there, and new files inherit it."""
     seen = folder.stat()
     inherited = seen.st_mode & stat.S_ISGID or seen.st_gid == os.getegid()
-    return bool(seen.st_mode & stat.S_IWGRP and inherited) and not seen.st_mode & stat.S_ISVTX  # /tmp is everybody's
+    return bool(seen.st_mode & stat.S_IWGRP and inherited) and not seen.st_mode & stat.S_ISVTX  # sticky: like /tmp
 
 
 def _whereabouts(descriptor: int) -> str:
-    """Where the kernel says that the file lies now, if that is so."""
+    """Where the file is now according to the kernel, if that can be confirmed."""
     try:
         place = Path(f"/proc/self/fd/{descriptor}").readlink()
         there = found(place)

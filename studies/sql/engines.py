@@ -1,7 +1,7 @@
-"""How each kind of database is connected to: one set of options for whoever makes an engine.
+"""How to connect to each kind of database: one set of options for every engine.
 
-SQLite runs in WAL, so that reports and the dashboard read while the driver writes, and with `synchronous=FULL`: a job
-is two commits, an fsync costs 5 to 20 ms, and what it protects from a power cut may be a day of training.
+SQLite runs in WAL mode, so that reports and the dashboard read while the driver writes, and with `synchronous=FULL`:
+a job is two commits, an fsync costs 5 to 20 ms, and a power cut could otherwise lose a day of training.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ to_json = functools.partial(json.dumps, allow_nan=False, separators=(",", ":"))
 
 
 class SqliteReader(sqlite3.Connection):
-    """A connection with our settings, whoever opens it through the engine. The file's own are left as they are.
+    """A connection with our settings of a connection; it leaves the settings stored in the file alone.
 
-    Opened only to the `file` that is held, if there is one: SQLite itself would make another one where it has gone.
+    With a held `file` it opens that one only: SQLite itself would make a new file where the old one is gone.
     """
 
     def __init__(self, *args: Any, file: DatabaseFile | None = None, **kwargs: Any) -> None:
@@ -41,13 +41,13 @@ class SqliteReader(sqlite3.Connection):
             self.execute(f"PRAGMA {pragma}").close()
 
     def confirm(self) -> None:
-        """Raises MovedDatabaseError when the files that are open are no longer those at their paths."""
+        """Raises MovedDatabaseError when the open files are no longer those at their paths."""
         if self._file is not None:
             self._file.confirm()
 
 
 class SqliteDriver(SqliteReader):
-    """A connection of somebody who may change the file's settings, too."""
+    """A connection that also sets what the file stores: WAL mode."""
 
     _log: tuple[int, int] | None = None
 
@@ -59,21 +59,21 @@ class SqliteDriver(SqliteReader):
             self._log = file.log()
 
     def confirm(self) -> None:
-        """The log belongs to the connection: SQLite removes it after the last one, and makes it anew for the next."""
+        """Also checks the log. Each connection knows its own: SQLite removes the log with the last connection."""
         super().confirm()
         if self._file is not None:
             self._file.confirm_log(self._log)
 
 
 def engine_options(url: str, *, patience: float, looking: bool, file: DatabaseFile | None = None) -> dict[str, Any]:
-    """What `create_engine` is given. Raises ImportError where psycopg is not installed."""
+    """Arguments for `create_engine`. Raises ImportError when psycopg is not installed."""
     parsed = parse(url)
     options: dict[str, Any] = {"json_serializer": to_json}
     if parsed.get_backend_name() == "sqlite":
         connection = functools.partial(SqliteReader if looking else SqliteDriver, file=file)
         options["connect_args"] = {"timeout": patience, "factory": connection}
         if in_memory(url):
-            options["poolclass"] = StaticPool  # one connection, or every thread sees a database of its own
+            options["poolclass"] = StaticPool  # one connection: each further one would see a database of its own
             options["connect_args"]["check_same_thread"] = False
         return options
     options["pool_pre_ping"] = True
@@ -85,12 +85,12 @@ def engine_options(url: str, *, patience: float, looking: bool, file: DatabaseFi
 
 
 def is_psycopg(url: str) -> bool:
-    """Whether psycopg speaks with it."""
+    """True if the URL selects psycopg."""
     return parse(url).drivername in ("postgresql", "postgresql+psycopg")
 
 
 def lone_engine(url: str, *, patience: float, file: DatabaseFile | None = None) -> Engine:
-    """An engine that keeps no connection, for somebody who asks once. Raises StorageUnavailableError without driver."""
+    """An engine without a pool, for a single query. Raises StorageUnavailableError when no driver is installed."""
     try:
         options = engine_options(url, patience=patience, looking=True, file=file)
         return create_engine(url, **{**options, "poolclass": NullPool})
@@ -99,7 +99,7 @@ def lone_engine(url: str, *, patience: float, file: DatabaseFile | None = None) 
 
 
 def look(url: str, question: Callable[[Connection], T | None], *, patience: float = PATIENCE) -> T | None:
-    """Asks a database on one snapshot, making nothing in it; None when it is not there yet.
+    """Runs a read-only query on one snapshot of a database; None when the database does not exist.
 
     Raises StorageUnavailableError.
     """
@@ -128,15 +128,15 @@ def _look(
 
 
 def begin_snapshot(connection: Connection) -> None:
-    """From here to the end of the transaction all is read as of one moment."""
+    """Makes every read until the end of the transaction see the same snapshot."""
     if connection.dialect.name == "sqlite":
-        connection.execute(text("BEGIN"))  # its driver begins only at the first change, too late for a reader
+        connection.execute(text("BEGIN"))  # sqlite3 itself begins only at the first change
     else:
         connection.execution_options(isolation_level="REPEATABLE READ")
 
 
 def no_driver(url: str) -> StorageUnavailableError:
-    """What is missing."""
+    """The error for a missing driver."""
     return StorageUnavailableError(
         f"no driver for {masked(url)} is installed; for PostgreSQL: pip install 'longtail-tuner[postgres]' "
         "and a URL that begins with postgresql+psycopg://"

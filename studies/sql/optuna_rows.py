@@ -1,8 +1,8 @@
 """Optuna's own rows, written in the caller's transaction.
 
-Optuna's public way commits each trial, each parameter and each attribute on its own; a job is one transaction. So its
-ORM models are used directly, under its rules: a trial's number is the count of the study's trials before it, counted
-under a lock on the study's row; times are naive UTC. Optuna's own reader is the tests' oracle.
+Optuna's public API commits each trial, parameter and attribute on its own, but a job must be one transaction. So we use
+its ORM models directly and follow its rules: a trial's number is the count of the study's earlier trials, taken under a
+lock on the study's row; times are naive UTC. The tests compare with what Optuna itself reads.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def end_trials(session: Session, ended: Iterable[Ended], *, now: datetime) -> No
 
 
 def not_before(began: datetime | None, now: datetime) -> datetime:
-    """The end of what began then, by a clock that may have been set back meanwhile: nothing lasts less than no time."""
+    """`now`, but never before `began`: the clock may have been set back."""
     return now if began is None else max(now, began.replace(tzinfo=UTC))
 
 

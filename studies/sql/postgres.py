@@ -1,8 +1,8 @@
-"""Connections to PostgreSQL that do not wait for ever.
+"""Connections to PostgreSQL that time out.
 
-A server that is stopped, or a network that swallows packets, leaves the socket open: nothing comes, and the kernel has
-nothing to complain of. So silence is measured here, at each wait for an answer. The other side is told to let go of a
-client that has vanished, which would else hold its locks for two hours.
+A stopped server, or a network that drops packets, leaves the socket open without an error. So each wait for an answer
+has a time limit here. TCP keepalives make the server drop a vanished client, which would otherwise hold its locks for
+two hours.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from psycopg.abc import PQGen
 from sqlalchemy import Dialect
 from sqlalchemy.engine import URL
 
-_SHARE = 0.5  # of the patience that one wait may take, so that there is time for another connection
-_LOCK_SHARE = 0.8  # of that, for locks: the server answers before the client gives it up
+_SHARE = 0.5  # of the patience, for one wait: leaves time for another connection
+_LOCK_SHARE = 0.8  # of that, for locks: the server gives up before the client does
 _LONGEST_CONNECT = 10.0  # seconds
-_SHORTEST_CONNECT = 2.0  # as libpq and psycopg round
+_SHORTEST_CONNECT = 2.0  # libpq and psycopg round up to it
 _KEEPALIVES = {"tcp_keepalives_idle": "30", "tcp_keepalives_interval": "10", "tcp_keepalives_count": "3"}
 
 RV = TypeVar("RV")
 
 
 class SilenceError(psycopg.OperationalError):
-    """The server said nothing for too long. The connection is closed."""
+    """The server did not answer in time. The connection is closed."""
 
 
 class PatientConnection(psycopg.Connection[Any]):
-    """A connection on which no wait for the server lasts longer than `silence` seconds. Raises SilenceError."""
+    """A connection that waits at most `silence` seconds for an answer. Raises SilenceError."""
 
     silence: float = float("inf")
 
@@ -39,14 +39,14 @@ class PatientConnection(psycopg.Connection[Any]):
         try:
             return super().wait(_heard(gen, self.silence), *arguments, **named)
         except SilenceError:
-            self.pgconn.finish()  # an answer that comes later would be taken for that of another question
+            self.pgconn.finish()  # a late answer would be taken for that of the next query
             raise
 
 
 def connector(
     url: URL, *, patience: float, json_serializer: Callable[[Any], str] | None = None, **fixed: str
 ) -> Callable[[], PatientConnection]:
-    """What SQLAlchemy calls for a new connection. `fixed` are parameters of libpq that the URL cannot change."""
+    """SQLAlchemy's `creator` of connections. `fixed` are parameters of libpq that the URL cannot change."""
     made: Any = url.get_dialect()  # psycopg's: its JSON goes through a context among the parameters
     dialect: Dialect = made(dbapi=psycopg, json_serializer=json_serializer)
     arguments, parameters = dialect.create_connect_args(url)
@@ -64,7 +64,7 @@ def connector(
 
 
 def _heard(gen: PQGen[RV], limit: float) -> PQGen[RV]:
-    """The same dialogue, broken off when the server has been silent for `limit` seconds."""
+    """The same exchange, broken off after `limit` seconds without an answer."""
     since = time.monotonic()
     try:
         wanted = next(gen)
@@ -81,7 +81,7 @@ def _heard(gen: PQGen[RV], limit: float) -> PQGen[RV]:
 
 
 def _settle(connection: PatientConnection, **settings: str) -> None:
-    """Makes settings for as long as the connection lasts. Not in the connection string: PgBouncer refuses it there."""
+    """Sets options of the session. Not in the connection string, where PgBouncer refuses them."""
     try:
         made = ", ".join(["set_config(%s, %s, false)"] * len(settings))
         connection.execute(f"SELECT {made}".encode(), [word for setting in settings.items() for word in setting])

@@ -1,4 +1,4 @@
-"""What a study's driver is at: one row, written now and then by the driver, read by those who look from outside."""
+"""The driver's progress: one row per study, which the driver overwrites and watchers read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def write(session: Session, study_id: int, progress: ProgressRow) -> None:
-    """Puts it in place of what was written before."""
+    """Replaces the stored progress."""
     row = session.get(ProgressTable, study_id) or ProgressTable(study_id=study_id)
     row.updated, row.seconds_left = progress.updated, progress.seconds_left
     row.running = [dataclasses.asdict(job) for job in progress.running]
@@ -21,7 +21,7 @@ def write(session: Session, study_id: int, progress: ProgressRow) -> None:
 
 
 def read(session: Session, study_id: int) -> ProgressRow | None:
-    """None when no driver has said anything yet."""
+    """The stored progress; None when no driver has written any."""
     row = session.get(ProgressTable, study_id)
     if row is None:
         return None

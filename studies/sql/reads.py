@@ -1,4 +1,4 @@
-"""What a study holds, as the records of `studies.records`: a few queries each, however many trials there are."""
+"""Queries that return the records of `studies.records`; their number does not grow with the trials."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def study(session: Session, study_id: int, *, name: str) -> StudyRow:
 
 
 def jobs(session: Session, study_id: int, *, state: JobState | None = None, job_id: int | None = None) -> list[JobRow]:
-    """Jobs in the order in which they were asked; all, or those in a state, or one."""
+    """Jobs in the order of their creation; all, those in a state, or one."""
     asked = select(JobTable).where(JobTable.study_id == study_id).order_by(JobTable.job_id)
     if state is not None:
         asked = asked.where(JobTable.state == state)
@@ -114,7 +114,7 @@ def trials(session: Session, study_id: int) -> list[TrialRow]:
 
 
 def backbones(session: Session, study_id: int) -> list[BackboneRow]:
-    """All backbones in the order in which they came in."""
+    """All backbones in the order in which they were recorded."""
     rows = session.scalars(
         select(BackboneTable).where(BackboneTable.study_id == study_id).order_by(BackboneTable.backbone_id)
     )
@@ -197,7 +197,7 @@ def posthoc(session: Session, study_id: int) -> list[PosthocRow]:
 
 
 def readings(session: Session, study_id: int) -> list[ReadingRow]:
-    """All looks at test data, in the order in which they were made."""
+    """All readings of test data, in the order in which they were made."""
     rows = session.execute(
         select(ReadingTable, TRIALS.number)
         .outerjoin(_TRIALS, TRIALS.trial_id == ReadingTable.trial_id)

@@ -1,4 +1,4 @@
-"""A study under another name, in place: Optuna's row and the name in the study's space, in one transaction."""
+"""Renames a study in place: Optuna's row and the name in the study's space, in one transaction."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from studies.sql.tables import StudyTable
 
 
 def rename_study(database: Database, study_id: int, name: str) -> None:
-    """Renames a study and keeps everything else of it, also its number.
+    """Renames a study and keeps everything else, including its id.
 
-    Raises StudyMismatchError for a name that cannot be or is taken, StudyLockedError while a driver runs the study,
+    Raises StudyMismatchError for a name that is invalid or taken, StudyLockedError while a driver runs the study,
     StudyNotFoundError.
     """
     if re.fullmatch(STUDY_NAME, name) is None:
@@ -39,7 +39,7 @@ def rename_study(database: Database, study_id: int, name: str) -> None:
 
 @contextmanager
 def without_driver(database: Database, study_id: int, *, deed: str) -> Iterator[str]:
-    """Keeps drivers out of a study, and gives its name. Raises StudyLockedError, StudyNotFoundError."""
+    """Holds the study's lock and yields its name. Raises StudyLockedError, StudyNotFoundError."""
     name = database.read(lambda session: optuna_rows.find_name(session, study_id))
     if name is None:
         raise StudyNotFoundError(f"there is no study of number {study_id}; another window may have deleted it")
@@ -53,7 +53,7 @@ def without_driver(database: Database, study_id: int, *, deed: str) -> Iterator[
 
 
 def _rename(session: Session, study_id: int, before: str, name: str) -> None:
-    versions.take_turns(session.connection())  # as whoever makes a study does
+    versions.take_turns(session.connection())  # as `open_study` does
     if optuna_rows.find_name(session, study_id) != before:
         raise StudyNotFoundError(f"study {before!r} was renamed or deleted a moment ago")
     if optuna_rows.find_study(session, name) is not None:
@@ -69,6 +69,5 @@ def _renamed(space_yaml: str, name: str) -> str:
         return loads(space_yaml, name=name).to_yaml()
     except SpaceError as error:
         raise StudyMismatchError(
-            "the study's search space is of another release, which alone can rename it; this one says: "
-            f"{error.problems[0]}"
+            f"only the release that wrote the study's search space can rename it; this one says: {error.problems[0]}"
         ) from error

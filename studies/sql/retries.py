@@ -1,4 +1,4 @@
-"""Calls that wait for a database that is locked, restarting or silent, and say in words what waiting cannot mend."""
+"""Retries for a database that is locked, restarting or silent; readable errors for what retrying cannot fix."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingErr
 from studies.errors import StorageUnavailableError
 from studies.sql.urls import masked, parse, redacted
 
-PATIENCE = 60.0  # seconds that a call of a driver waits for the database
-GLANCE = 10.0  # seconds that somebody who only looks waits
+PATIENCE = 60.0  # seconds that a driver waits for the database
+GLANCE = 10.0  # seconds that a reader waits
 FIRST_DELAY = 0.05  # seconds between two tries; doubles, up to the next
 _LONGEST_DELAY = 2.0
 
@@ -85,13 +85,13 @@ def patiently(call: Callable[[], T], *, url: str, patience: float) -> T:
 
 
 def database_error(error: DBAPIError | StorageInternalError) -> DBAPIError | None:
-    """What the driver said; Optuna wraps it."""
+    """The error of the database driver, which Optuna may wrap."""
     found = error if isinstance(error, DBAPIError) else error.__cause__
     return found if isinstance(found, DBAPIError) else None
 
 
 def _is_defect(error: DBAPIError) -> bool:
-    """Whether the fault is ours: neither the server's, nor its owner's, nor the URL's."""
+    """True if our own SQL is at fault, not the server, its permissions or the URL."""
     if not isinstance(error, (IntegrityError, ProgrammingError, DataError)):
         return False
     return error.statement is not None and _state(error) not in (_FORBIDDEN, _NO_SCHEMA)
@@ -124,7 +124,7 @@ def _unavailable(error: DBAPIError, *, url: str, waited: float | None) -> Storag
 
 
 def _way_out(error: DBAPIError) -> str:
-    """What is known of the results, and what helps; by SQLite's code, whose lower byte is the kind."""
+    """Whether results are safe, and what to do; by the lower byte of SQLite's code, which is the kind of error."""
     if (_state(error) or "").startswith("XX"):  # PostgreSQL found damage
         return _UNKNOWN
     code = getattr(error.orig, "sqlite_errorcode", None)
@@ -132,7 +132,7 @@ def _way_out(error: DBAPIError) -> str:
 
 
 def _grant(said: str, *, url: str) -> str:
-    """What the owner of the database can do for a role that may not do enough."""
+    """The grant that a role lacks, as SQL for the owner of the database."""
     role = parse(url).username or "ROLE"
     found = re.search(r"for (schema|table|sequence) (\S+)", said)
     kind, name = (found[1], found[2]) if found else ("", "public")

@@ -1,9 +1,9 @@
 """Our tables beside Optuna's, in the same database and the same transactions.
 
-What Optuna keeps (number, state, value, parameters, times) is not kept again: `tuner_trials` is the other half of its
-`trials`, by the same key. Vectors over classes are one JSON array each, because nobody asks for one class without its
-neighbours, and a row a class would mean millions. Foreign keys cascade, and in SQLite triggers do, so that a study
-deleted with Optuna's own tools leaves nothing behind.
+Nothing that Optuna stores (number, state, value, parameters, times) is stored twice: `tuner_trials` extends its
+`trials`, with the same key. A vector over classes is one JSON array, because it is always read whole, and one row per
+class would mean millions. Foreign keys cascade (in SQLite, triggers), so that deleting a study with Optuna's own tools
+leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class SchemaTable(Base):
 
 
 class StudyTable(Base):
-    """What a study is beyond its name, which Optuna's row holds."""
+    """Our half of a study; Optuna's row holds its name."""
 
     __tablename__ = "tuner_studies"
 
@@ -113,12 +113,12 @@ class StudyTable(Base):
     class_names: Mapped[list[str]] = mapped_column(default=list)
     train_counts: Mapped[list[int]] = mapped_column(default=list)
     notes: Mapped[list[str]] = mapped_column(default=list)
-    spent_seconds: Mapped[float | None]  # that drivers have worked on it
+    spent_seconds: Mapped[float | None]  # by drivers, in all
     trainers: Mapped[list[int] | None] = mapped_column(JSON)  # versions that gave its results, in order
 
 
 class BackboneTable(Base):
-    """One result of stage 1, once a study however many jobs use it."""
+    """One result of stage 1; one row per study, however many jobs use it."""
 
     __tablename__ = "tuner_backbones"
     __table_args__ = (UniqueConstraint("study_id", "fingerprint"),)
@@ -141,7 +141,7 @@ class BackboneTable(Base):
 
 
 class JobTable(Base):
-    """One backbone and a batch of heads, as asked. `token` makes writing it again after a lost answer harmless."""
+    """One backbone and a batch of heads to train. `token` makes a retried insert harmless."""
 
     __tablename__ = "tuner_jobs"
 
@@ -180,7 +180,7 @@ class TrialTable(Base):
 
 
 class EpochTable(Base):
-    """What one epoch measured: of a backbone (stage 1) or of a trial (stage 2)."""
+    """The measures of one epoch, of a backbone (stage 1) or of a trial (stage 2)."""
 
     __tablename__ = "tuner_epochs"
     __table_args__ = (CheckConstraint("(backbone_id IS NULL) <> (trial_id IS NULL)", name="one_owner"),)
@@ -190,7 +190,7 @@ class EpochTable(Base):
     trial_id: Mapped[int | None] = mapped_column(_owned_by(TrialTable.trial_id), index=True)
     epoch: Mapped[int]  # from 1
     metrics: Mapped[Measured]
-    norms: Mapped[list[float] | None]  # (C,) of the classifier, at the epochs of stage 1 that are validated
+    norms: Mapped[list[float] | None]  # (C,) of the classifier, at validated epochs of stage 1
 
 
 class ClassTable(Base):
@@ -217,7 +217,7 @@ class PosthocTable(Base):
 
 
 class ProgressTable(Base):
-    """What the driver of a study is at: a view for those who look from outside, from which nothing is derived."""
+    """The driver's progress, for watchers only: nothing is derived from it."""
 
     __tablename__ = "tuner_progress"
 
@@ -228,7 +228,7 @@ class ProgressTable(Base):
 
 
 class ReadingTable(Base):
-    """One look at test data."""
+    """One reading of test data."""
 
     __tablename__ = "tuner_readings"
     __table_args__ = (UniqueConstraint("study_id", "role", "config_sha256"),)
@@ -241,7 +241,7 @@ class ReadingTable(Base):
     metrics: Mapped[Measured]
     norms: Mapped[list[float]]
     train_counts: Mapped[list[int]]
-    correct: Mapped[list[int]]  # of test, as the next
+    correct: Mapped[list[int]]  # of test, as `total`
     total: Mapped[list[int]]
     temperature: Mapped[float]
     trial_id: Mapped[int | None] = mapped_column(ForeignKey(TrialTable.trial_id, ondelete="SET NULL"))

@@ -1,6 +1,6 @@
-"""Database URLs: read with words instead of a traceback, and never shown with a secret.
+"""Database URLs: parsed with readable errors, shown without secrets.
 
-A secret is the password of the URL, and any parameter behind its question mark that is one by its name.
+Secrets are the URL's password and every query parameter whose name suggests one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sqlalchemy.util import asbool
 from studies.errors import StorageUnavailableError
 
 MASK = "***"
-_SECRET = ("passw", "pwd", "secret", "token", "scram_client_key", "scram_server_key", "odbc_connect")  # in a name
+_SECRET = ("passw", "pwd", "secret", "token", "scram_client_key", "scram_server_key", "odbc_connect")  # parts of names
 _SQLITE: dict[str, Callable[[Any], object]] = {  # what Python's driver takes from a URL
     "uri": asbool,
     "timeout": float,
@@ -33,8 +33,7 @@ _FORMS = "sqlite:///runs/studies.db or postgresql+psycopg://user@host/database"
 
 
 def parse(url: str) -> URL:
-    """Reads a database URL. Raises StorageUnavailableError when it is none; it never repeats the text, which could
-    show a password."""
+    """Parses a database URL. Raises StorageUnavailableError, which never quotes the URL: it may hold a password."""
     try:
         parsed = make_url(url)
     except ArgumentError:
@@ -54,7 +53,7 @@ def parse(url: str) -> URL:
 
 
 def _check_sqlite(url: URL) -> None:
-    """Raises StorageUnavailableError for what SQLite would understand in another way than it is meant."""
+    """Raises StorageUnavailableError for a URL that SQLite would misread."""
     name = url.database or ""
     if url.host or url.username:
         raise StorageUnavailableError(
@@ -77,7 +76,7 @@ def _check_sqlite(url: URL) -> None:
 
 
 def _is_uri(url: URL) -> bool:
-    """Whether SQLite reads the database's name as a URI. Raises StorageUnavailableError where `uri` is neither."""
+    """True if SQLite reads the database's name as a URI. Raises StorageUnavailableError if `uri` is no boolean."""
     for name, read in _SQLITE.items():
         try:
             read(url.query.get(name, "0"))
@@ -87,7 +86,7 @@ def _is_uri(url: URL) -> bool:
 
 
 def _uri_path(name: str) -> Path:
-    """The path in a URI, as SQLite reads it. Raises StorageUnavailableError for one on another machine."""
+    """The path in a URI, as SQLite reads it. Raises StorageUnavailableError for another machine's."""
     path = re.split(r"[?#]", name.removeprefix("file:"), maxsplit=1)[0]
     if path.startswith("//"):
         machine, _, rest = path.removeprefix("//").partition("/")
@@ -100,10 +99,10 @@ def _uri_path(name: str) -> Path:
 
 
 def masked(url: str) -> str:
-    """The URL as it may be shown."""
+    """The URL without its secrets."""
     parsed = parse(url)
     hidden = {key: MASK if _is_secret(key) else value for key, value in parsed.query.items()}
-    name = parsed.database  # a path may hold bytes that are no text
+    name = parsed.database  # a path may hold bytes that are not valid text
     shown = parsed.set(query=hidden, database=None if name is None else "").render_as_string(hide_password=True)
     if name:
         place, mark, query = shown.partition("?")
@@ -112,20 +111,20 @@ def masked(url: str) -> str:
 
 
 def redacted(text: str, *, url: str) -> str:
-    """`text` without the secrets of `url`, however they are quoted or escaped there."""
-    for secret in sorted(_secrets(parse(url)), key=len, reverse=True):  # the longest first: one may lie within another
+    """`text` without the secrets of `url`, however it quotes or escapes them."""
+    for secret in sorted(_secrets(parse(url)), key=len, reverse=True):  # longest first: one may contain another
         text = re.sub("".join(map(_spelling, secret)), MASK, text)
     return text
 
 
 def for_optuna(url: str) -> str:
-    """The URL as Optuna takes it, which formats it once."""
+    """The URL for Optuna, escaped because Optuna formats it once."""
     return url.replace("{", "{{").replace("}", "}}")
 
 
 def sqlite_url(file: Path) -> str:
-    """The URL of a file, whatever characters its path has."""
-    # Only these mean something there; bytes that are no text stay as they are, for which per cents have no form
+    """The URL of a file, whatever characters its path contains."""
+    # Only these are special there; bytes that are not valid text stay as they are: no percent escape fits them
     path = str(file).replace("%", "%25").replace("?", "%3F")
     return f"sqlite:///./{path}" if path.startswith("file:") else f"sqlite:///{path}"
 
@@ -140,7 +139,7 @@ def sqlite_file(url: str) -> Path | None:
 
 
 def in_memory(url: str) -> bool:
-    """Whether this is an SQLite database that lives in memory."""
+    """True for an SQLite database in memory."""
     parsed = parse(url)
     if parsed.get_backend_name() != "sqlite":
         return False
@@ -165,9 +164,9 @@ def _secrets(url: URL) -> Iterable[str]:
 
 
 def _spelling(character: str) -> str:
-    """A pattern of the character as itself, in per cents (also doubled, as configuration files do), or escaped."""
+    """A pattern for the character itself, percent-encoded (also doubled, as in configuration files), or escaped."""
     forms = ["".join(f"%%?(?i:{byte:02x})" for byte in character.encode("utf-8", "replace"))]
-    forms.append(re.escape(character))  # after the per cents, one of which is a "%" itself
+    forms.append(re.escape(character))  # last, so that "%" does not cut a percent code short
     if character == " ":
         forms.append(r"\+")
     if not character.isascii():

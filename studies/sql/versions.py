@@ -1,9 +1,9 @@
 """Versions of our tables: new databases get the newest, older ones migrate, newer ones are refused.
 
-Alembic keeps the versions, as it does for Optuna's own tables in the same database; ours have a version table of their
-own. The steps are the files of `studies/sql/migrations/versions`, and a new database goes through all of them: there is
-one way to make the tables. The first two were kept as a number in `tuner_schema`; that table stays, with a number above
-theirs, so that the releases that know nothing else refuse the database instead of writing to it.
+Alembic keeps the versions in a table of our own, beside the one for Optuna's tables. The steps are the files of
+`studies/sql/migrations/versions`; a new database runs all of them, so that there is one way to make the tables. The
+first two versions were a number in `tuner_schema`. That table stays, with a higher number, so that releases that know
+only that number refuse the database.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from studies.sql.tables import SchemaTable
 VERSION_TABLE = "tuner_alembic_version"
 _NUMBERS = {1: "0001", 2: "0002"}  # what `tuner_schema` said before there were revisions
 
-_SETUP_LOCK = 7_201_931  # any number that is ours; PostgreSQL's advisory lock while tables or studies are made
-_alembic = threading.Lock()  # its `op` and `context` are one for the whole process
+_SETUP_LOCK = 7_201_931  # arbitrary: PostgreSQL's advisory lock while tables or studies are made
+_alembic = threading.Lock()  # alembic's `op` and `context` are global to the process
 
 
 def head() -> str:
-    """The revision that this release works with."""
+    """The revision that this release uses."""
     found = _scripts().get_current_head()
     if found is None:
         raise AssertionError("unreachable: the package holds its migrations")
@@ -52,7 +52,7 @@ def refuse_newer(revision: str | None) -> None:
 
 
 def older(revision: str, *, running: Sequence[str]) -> str:
-    """What to say of a database whose migration is due, but not now."""
+    """The message for a database that must be migrated but cannot be now."""
     found = f"the study database has tables of revision {revision}, and this release works with {head()}"
     if running:
         return (
@@ -60,8 +60,8 @@ def older(revision: str, *, running: Sequence[str]) -> str:
             "stop them with `tuner stop STUDY`"
         )
     return (
-        f"{found}; looking changes nothing, so migrate it first, with no driver at work on it: by the next `tuner "
-        "launch` or `tuner resume`, or by `tuner migrate`. Older releases cannot open it afterwards"
+        f"{found}; reading does not migrate it: while no driver uses it, run `tuner migrate`, `tuner launch` or "
+        "`tuner resume`. Older releases cannot open it afterwards"
     )
 
 
@@ -81,13 +81,13 @@ def bring_up_to_date(connection: Connection) -> None:
 
 
 def take_turns(connection: Connection) -> None:
-    """Lets one process at a time make tables or studies, until its transaction ends. SQLite has one writer anyway."""
+    """Serialises the making of tables and studies until the transaction ends. SQLite has one writer anyway."""
     if connection.dialect.name == "postgresql":
         connection.execute(select(func.pg_advisory_xact_lock(_SETUP_LOCK)))
 
 
 def _numbered(connection: Connection) -> str | None:
-    """The revision of a database of the first releases; a number that none of them wrote stands for itself."""
+    """The revision of a database of the first releases; an unknown number is returned as it is."""
     if not inspect(connection).has_table(SchemaTable.__tablename__):
         return None
     number = connection.execute(select(SchemaTable.version)).scalar_one_or_none()

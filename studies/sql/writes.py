@@ -1,4 +1,4 @@
-"""What is written into a study: each function in the caller's transaction, and safe to be run again."""
+"""Writes into a study. Each function runs in the caller's transaction and may be retried."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ SHOWN = ("val.many", "val.medium", "val.few", "norm.slope")  # metrics that Optu
 
 
 def open_study(session: Session, name: str, *, space_yaml: str, space_sha256: str, objective: str) -> int:
-    """Makes the study, or finds it and keeps the newer text of the same space. Raises StudyMismatchError."""
+    """Makes the study, or finds it and stores the newer text of the same space. Raises StudyMismatchError."""
     versions.take_turns(session.connection())
     study_id = optuna_rows.find_study(session, name)
     if study_id is None:
         study_id = optuna_rows.create_study(session, name, objective=objective)
-        # Optuna may give the number of a deleted study again, and without foreign keys ours outlived it
+        # SQLite may reuse the id of a deleted study whose row of ours remained, for want of foreign keys
         session.execute(delete(StudyTable).where(StudyTable.study_id == study_id))
         session.add(
             StudyTable(
@@ -76,7 +76,7 @@ def record_job(
     round: int,
     heads: Sequence[HeadRequest],
 ) -> int:
-    """Writes a job and its RUNNING trials, once a token; returns the job's id. Raises ValueError for bad parameters."""
+    """Writes a job and its RUNNING trials, once per token; returns its id. Raises ValueError for bad parameters."""
     known = session.execute(select(JobTable.job_id).where(JobTable.token == token)).scalar_one_or_none()
     if known is not None:
         return known
@@ -102,7 +102,7 @@ def record_job(
 
 
 def finish_job(session: Session, study_id: int, job_id: int, result: JobResult) -> bool:
-    """Writes all that a job gave back; False, and nothing, when the job has ended before. Raises ResultError."""
+    """Writes a job's result; writes nothing and returns False if the job has already ended. Raises ResultError."""
     job = find_job(session, study_id, job_id)
     if job.state != "running":
         return False
@@ -125,7 +125,7 @@ def finish_job(session: Session, study_id: int, job_id: int, result: JobResult) 
 
 
 def fail_job(session: Session, study_id: int, job_id: int, failure: Failure) -> bool:
-    """Ends a job and its RUNNING trials with a reason; False, and nothing, when the job has ended before."""
+    """Fails a job and its RUNNING trials; writes nothing and returns False if the job has already ended."""
     job = find_job(session, study_id, job_id)
     if job.state != "running":
         return False
@@ -160,7 +160,7 @@ def record_reading(
     backbone: BackboneResult,
     number: int | None,
 ) -> bool:
-    """Writes a look at test data, once a role and configuration. Raises ResultError for a failed or untested head."""
+    """Writes a test reading, once per role and configuration. Raises ResultError for a failed or untested head."""
     if isinstance(head, HeadFailure):
         raise ResultError(f"the reading {role!r} gave no test results: {head.reason}")
     if "test" not in head.classes:
@@ -193,9 +193,9 @@ def record_reading(
 
 
 def _keep_backbone(session: Session, study: StudyTable, job: JobTable, found: BackboneResult) -> int:
-    """The backbone's row, made by the first job that used it; its post-hoc grid is that of the last.
+    """Writes the backbone for the first job that uses it, and each job's post-hoc grid over the last; returns its id.
 
-    Where the search comes upon the naive baseline's backbone, it is the search's from then on.
+    If the search reaches the naive baseline's backbone, the row becomes the search's.
     """
     _learn(study, found)
     row = session.execute(
@@ -216,7 +216,7 @@ def _keep_backbone(session: Session, study: StudyTable, job: JobTable, found: Ba
 
 
 def _learn(study: StudyTable, found: BackboneResult) -> None:
-    """What the study knows of its data since its first backbone; other data later on is worth a note."""
+    """Stores facts of the data from the first backbone, and a note when a later one has other data."""
     notes = [readable(note) for note in found.notes]
     if study.data_fingerprint is None:
         study.data_fingerprint = found.data_fingerprint
@@ -250,7 +250,7 @@ def _backbone(study_id: int, job: JobTable, found: BackboneResult) -> BackboneTa
 
 
 def _keep_head(row: TrialTable, head: HeadResult | HeadFailure, *, objective: str) -> Ended:
-    """Writes a head into its trial and says how the trial ends: with a finite value, or with a reason."""
+    """Writes a head into its trial; returns the trial's end: a finite value, or a reason."""
     if isinstance(head, HeadFailure):
         kind = FailureKind.DIVERGED if head.diverged else FailureKind.REFUSED
         return _failed(row, Failure(kind, head.reason))

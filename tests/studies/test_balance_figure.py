@@ -84,8 +84,8 @@ def test_what_has_no_such_measure_is_told(data):
     changed = {best.number: best, both.number: both}
     lacking = dataclasses.replace(data, trials=tuple(changed.get(row.number, row) for row in data.trials))
     caption = FIGURES["accuracy_vs_balance"].caption(accuracy_vs_balance_info(lacking))
-    assert "Without norm.slope, and so not shown by it: 1 trial." in caption
-    assert f"Without norm.spearman, and so not shown by it: 2 trials and best: trial {best.number}." in caption
+    assert "Not shown, because they have no norm.slope: 1 trial." in caption
+    assert f"Not shown, because they have no norm.spearman: 2 trials and best: trial {best.number}." in caption
     assert "Without" not in FIGURES["accuracy_vs_balance"].caption(accuracy_vs_balance_info(data))
 
 

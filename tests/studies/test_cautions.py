@@ -123,7 +123,7 @@ def test_trials_that_were_never_asked_for_are_told_with_the_backbone_that_was_lo
     assert missing > 0
     assert lost_backbones(lost) == (3,)
     assert headline(lost).never_asked == missing
-    told = f"{missing} of the 65 trials of the budget were never asked for: backbone 3 came to nothing"
+    told = f"{missing} of the 65 trials of the budget were never asked for: backbone 3 failed"
     assert any(caution.startswith(told) for caution in cautions(lost))
     running = dataclasses.replace(lost, study=dataclasses.replace(lost.study, state="running"))
     assert headline(running).never_asked == 0  # they may still be

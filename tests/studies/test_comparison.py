@@ -126,7 +126,7 @@ def test_the_difference_comes_with_its_interval_and_only_on_the_same_data(pair, 
     html = page.read_text(encoding="utf-8")
     assert "other reads 0.0 points above one on test" in html
     assert "it includes zero" in html
-    assert "no other trial of their study beats in both." in html  # captions are whole
+    assert "joined by a dotted line are the Pareto front of a study." in html  # captions are whole
     assert f"<td>{duration(3600 * headline(one).trained_hours)}</td>" in html
     content = json.loads(as_json.read_text())["tables"]
     assert {path.stem for path in tables} == content.keys()

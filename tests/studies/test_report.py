@@ -97,7 +97,7 @@ def test_a_reader_can_tell_what_won_by_how_much_and_how_to_run_it(data, html):
     few = line.naive.gains["few"]
     trade = f"gains {points(few.value)[1:]} points on few-shot classes (95 % interval {gain_limits(few.low, few.high)})"
     assert f"Against the naive classifier, weight balancing {trade}" in words.replace("\xa0", " ")
-    assert "Naive is one training that nothing was tuned for: no weight decay, stage1.lr 0.01" in words
+    assert "Naive is one untuned training: no weight decay, stage1.lr 0.01" in words
     assert f"stage2.weight_decay {number(data.best.params['stage2.weight_decay'])}" in words.replace("\xa0", " ")
     assert "norms have slope" in words
     assert "tuner train best.yaml --check" in words

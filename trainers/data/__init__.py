@@ -1,1 +1,1 @@
-"""Images and labels: one file per source, `task.py` joins them."""
+"""Images and labels: one file per source; `task.py` makes a task from any of them."""

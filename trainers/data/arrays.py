@@ -20,7 +20,7 @@ Archive = dict[str, npt.NDArray[np.generic]]
 
 
 def read_npz(task: TaskConfig) -> Source:
-    """`train_images`, `train_labels`, the same for `val_` and `test_`, or just `images`, `labels`; `class_names`.
+    """Reads `train_images`, `train_labels`, the same for `val_` and `test_`, or `images`, `labels`; and `class_names`.
 
     Images are uint8: (N, H, W), (N, H, W, 1 or 3) or (N, 1 or 3, H, W). Labels are whole numbers or text, (N,) or
     (N, 1). Pickled objects are refused. Raises DataError.
@@ -43,7 +43,7 @@ def read_npz(task: TaskConfig) -> Source:
 
 
 def _read(path: Path) -> Archive:
-    """The arrays that have a meaning; numpy's own reader would try any form of file, by content."""
+    """The known arrays of an archive; `numpy.load` would accept other kinds of file."""
     try:
         with path.open("rb") as handle:
             if handle.read(6) == b"\x93NUMPY":
@@ -57,7 +57,7 @@ def _read(path: Path) -> Archive:
                 return {name: _read_array(archive, members[name]) for name in wanted}
     except DataError:
         raise
-    except Exception as error:  # zip, its codecs and numpy raise a dozen types for the many ways to break a file
+    except Exception as error:  # zip, its codecs and numpy raise a dozen types for broken files
         raise DataError(f"{path}: not a readable npz archive of plain arrays ({error}); write it again") from error
 
 
@@ -69,7 +69,7 @@ def _check_claims(path: Path, members: list[zipfile.ZipInfo]) -> None:
 def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> npt.NDArray[np.generic]:
     with archive.open(member) as handle:
         found: npt.NDArray[np.generic] = np.lib.format.read_array(handle, allow_pickle=False)
-    if found.size > member.file_size:  # elements of no size cost nothing, and could be as many as one likes
+    if found.size > member.file_size:  # elements of size 0 cost nothing, so a file could claim any number
         raise ValueError(f"{member.filename} has {found.size:,} elements in {member.file_size:,} bytes")
     return found
 
@@ -88,7 +88,7 @@ def _raw_pool(archive: Archive, prefix: str, path: Path) -> RawPool:
 
 
 def _channels_first(images: npt.NDArray[np.generic], source: str) -> npt.NDArray[np.uint8]:
-    """Any of the accepted shapes to (N, C, H, W)."""
+    """Converts any accepted shape to (N, C, H, W)."""
     if images.dtype != np.uint8 or images.ndim not in (3, 4):
         raise DataError(
             f"{source}: must be uint8 of shape (N, H, W), (N, H, W, C) or (N, C, H, W), but is {images.dtype} "

@@ -19,10 +19,10 @@ NORMALIZATION = ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
 
 
 def read_cifar(task: TaskConfig) -> Source:
-    """From a folder with parquet files (train.parquet, or a long-tailed train_if*.parquet), or torchvision's files.
+    """Reads a folder with parquet files (train.parquet, or a long-tailed train_if*.parquet), or torchvision's files.
 
     Torchvision's files are pickles, so they are read only after torchvision has checked their MD5 sums. They are
-    fetched only with `task.download`. Raises DataError.
+    downloaded only with `task.download`. Raises DataError.
     """
     kind = CIFAR10 if task.dataset == "cifar10-lt" else CIFAR100
     if task.download and task.data is not None:

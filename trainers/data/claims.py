@@ -1,4 +1,4 @@
-"""How much a data file may unpack to: images are compressed already, and no more fits than there is memory."""
+"""A limit on what data files unpack to: images are compressed already, and memory is limited."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import os
 from trainers.errors import DataError
 
 UNQUESTIONED = 2**26  # bytes that any file may unpack to, whatever its size
-MAX_RATIO = 100  # beyond that; handwritten digits, which are mostly black, reach 10
+MAX_RATIO = 100  # beyond that; handwritten digits, mostly black, reach 10
 
 
 def check_claim(source: str, *, claimed: int, stored: int) -> None:
-    """Raises DataError where `claimed` bytes are out of proportion to the `stored` ones, or more than memory holds."""
+    """Raises DataError if `claimed` bytes are out of proportion to the `stored` ones, or exceed the memory."""
     if claimed > max(UNQUESTIONED, MAX_RATIO * stored):
         raise DataError(
             f"{source}: it unpacks to {claimed:,} bytes from {stored:,}, and images do not shrink to less than a "

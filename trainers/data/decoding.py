@@ -1,7 +1,7 @@
-"""The one place where the product opens an image: documented formats only, within limits of our own.
+"""The only code that opens images: documented formats only, within our own limits.
 
-Pillow goes by content, not by suffix, and knows formats whose reader starts a program (EPS runs Ghostscript). So only
-`FORMATS` are ever tried. What an image needs is worked out from its header before a pixel is decoded.
+Pillow goes by content, not by suffix, and some of its readers start a program (EPS runs Ghostscript). So only `FORMATS`
+are tried. The memory for an image is computed from its header before a pixel is decoded.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from PIL import Image, UnidentifiedImageError
 
 from trainers.errors import DataError
 
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # JPEG's reader takes MPO, which phones name .jpg, too
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # JPEG includes MPO, which phones name .jpg
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
-MAX_PIXELS = 2**27  # 134 million: the 102 of medium-format cameras, and panoramas, fit
-MAX_MEMORY = 3 * 2**29  # 1.5 GiB, for buffers, decoded pixels and their copy as RGB; each loader process may need it
+MAX_PIXELS = 2**27  # 134 million: fits medium-format cameras (102) and panoramas
+MAX_MEMORY = 3 * 2**29  # 1.5 GiB per loader process, for buffers, decoded pixels and their RGB copy
 MAX_FILE = 2**30  # bytes; the largest image within MAX_PIXELS, 16-bit RGBA without compression
-# what follows keeps any image that is small as a file below 10 s
-MAX_PIXELS_IN_PYTHON = 2**20  # for codecs that Pillow has in Python: microseconds a value
-MAX_PIXELS_OF_SCANS = 2**32  # of a JPEG: pixels times scans, for each scan passes over the whole image
-MAX_PROFILES = 16  # colour profiles of a PNG, which has one; each is unpacked
+# the next three keep the decoding of every small file below 10 s
+MAX_PIXELS_IN_PYTHON = 2**20  # for Pillow's codecs in Python, which take microseconds per value
+MAX_PIXELS_OF_SCANS = 2**32  # of a JPEG: pixels times scans, because each scan covers the whole image
+MAX_PROFILES = 16  # colour profiles of a PNG, which normally has one; each is unpacked
 
 _CODECS_IN_PYTHON = ("bmp_rle", "ppm", "ppm_plain")
 _PLAIN_PPM = (b"P1", b"P2", b"P3")
 _COMMENT = re.compile(rb"#[^\r\n]*")
 _START_OF_SCAN = b"\xff\xda"
 _TILE_WIDTH, _TILE_LENGTH, _ROWS_PER_STRIP = 322, 323, 278  # TIFF tags
-_ORIENTATION = 0x0112  # in EXIF, and what undoes each of its values
+_ORIENTATION = 0x0112  # EXIF tag, and the transposition that undoes each value
 _TURNS: dict[object, Image.Transpose] = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -50,15 +50,15 @@ _HIGH_BYTE = [value >> 8 for value in range(2**16)]  # PIL would clip 16-bit gre
 
 
 def read_size(file: str | bytes, name: str) -> tuple[int, int]:
-    """Width and height of a path or of bytes, without decoding. Raises DataError that names the image."""
+    """Width and height of an image, without decoding. Raises DataError that names the image."""
     with _opened(file, name) as image:
         return image.size
 
 
 def decode(file: str | bytes, name: str) -> Image.Image:
-    """The first frame of a path or of bytes, in RGB, turned as the camera meant it.
+    """The first frame of an image, in RGB, upright according to EXIF.
 
-    Raises DataError that names the image, for whatever a decoder raises and for an image beyond the limits.
+    Raises DataError that names the image, for every error of a decoder and for an image beyond the limits.
     """
     with _opened(file, name) as image:
         image.load()
@@ -66,19 +66,19 @@ def decode(file: str | bytes, name: str) -> Image.Image:
 
 
 class _BeyondLimitsError(Exception):
-    """The image may be whole, but is not decoded."""
+    """The image exceeds a limit and is not decoded; it may be valid."""
 
 
 @contextmanager
 def _opened(file: str | bytes, name: str) -> Iterator[Image.Image]:
-    """An image within the limits. A decoder's warnings are for nobody, and whatever it raises is a DataError."""
+    """Opens an image within the limits. Ignores a decoder's warnings, and turns its exceptions into DataError."""
     try:
         with warnings.catch_warnings(action="ignore"), _open(file if isinstance(file, bytes) else _read(file)) as image:
             yield image
-    except (_BeyondLimitsError, Image.DecompressionBombError) as error:  # Pillow's own limit is asked before ours
+    except (_BeyondLimitsError, Image.DecompressionBombError) as error:  # Pillow checks its own limit first
         said = error if isinstance(error, _BeyondLimitsError) else f"it has more than {MAX_PIXELS:,} pixels"
         raise DataError(f"{name}: the image cannot be decoded ({said}); scale it down or leave it out") from error
-    except Exception as error:  # decoders raise a dozen types for the many ways to break a file
+    except Exception as error:  # decoders raise a dozen types for broken files
         raise DataError(
             f"{name}: the image cannot be decoded ({_reason(error)}); replace it or leave it out"
         ) from error
@@ -101,9 +101,9 @@ def _read(path: str) -> bytes:
 
 
 def _open(data: bytes) -> Image.Image:
-    """From memory, never a path: Pillow would map the file, and die when somebody shortens it meanwhile."""
+    """Opens bytes, never a path: Pillow would map the file, and crash if it is truncated meanwhile."""
     if data.startswith(_PLAIN_PPM):
-        data = _COMMENT.sub(b"", data)  # Pillow copies the rest of its block for each comment
+        data = _COMMENT.sub(b"", data)  # Pillow copies the rest of the block for each comment
     if data.startswith(b"\x89PNG") and data.count(b"iCCP") > MAX_PROFILES:
         raise ValueError(f"it has more than {MAX_PROFILES} colour profiles")
     image = Image.open(io.BytesIO(data), formats=FORMATS)
@@ -130,7 +130,7 @@ def _check_limits(image: Image.Image, *, scans: int) -> None:
 
 
 def _memory(image: Image.Image) -> int:
-    """Bytes that decoding holds at its peak: the codec's buffers, the pixels as decoded, and a copy of them."""
+    """Peak memory of decoding in bytes: the codec's buffers, the decoded pixels, and a copy."""
     decoded = {"1": 1, "L": 1, "P": 1}.get(image.mode, 4)
     pixels = image.width * image.height
     return pixels * (decoded + 4) + _buffers(image, pixels)
@@ -152,7 +152,7 @@ def _codec(image: Image.Image) -> str:
 
 
 def _strip_pixels(image: Image.Image) -> int:
-    """Of what libtiff decodes at once. Tiles may be said to be larger than the image."""
+    """Pixels that libtiff decodes at once. A file may declare tiles larger than the image."""
     tags = getattr(image, "tag_v2", {})
     rows = tags.get(_ROWS_PER_STRIP, image.height)
     sides = tags.get(_TILE_WIDTH, image.width), tags.get(_TILE_LENGTH, min(rows, image.height))
@@ -160,12 +160,12 @@ def _strip_pixels(image: Image.Image) -> int:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """A broken EXIF block is no reason to lose an image."""
+    """Turns an image upright by EXIF; a broken EXIF block is ignored."""
     if "exif" not in image.info:
         return image
     try:
         turn = _TURNS.get(image.getexif().get(_ORIENTATION))
-    except Exception:  # PIL raises a dozen types for the many ways to break one
+    except Exception:  # PIL raises a dozen types for broken EXIF
         return image
     return image if turn is None else image.transpose(turn)
 
@@ -173,5 +173,5 @@ def _upright(image: Image.Image) -> Image.Image:
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16-bit grey
         image = image.convert("I").point(_HIGH_BYTE, "L")
-    image.info.pop("transparency", None)  # PIL would look for the colour that stands for it
+    image.info.pop("transparency", None)  # PIL would search for the transparent colour
     return image if image.mode == "RGB" else image.convert("RGB")

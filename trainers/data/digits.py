@@ -1,4 +1,4 @@
-"""Handwritten digits that ship with scikit-learn: 1,797 real 8x8 scans of ten classes, about 180 of each."""
+"""Handwritten digits from scikit-learn: 1,797 real 8x8 scans of ten classes, about 180 of each."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def read_digits(task: TaskConfig) -> Source:
             f"task.data: digits-lt comes with the package and reads no data, but got {task.data}; say what it holds "
             "with --dataset, such as image-folder"
         )
-    from sklearn.datasets import load_digits  # noqa: PLC0415  (a GPU box that has other data needs none of it)
+    from sklearn.datasets import load_digits  # noqa: PLC0415  (not needed for other data)
 
     digits = load_digits()
     scanned = np.rint(digits.images * (255 / 16)).astype(np.uint8)[:, None]  # (N, 1, 8, 8), from 0..16

@@ -18,7 +18,7 @@ _SPLIT_FOLDERS: dict[SplitName, tuple[str, ...]] = {
 
 
 def read_folders(task: TaskConfig) -> Source:
-    """Classes are the names of the folders, in alphabetical order, or in that of DIR/classes.txt. Raises DataError."""
+    """Reads classes from folder names, in alphabetical order or the order of DIR/classes.txt. Raises DataError."""
     root = data_path(task)
     if not root.is_dir():
         raise DataError(f"{root}: image-folder wants a folder, but this is a file; give the folder with --data DIR")
@@ -34,9 +34,9 @@ def read_folders(task: TaskConfig) -> Source:
 
 
 def read_class_names(folder: Path) -> list[str] | None:
-    """The lines of classes.txt, which says how classes are named and ordered; None when there is none.
+    """The names and order of classes from classes.txt; None when there is no such file.
 
-    Raises DataError when it is no UTF-8.
+    Raises DataError when it is not UTF-8.
     """
     path = folder / "classes.txt"
     if not path.is_file():
@@ -49,7 +49,7 @@ def read_class_names(folder: Path) -> list[str] | None:
 
 
 def check_present(paths: list[str], listed_in: Path) -> None:
-    """Raises DataError with the count of image files that are missing or empty."""
+    """Raises DataError with the number of missing or empty image files."""
     missing = find_missing(paths)
     if missing:
         raise DataError(

@@ -1,4 +1,4 @@
-"""Images before they are tensors: in arrays, encoded in memory, or in files. They decode to 8-bit RGB, or grey."""
+"""Images before they become tensors: in arrays, encoded in memory, or in files. They decode to 8-bit RGB or grey."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from torch import Tensor
 from trainers.data.decoding import decode, read_size
 from trainers.errors import DataError
 
-_THREADS = 16  # that wait for a disk, not for a processor
+_THREADS = 16  # they wait for the disk, not the processor
 
 
 class Images(Protocol):
-    """A row of images, decoded one at a time."""
+    """A sequence of images, decoded one at a time."""
 
     @property
     def channels(self) -> int:
@@ -41,7 +41,7 @@ class Images(Protocol):
         """Decodes to mode RGB, or L for one channel. Raises DataError that names the image."""
 
     def digests(self, indices: Sequence[int]) -> list[bytes]:
-        """What the images are, whatever they are called and wherever they lie: 32 bytes each."""
+        """A 32-byte digest of each image's content, independent of its name and place."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +101,7 @@ class EncodedImages:
         return decode(self._bytes(index), self.name(index))
 
     def digests(self, indices: Sequence[int]) -> list[bytes]:
-        """Of the encoded bytes."""
+        """Digests of the encoded bytes."""
         return [hashlib.sha256(data).digest() for data in map(self._bytes, indices)]
 
     def _bytes(self, index: int) -> bytes:
@@ -132,7 +132,7 @@ class FileImages:
         return decode(self.paths[index], self.name(index))
 
     def digests(self, indices: Sequence[int]) -> list[bytes]:
-        """Of the files' bytes: the same as if they lay in a parquet file. Raises DataError."""
+        """Digests of the files' bytes, the same as for the images in a parquet file. Raises DataError."""
         with ThreadPoolExecutor(_THREADS) as pool:
             return list(pool.map(self._digest_file, indices))
 
@@ -146,14 +146,14 @@ class FileImages:
 
 
 def find_missing(paths: Sequence[str]) -> list[str]:
-    """The paths at which there is no file with anything in it."""
+    """The paths whose file is missing or empty."""
     with ThreadPoolExecutor(_THREADS) as pool:
         present = pool.map(_has_content, paths)
         return [path for path, there in zip(paths, present, strict=True) if not there]
 
 
 def pixels(images: Images, indices: Sequence[int], image_size: int) -> Tensor:
-    """Decodes into one uint8 tensor (N, C, image_size, image_size): the short side is scaled, the long one cropped."""
+    """Decodes into one uint8 tensor (N, C, image_size, image_size): scales the short side, crops the long one."""
     if isinstance(images, ArrayImages) and images.size(0) == (image_size, image_size):
         return torch.from_numpy(images.pixels[np.asarray(indices, dtype=np.int64)])
     decoded = np.empty((len(indices), image_size, image_size, images.channels), dtype=np.uint8)
@@ -168,5 +168,5 @@ def pixels(images: Images, indices: Sequence[int], image_size: int) -> Tensor:
 def _has_content(path: str) -> bool:
     try:
         return Path(path).stat().st_size > 0
-    except (OSError, ValueError):  # ValueError: a zero byte in the name
+    except (OSError, ValueError):  # ValueError: a NUL in the name
         return False

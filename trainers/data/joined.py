@@ -1,4 +1,4 @@
-"""Training and validation images as one training split: for a final model, once nothing is selected any more."""
+"""Training and validation images as one training split, for a final model after selection."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from trainers.errors import DataError
 
 
 def join_validation(task: Task) -> Task:
-    """The same task, trained on training and validation images; its validation measures nothing any more.
+    """The same task, trained on training and validation images; validation figures are then meaningless.
 
-    Pixels keep the normalisation of the training split. Raises DataError where validation is the test split.
+    Pixels keep the normalisation of the training split. Raises DataError if validation is the test split.
     """
     if task.val is task.test:
         raise DataError(
@@ -51,7 +51,7 @@ def _join(first: Split, second: Split) -> Split:
 
 @dataclass(frozen=True, eq=False)
 class _JoinedImages:
-    """Two rows of images, one after the other."""
+    """Two sequences of images, concatenated."""
 
     first: Images
     second: Images

@@ -1,4 +1,4 @@
-"""Images named by lists: text files with `path label` lines, as the community shares them, and CSV."""
+"""Lists of images: the community's text files with `path label` lines, and CSV."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SPLIT_WORDS: dict[str, SplitName] = {
 
 
 def read_lists(task: TaskConfig) -> Source:
-    """List files in `task.data`, paths relative to it. Only the training list must be there. Raises DataError."""
+    """Reads lists in `task.data`, with paths relative to it; only training's is required. Raises DataError."""
     folder = data_path(task)
     files = _LISTS[task.dataset]
     entries = {split: _parse(folder / name) for split, name in files.items() if (folder / name).is_file()}
@@ -48,9 +48,9 @@ def read_lists(task: TaskConfig) -> Source:
 
 
 def read_csv(task: TaskConfig) -> Source:
-    """One CSV with a header `path,label[,split]`, or a folder with train.csv[, val.csv][, test.csv]. Raises DataError.
+    """Reads a CSV with header `path,label[,split]`, or a folder with train.csv[, val.csv][, test.csv].
 
-    Paths are relative to the file's folder; split is train, val or test, and empty means train.
+    Paths are relative to the file's folder; split is train, val or test, and empty means train. Raises DataError.
     """
     path = data_path(task)
     entries: dict[SplitName, list[Entry]] = defaultdict(list)
@@ -85,7 +85,7 @@ def _parse(path: Path) -> list[Entry]:
 
 
 def _csv_files(path: Path) -> list[tuple[Path, SplitName | None]]:
-    """CSV files, and the split of all rows where the file's name says it."""
+    """CSV files, each with the split that its name says, if any."""
     if path.is_file():
         return [(path, None)]
     splits: tuple[SplitName, ...] = ("train", "val", "test")
@@ -130,7 +130,7 @@ def _raw_pool(entries: Sequence[Entry], listed_in: Path, folder: Path) -> RawPoo
 
 
 def _numbers(labels: list[str]) -> list[int] | list[str]:
-    """Numbers if all of them are, else text."""
+    """Labels as numbers if all are numbers, else as text."""
     try:
         return [int(label) for label in labels]
     except ValueError:
@@ -138,7 +138,7 @@ def _numbers(labels: list[str]) -> list[int] | list[str]:
 
 
 def _names_from_paths(entries: Sequence[Entry]) -> list[str] | None:
-    """The folder that holds a class's images, where folders and classes match one to one; else None."""
+    """Class names from folders, if folders and classes match one to one; else None."""
     folders: Mapping[int, set[str]] = defaultdict(set)
     for path, label in entries:
         folders[int(label)].add(PurePosixPath(path).parent.name)

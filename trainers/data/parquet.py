@@ -29,7 +29,7 @@ _SPLIT_FILES: dict[SplitName, tuple[str, ...]] = {
 
 
 def read_parquet(task: TaskConfig) -> Source:
-    """A folder with train.parquet[, val.parquet][, test.parquet] (or Hugging Face's shards), or a single file."""
+    """Reads a folder with train.parquet[, val.parquet][, test.parquet] (or Hugging Face's shards), or a single file."""
     path = data_path(task)
     return source_from_files({"train": [path]} if path.is_file() else find_split_files(path))
 
@@ -67,7 +67,7 @@ def _only_data_errors(path: Path) -> Iterator[None]:
         yield
     except DataError:
         raise
-    except Exception as error:  # pyarrow raises a dozen types for the many ways to break a file
+    except Exception as error:  # pyarrow raises a dozen types for broken files
         raise DataError(f"{path}: not a readable parquet file ({error}); fetch or write it again") from error
 
 
@@ -94,7 +94,7 @@ def _read(path: Path) -> pa.Table:
 
 
 def _read_columns(file: pq.ParquetFile, columns: list[str], path: Path, *, stored: int) -> pa.Table:
-    """Some rows at a time: a dictionary page can stand for any number of images, of which no header tells."""
+    """Reads a few rows at a time: a dictionary page can expand to any size, which no header tells."""
     groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
     chunks = [group.column(k) for group in groups for k in range(group.num_columns)]
     claimed = sum(each.total_uncompressed_size for each in chunks if each.path_in_schema.split(".")[0] in columns)
@@ -131,7 +131,7 @@ def _rank(column: pa.ChunkedArray, path: Path) -> IntArray:
 
 
 def _encoded(column: pa.ChunkedArray, path: Path, name: str) -> pa.Array:
-    """The column as one array of binaries; Hugging Face keeps them in a struct {bytes, path}."""
+    """The column as one array of binaries; Hugging Face stores them in a struct {bytes, path}."""
     if pa.types.is_struct(column.type) and column.type.get_field_index("bytes") >= 0:
         chunks = [chunk.field("bytes") for chunk in column.chunks]
         column = pa.chunked_array(chunks, column.type.field("bytes").type)

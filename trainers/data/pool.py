@@ -1,4 +1,4 @@
-"""What a source gives: images with checked labels for each split it has, and the names of the classes."""
+"""The result of a source: images with checked labels for each of its splits, and class names."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Pool:
 
     images: Images
     labels: IntArray  # (N,), in [0, C)
-    rank: IntArray | None = None  # (N,) place in the class's published draw, where the pool is part of a larger one
+    rank: IntArray | None = None  # (N,) position in the class's published draw, if the pool is part of a larger one
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -32,7 +32,7 @@ class Pool:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RawPool:
-    """Images and their labels as found: integers, or text."""
+    """Images and their labels as found: integers or text."""
 
     images: Images
     labels: Sequence[object]
@@ -41,15 +41,15 @@ class RawPool:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Source:
-    """Everything a data set has. `val` and `test` are None where they must be cut from `train`."""
+    """A whole data set. `val` and `test` are None if they must be cut from `train`."""
 
     train: Pool
     val: Pool | None
     test: Pool | None
     class_names: tuple[str, ...]
-    natural: bool = True  # photographs: may be mirrored
-    max_count: int | None = None  # the usual size of the largest class, when smaller than the pool's
-    normalization: Normalization | None = None  # None: from the training images
+    natural: bool = True  # photographs, which may be mirrored
+    max_count: int | None = None  # the customary size of the largest class, if below the pool's
+    normalization: Normalization | None = None  # None: computed from the training images
     notes: tuple[str, ...] = ()
 
 
@@ -62,7 +62,7 @@ def build_source(
 ) -> Source:
     """Checks and numbers the labels. Text labels are numbered in alphabetical order unless `class_names` orders them.
 
-    Raises DataError for a label that is missing, negative, no class, and for a class without training images.
+    Raises DataError for a label that is missing, negative or no class, and for a class without training images.
     """
     for pool in pools.values():
         _check_kind(pool)
@@ -90,7 +90,7 @@ def build_source(
 
 
 def _check_kind(pool: RawPool) -> None:
-    """All labels are integers, or all are text."""
+    """Raises DataError unless all labels are integers or all are text."""
     for index, label in enumerate(pool.labels):
         if isinstance(label, bool) or not isinstance(label, (int, np.integer, str)):
             shown = "missing" if label is None else repr(label)
@@ -124,7 +124,7 @@ def _number_int(pool: RawPool, names: Sequence[str] | None) -> IntArray:
 
 
 def _highest(pools: Mapping[SplitName, RawPool], labels: Mapping[SplitName, IntArray]) -> int:
-    """The highest label. Nearly all classes below it empty: the numbers are something else, or one is a slip."""
+    """The highest label. Raises DataError if nearly all classes below it are empty: then it is probably a mistake."""
     split: SplitName = max(labels, key=lambda name: int(labels[name].max(initial=0)))
     at = int(labels[split].argmax())
     highest, distinct = int(labels[split][at]), len(np.unique(labels["train"]))
@@ -153,7 +153,7 @@ def _shortened(names: Sequence[str], most: int = 5) -> str:
 
 
 def data_path(task: TaskConfig) -> Path:
-    """Where the user's data lie. Raises DataError when nothing was given, or nothing is there."""
+    """The path of the user's data. Raises DataError when it is not given or does not exist."""
     if task.data is None:
         raise DataError(f"{task.dataset} needs its images: give their folder with --data DIR (task.data=DIR)")
     path = Path(task.data).expanduser()

@@ -1,4 +1,4 @@
-"""Images as a training loop sees them: normalised batches on the device, from memory or decoded on the way."""
+"""Splits for a training loop: normalised batches on the device, from memory or decoded on the fly."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LONGEST = 64  # times the short side
 
 
 class Split(Protocol):
-    """Labelled images that come in batches."""
+    """Labelled images in batches."""
 
     @property
     def labels(self) -> Tensor:
@@ -39,14 +39,14 @@ class Split(Protocol):
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields normalised float32 images (B, C, H, W), channels last, and labels (B,), both on `device`.
 
-        `order` holds positions, any number of them; None is file order. With `generator` each image is augmented
-        afresh. Batches are those of `batch_slices`. Raises DataError for an image that cannot be decoded.
+        `order` holds any number of positions; None is file order. With `generator` each image is augmented anew.
+        Batches are those of `batch_slices`. Raises DataError for an image that cannot be decoded.
         """
 
 
 @dataclass(frozen=True, eq=False)
 class MemorySplit:
-    """Images in memory, moved to a device once and kept there; batches are index slices of them."""
+    """Images in memory, moved to a device once and kept there; batches are index slices."""
 
     images: Tensor  # uint8 (N, C, H, W)
     labels: Tensor
@@ -59,13 +59,13 @@ class MemorySplit:
 
     @property
     def padding(self) -> int:
-        """Pixels around an image before it is cropped: 4 for 32x32, 1 for 8x8."""
+        """Padding in pixels before a crop: 4 for 32x32, 1 for 8x8."""
         return max(1, self.images.shape[-1] // 8)
 
     def batches(
         self, order: Tensor | None, *, batch_size: int, device: torch.device, generator: torch.Generator | None
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """See Split. All random numbers of a call are drawn at its start, so that no step waits for the host."""
+        """See Split. A call draws all random numbers at its start, so that no step waits for the host."""
         images, labels = self._on(device)
         normalize = normalizer(self.normalization, device)
         count = len(self) if order is None else len(order)
@@ -89,7 +89,7 @@ class MemorySplit:
 
 @dataclass(frozen=True, eq=False)
 class StreamedSplit:
-    """Images too large for memory, decoded by worker processes while the device computes."""
+    """Images that exceed the memory limit, decoded by worker processes while the device computes."""
 
     images: Images
     indices: IntArray  # (N,) which of `images`
@@ -97,7 +97,7 @@ class StreamedSplit:
     image_size: int
     normalization: Normalization
     augment: Augment
-    workers: int | None = None  # None: as many as this process has threads, at most 16
+    workers: int | None = None  # None: the number of this process's threads, at most 16
     _loaders: dict[bool, DataLoader[Tensor | DataError]] = field(default_factory=dict, init=False, repr=False)
 
     def __len__(self) -> int:
@@ -106,7 +106,7 @@ class StreamedSplit:
     def batches(
         self, order: Tensor | None, *, batch_size: int, device: torch.device, generator: torch.Generator | None
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """See Split. Each image has a seed of its own, so batches do not depend on the number of workers."""
+        """See Split. Each image has its own seed, so that batches do not depend on the number of workers."""
         positions = torch.arange(len(self)) if order is None else order.cpu()
         seeds: list[int | None] = [None] * len(positions)
         fresh = generator is not None and self.augment != "none"
@@ -126,7 +126,7 @@ class StreamedSplit:
     def _loader(
         self, batches: list[list[tuple[int, int | None]]], *, kept: bool, pinned: bool
     ) -> DataLoader[Tensor | DataError]:
-        """A loader of these batches. Training's keeps its processes from epoch to epoch: they are slow to start."""
+        """A loader of these batches. The training loader keeps its processes between epochs: they are slow to start."""
         workers = self._workers()
         if kept and workers and pinned in self._loaders:
             loader = self._loaders[pinned]
@@ -139,7 +139,7 @@ class StreamedSplit:
             persistent_workers=kept and workers > 0,
             collate_fn=_stack,
             pin_memory=pinned,
-            generator=torch.Generator(),  # its own: the loader would draw from the global one
+            generator=torch.Generator(),  # else the loader draws from the global one
         )
         if kept and workers:
             self._loaders[pinned] = loader
@@ -152,9 +152,9 @@ class StreamedSplit:
 
 
 def batch_slices(count: int, batch_size: int) -> Iterator[slice]:
-    """The places of each batch; the last may be smaller, but a single image goes with the batch before it.
+    """The slice of each batch; the last may be smaller, but a single image joins the previous batch.
 
-    BatchNorm has no variance of one image, and refuses where its maps are single pixels, too.
+    BatchNorm needs more than one value per channel, which one image does not give if its maps are single pixels.
     """
     last = count - count % batch_size if count % batch_size != 1 or count < batch_size else count - 1 - batch_size
     yield from (slice(start, start + batch_size) for start in range(0, last, batch_size))
@@ -170,7 +170,7 @@ def normalizer(normalization: Normalization, device: torch.device) -> Callable[[
     def normalize(images: Tensor) -> Tensor:
         floats = images.to(torch.float32, memory_format=torch.channels_last)
         count, channels, height, width = floats.shape
-        rows = floats.permute(0, 2, 3, 1).view(count, height, width * channels)  # quicker than channels: they are long
+        rows = floats.permute(0, 2, 3, 1).view(count, height, width * channels)  # faster than by channel
         rows.mul_(scale.repeat(width)).add_(shift.repeat(width))
         return floats
 
@@ -178,10 +178,10 @@ def normalizer(normalization: Normalization, device: torch.device) -> Callable[[
 
 
 def center_view(image: Image.Image, image_size: int) -> Image.Image:
-    """The customary evaluation view: the short side to 256/224 of `image_size`, then the middle square."""
+    """The customary evaluation view: scales the short side to 256/224 of `image_size`, crops the middle square."""
     width, height = image.size
     most = _LONGEST * min(width, height)
-    if max(width, height) > most:  # of what is this long, only the middle is scaled: the whole would take gigabytes
+    if max(width, height) > most:  # scale only the middle of a very long image: the whole would take gigabytes
         image = v2.functional.center_crop(image, [min(height, most), min(width, most)])
     scaled = v2.functional.resize(image, [round(image_size * 256 / 224)], antialias=True)
     middle: Image.Image = v2.functional.center_crop(scaled, [image_size, image_size])
@@ -189,7 +189,7 @@ def center_view(image: Image.Image, image_size: int) -> Image.Image:
 
 
 class _Batches(Sampler[list[tuple[int, int | None]]]):
-    """Positions and seeds of each batch, as drawn for this epoch."""
+    """Positions and seeds of each batch of this epoch."""
 
     def __init__(self, batches: list[list[tuple[int, int | None]]]) -> None:
         self.batches = batches
@@ -202,7 +202,7 @@ class _Batches(Sampler[list[tuple[int, int | None]]]):
 
 
 class _Decoder(Dataset[Tensor | DataError]):
-    """Decodes, crops and scales one image, in a worker process. A bad image is handed over, not raised there."""
+    """Decodes, crops and scales one image in a worker process. Returns a bad image's error instead of raising it."""
 
     def __init__(self, images: Images, indices: IntArray, image_size: int, augment: Augment) -> None:
         self._images = images
@@ -239,7 +239,7 @@ def _stack(items: list[Tensor | DataError]) -> Tensor | DataError:
 
 
 def pixel_statistics(images: Tensor) -> Normalization:
-    """Mean and standard deviation per channel of uint8 images (N, C, H, W), as fractions of 255, exactly summed."""
+    """Mean and standard deviation per channel of uint8 images (N, C, H, W), as fractions of 255, from exact sums."""
     levels = np.arange(256) / 255
     means, deviations = [], []
     for channel in range(images.shape[1]):

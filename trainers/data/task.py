@@ -1,4 +1,4 @@
-"""From a TaskConfig to images that can be trained on: source, long-tailed cut, validation, fingerprint."""
+"""From a TaskConfig to trainable images: source, long-tailed cut, validation, fingerprint."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from trainers.errors import ConfigError
 from trainers.long_tail import IntArray, cut_pool, stratified_holdout
 
 MEMORY_LIMIT = 2 * 1024**3  # bytes of uint8 pixels; larger sets are streamed
-SMALL_SIZE = 64  # images of one common size up to this keep it
-LARGE_SIZE = 224  # what photographs are scaled to when nothing is said
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # what torchvision's pretrained weights expect
-GREY = ((0.5,), (0.25,))  # for streamed grey images, whose statistics would cost a pass over them
+SMALL_SIZE = 64  # images of one common size up to this are not scaled
+LARGE_SIZE = 224  # the default size of photographs
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # for torchvision's pretrained weights
+GREY = ((0.5,), (0.25,))  # for streamed grey images: computing statistics would cost a pass over them
 
 _READERS: dict[str, Callable[[TaskConfig], Source]] = {
     "digits-lt": read_digits,
@@ -47,7 +47,7 @@ _READERS: dict[str, Callable[[TaskConfig], Source]] = {
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Task:
-    """Three splits and what is known about them."""
+    """Three splits and their description."""
 
     train: Split
     val: Split
@@ -70,7 +70,7 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Part:
-    """The images of one split, in an order that depends on content alone."""
+    """The images of one split, in an order that depends only on content."""
 
     images: Images
     indices: IntArray  # (N,) into `images`
@@ -79,10 +79,10 @@ class _Part:
 
 
 def load_task(config: TaskConfig) -> Task:
-    """Reads, checks, cuts and decodes the data. Everything that can be wrong with it is found here.
+    """Reads, checks and cuts the data, and decodes it if it fits into memory.
 
-    The same images give the same splits, order and fingerprint from any format, whatever the files are called.
-    Raises DataError, or ConfigError where settings do not fit the data.
+    The same images give the same splits, order and fingerprint, whatever their format and file names. Raises
+    DataError, or ConfigError if settings do not fit the data.
     """
     _check_natural_lists(config)
     source = _READERS[config.dataset](config)
@@ -165,14 +165,14 @@ def _part(pool: Pool, indices: IntArray, keys: Sequence[bytes] | None) -> _Part:
 
 def _augment(config: TaskConfig, source: Source) -> Augment:
     if config.augment == "crop_flip" and config.dataset == "digits-lt":
-        raise ConfigError("task.augment: a mirrored digit is another digit or none, so crop_flip cannot be; use crop")
+        raise ConfigError("task.augment: a mirrored digit is another digit or none: crop_flip is not allowed; use crop")
     if config.augment != "auto":
         return config.augment
     return "crop_flip" if source.natural and source.train.images.channels == 3 else "crop"
 
 
 def _image_size(config: TaskConfig, parts: Sequence[_Part]) -> tuple[int, tuple[str, ...]]:
-    """The side to which images are scaled: as asked, the common one of small images, or 224 for photographs."""
+    """The side of scaled images: the configured one, the common one of small images, or 224 for photographs."""
     if config.image_size is not None:
         return config.image_size, ()
     sizes = set()
@@ -188,7 +188,7 @@ def _image_size(config: TaskConfig, parts: Sequence[_Part]) -> tuple[int, tuple[
 def _large_size(parts: Sequence[_Part]) -> tuple[int, tuple[str, ...]]:
     seen = [part.images.size(index) for part in parts for index in part.indices[:: max(1, len(part.indices) // 50)]]
     smallest = min(min(size) for size in seen)
-    if smallest >= LARGE_SIZE * 4 // 7:  # enlarging them further would be guessing
+    if smallest >= LARGE_SIZE * 4 // 7:  # smaller images would be enlarged too far
         return LARGE_SIZE, (f"images are scaled to {LARGE_SIZE}x{LARGE_SIZE} (task.image_size)",)
     shown = " and ".join(f"{width}x{height}" for width, height in sorted(set(seen))[:2])
     raise ConfigError(
@@ -200,7 +200,7 @@ def _large_size(parts: Sequence[_Part]) -> tuple[int, tuple[str, ...]]:
 def _splits(
     parts: dict[SplitName, _Part], source: Source, config: TaskConfig, augment: Augment, image_size: int
 ) -> tuple[dict[SplitName, Split], Normalization]:
-    """Splits in memory while they fit, else streamed, and how their pixels are normalised."""
+    """The splits, in memory if they fit, else streamed; and the normalisation of their pixels."""
     channels = source.train.images.channels
     normalization = IMAGENET if config.pretrained and channels == 3 else source.normalization
     total = sum(len(part.indices) for part in parts.values()) * channels * image_size**2
@@ -236,7 +236,7 @@ def _streamed_split(part: _Part, *, image_size: int, normalization: Normalizatio
 
 
 def remarks(parts: dict[SplitName, _Part], class_names: Sequence[str]) -> list[str]:
-    """What a reader of the figures should know: classes that a split lacks, and images in two splits."""
+    """Notes for readers: classes missing from a split, and images in two splits."""
     notes = []
     for name in ("val", "test"):
         part = parts["val"] if name == "val" else parts["test"]
@@ -250,7 +250,7 @@ def remarks(parts: dict[SplitName, _Part], class_names: Sequence[str]) -> list[s
         if shared:
             notes.append(f"{name}: {shared} images are in the training images too")
     shared = len(set(parts["val"].keys) & set(parts["test"].keys))
-    if shared and parts["val"] is not parts["test"]:  # under paper_leak they are one, which is said
+    if shared and parts["val"] is not parts["test"]:  # under paper_leak they are the same, which has a note of its own
         notes.append(f"test: {shared} images are in the validation images too, by which the choice is made")
     return notes
 

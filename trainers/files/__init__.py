@@ -1,1 +1,1 @@
-"""What the trainer keeps on disk: the cache of backbones, checkpoints, and model files."""
+"""The trainer's files: the cache of backbones, checkpoints, and model files."""

@@ -1,17 +1,17 @@
-"""Backbones and features on disk, found by fingerprint, so that nothing is trained or extracted twice.
+"""A cache of backbones and features on disk, by fingerprint, so that nothing is trained or extracted twice.
 
-Layout, one folder an entry:
+Layout, one folder per entry:
 
     <root>/<fingerprint>/backbone.safetensors + backbone.json       the result of stage 1
-    <root>/<fingerprint>/features-<key>.safetensors + .json         what stage 2 needs of it
+    <root>/<fingerprint>/features-<key>.safetensors + .json         its features, for stage 2
     <root>/<fingerprint>/checkpoint.safetensors + checkpoint.json   an unfinished stage 1
-    <root>/<fingerprint>/scores-<key>.safetensors + .json           what it is worth before a head is trained
-    <root>/<fingerprint>/lease                                      held (flock) by whoever trains it
+    <root>/<fingerprint>/scores-<key>.safetensors + .json           its post-hoc scores
+    <root>/<fingerprint>/lease                                      held (flock) by the worker that trains it
     <root>/<fingerprint>/users                                      held, shared, by every job on it
 
-A file is written under a temporary name, synced and renamed. The tensors go first, into whichever of two file names is
-free; then the .json, which names them and holds their SHA-256, replaces the one before. Whenever a writer is killed, a
-pair is the old one or the new one. A pair that does not match is removed with a warning and made again.
+A file is written under a temporary name, synced and renamed. The tensors come first, under the one of two file names
+that is free; then the .json, with their name and SHA-256, replaces the old one. So a killed writer leaves the old pair
+or the new one. A pair that does not match is removed with a warning and made again.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ logger = logging.getLogger(__name__)
 
 Manifest = dict[str, Any]
 MISFIT = (KeyError, TypeError, ValueError, RuntimeError, IndexError, AttributeError)
-"""What a file of another release, whole as it is, can raise when it is made use of."""
-_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)  # of a file system that cannot
-_SLOTS = ("", "-2")  # of a name's tensors: the one that the .json does not name is written next
+"""Exceptions that an intact file of another release can cause when it is used."""
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)  # of file systems without locks
+_SLOTS = ("", "-2")  # of tensor files: the next write takes the one that the .json does not name
 
 
 @dataclass(frozen=True)
@@ -76,22 +76,22 @@ class Cache:
             tensors, manifest = load_tensors(data), record["manifest"]
         except FileNotFoundError:
             return None
-        except (OSError, MemoryError):  # it may pass, and says nothing of the file
+        except (OSError, MemoryError):  # possibly temporary: it does not show that the file is bad
             raise
-        except Exception as error:  # a damaged file can fail in any way; it is only a cache, so it is made again
+        except Exception as error:  # a damaged file can raise anything; the cache makes it again
             self.reject(fingerprint, name, error)
             return None
-        with contextlib.suppress(OSError):  # a full disk or another process's trim; the tensors are read
+        with contextlib.suppress(OSError):  # a full disk or another process's trim; the tensors are already read
             record_path.touch()
         return tensors, manifest
 
     def reject(self, fingerprint: str, name: str, reason: object) -> None:
-        """Removes a pair that cannot be used, with a warning that says why."""
+        """Removes an unusable pair, with a warning that says why."""
         logger.warning("%s is damaged (%s) and will be made again", self._record(fingerprint, name), reason)
         self.remove(fingerprint, name)
 
     def publish(self, fingerprint: str, name: str, tensors: Mapping[str, Tensor], manifest: Manifest) -> None:
-        """Writes a pair so that readers see all of it or nothing, then trims the cache to its size."""
+        """Writes a pair atomically, then trims the cache to its size."""
         record_path = self._record(fingerprint, name)
         record_path.parent.mkdir(parents=True, exist_ok=True)
         data = dump_tensors({key: value.detach().cpu().contiguous() for key, value in tensors.items()})
@@ -106,13 +106,13 @@ class Cache:
             self.trim(self.max_bytes, keep=fingerprint)
 
     def remove(self, fingerprint: str, name: str) -> None:
-        """Removes a pair; absent ones are fine."""
+        """Removes a pair, if it exists."""
         self._record(fingerprint, name).unlink(missing_ok=True)
         for end in _SLOTS:
             self._tensors(fingerprint, f"{name}{end}.safetensors").unlink(missing_ok=True)
 
     def sweep(self) -> int:
-        """Removes what writers of this host left half-written when they were killed; returns how many files."""
+        """Removes the temporary files of killed writers of this host; returns how many."""
         left = [path for path in self.root.glob(f"*/.*.{socket.gethostname()}.*") if _writer_is_gone(path)]
         for path in left:
             path.unlink(missing_ok=True)
@@ -120,7 +120,7 @@ class Cache:
 
     @contextlib.contextmanager
     def lease(self, fingerprint: str) -> Iterator[bool]:
-        """Held while a backbone is made; False when another worker holds it. Ends with its process."""
+        """Holds the lease for making a backbone; yields False if another worker has it. Ends with the process."""
         handle = _locked(self.root / fingerprint / "lease", fcntl.LOCK_EX | fcntl.LOCK_NB)
         try:
             yield handle is not None
@@ -130,7 +130,7 @@ class Cache:
 
     @contextlib.contextmanager
     def use(self, fingerprint: str) -> Iterator[None]:
-        """As long as it lasts, neither a size limit nor `clear` removes anything of this backbone."""
+        """Protects this backbone from the size limit and from `clear`."""
         handle = _locked(self.root / fingerprint / "users", fcntl.LOCK_SH)
         try:
             yield
@@ -139,12 +139,12 @@ class Cache:
                 handle.close()
 
     def entries(self) -> list[CacheEntry]:
-        """All entries, last used first."""
+        """All entries, most recently used first."""
         found = [self._entry(folder) for folder in self.root.glob("*") if folder.is_dir()]
         return sorted(found, key=lambda entry: entry.used, reverse=True)
 
     def clear(self, fingerprint: str) -> int | None:
-        """Removes an entry; returns the bytes freed, or None when a job is using it: then it stays."""
+        """Removes an entry; returns the bytes freed, or None if a job is using it."""
         folder = self.root / fingerprint
         freed = _size(folder.glob("*"))
         with self._unused(fingerprint) as free:
@@ -154,9 +154,9 @@ class Cache:
         return freed
 
     def trim(self, max_bytes: int, *, keep: str | None = None) -> None:
-        """Evicts the longest unused until the cache fits: features first (seconds to make), then whole backbones.
+        """Evicts least recently used entries until the cache fits: first features (seconds to make), then backbones.
 
-        What a job is using stays, and so does `keep`.
+        Keeps `keep` and what jobs are using.
         """
         entries = self.entries()
         total = sum(entry.backbone_bytes + entry.features_bytes for entry in entries)
@@ -168,7 +168,7 @@ class Cache:
                 total -= self._evict(entry.fingerprint, pattern)
 
     def _evict(self, fingerprint: str, pattern: str) -> int:
-        """Removes files of an entry that nobody uses, and the entry when that is all of them; returns bytes freed."""
+        """Removes files of an unused entry, and its folder if then empty; returns the bytes freed."""
         folder = self.root / fingerprint
         with self._unused(fingerprint) as free:
             if not free:
@@ -176,13 +176,13 @@ class Cache:
             freed = _size(folder.glob(pattern))
             for path in folder.glob(pattern):
                 path.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # there is more in it
+            with contextlib.suppress(OSError):  # not empty
                 folder.rmdir()
         return freed
 
     @contextlib.contextmanager
     def _unused(self, fingerprint: str) -> Iterator[bool]:
-        """Whether no job uses an entry, nor trains it; as long as this lasts, none begins to."""
+        """Yields True if no job uses or trains an entry, and keeps others from starting to."""
         held = [_locked(self.root / fingerprint / name, fcntl.LOCK_EX | fcntl.LOCK_NB) for name in ("users", "lease")]
         try:
             yield None not in held
@@ -195,7 +195,7 @@ class Cache:
         return self.root / fingerprint / f"{name}.json"
 
     def _tensors(self, fingerprint: str, file: str) -> Path:
-        return self.root / fingerprint / Path(file).name  # a damaged record leads nowhere else
+        return self.root / fingerprint / Path(file).name  # a damaged record cannot name another folder
 
     def _entry(self, folder: Path) -> CacheEntry:
         manifest_path = folder / "backbone.json"
@@ -216,15 +216,15 @@ class Cache:
 
 
 def _locked(path: Path, operation: int) -> IO[str] | None:
-    """The file at `path`, made if need be and locked; None when somebody else has it (and LOCK_NB was asked for).
+    """Opens or makes the file at `path` and locks it; with LOCK_NB None when another process holds it.
 
-    Raises ConfigError where the file system has no locks.
+    Raises ConfigError if the file system has no locks.
     """
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            handle = path.open("a+")  # NFS shares only what may be read, and keeps for one only what may be written
-        except FileNotFoundError:  # its folder was just evicted
+            handle = path.open("a+")  # NFS needs read access for a shared lock and write access for an exclusive one
+        except FileNotFoundError:  # another process just evicted its folder
             continue
         try:
             fcntl.flock(handle, operation)
@@ -238,7 +238,7 @@ def _locked(path: Path, operation: int) -> IO[str] | None:
         except OSError as error:
             handle.close()
             raise _no_locks(path, error) if error.errno in _NO_LOCKS else error from error
-        handle.close()  # it was removed between opening and locking: whoever comes next would lock another one
+        handle.close()  # removed between opening and locking: others would lock a new file
 
 
 def _no_locks(path: Path, error: OSError) -> ConfigError:
@@ -267,7 +267,7 @@ def _named_file(record_path: Path) -> str | None:
 
 
 def _writer_is_gone(temporary: Path) -> bool:
-    """Whether the process that is named in a temporary file's last part has ended."""
+    """True if the process named at the end of a temporary file's name has ended."""
     owner = temporary.name.rpartition(".")[2]
     return owner.isdigit() and not Path("/proc", owner).exists() and Path("/proc/self").exists()
 

@@ -1,4 +1,4 @@
-"""What a model file says of itself. Files come from anybody, so nothing of it is believed before it is checked."""
+"""The card of a model file. Files may come from anyone, so every field is checked."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any, Literal, NoReturn, get_args
 
 from trainers.errors import DataError
 
-View = Literal["fit", "center_crop"]  # as splits in memory and streamed ones show an image
-MAX_IMAGE_SIZE = 2048  # pixels a side; the largest networks of torchvision take 600
+View = Literal["fit", "center_crop"]  # as in-memory and streamed splits present an image
+MAX_IMAGE_SIZE = 2048  # pixels per side; torchvision's largest networks take 600
 _SCALARS = (str, int, float, bool, type(None))
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCard:
-    """What a model file says of itself."""
+    """The description of a model in its file."""
 
     model: str
     class_names: tuple[str, ...]
@@ -27,20 +27,20 @@ class ModelCard:
     mean: tuple[float, ...]  # per channel, of pixels in [0, 1]
     std: tuple[float, ...]
     temperature: float  # fitted on validation; softmax(logits / temperature) is calibrated
-    data_fingerprint: str  # of the splits as the study had them
+    data_fingerprint: str  # of the study's splits
     config: dict[str, str | int | float | bool | None]
-    train_counts: tuple[int, ...] = ()  # per class, of the training split; they make a class many, medium or few
+    train_counts: tuple[int, ...] = ()  # per class, of the training split; they define many, medium and few
     trained_on: tuple[str, ...] = ("train",)  # splits
     view: View = "fit"  # how an image of another size becomes one of `image_size`
 
     @property
     def averages_mirror(self) -> bool:
-        """Whether test features are the mean over image and mirror image."""
+        """True if test features are the mean over image and mirror image."""
         return self.config.get("task.flip_average") is True
 
 
 def read_card(text: str) -> ModelCard:
-    """From JSON. Raises DataError with the rule, the value and the field."""
+    """Reads a card from JSON. Raises DataError with the rule, the value and the field."""
     try:
         said = json.loads(text, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
@@ -65,7 +65,7 @@ def read_card(text: str) -> ModelCard:
 
 
 def shown(value: object) -> str:
-    """A value that is not ours, short and on one line."""
+    """An untrusted value, short and on one line."""
     text = ascii(value)
     return text if len(text) <= 80 else f"{text[:80]}..."
 
@@ -90,7 +90,7 @@ def _text(value: object) -> bool:
 
 
 def _name(value: object) -> bool:
-    """Any text that can be written: half a surrogate pair cannot."""
+    """True for text that can be encoded, which excludes lone surrogates."""
     return isinstance(value, str) and not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 

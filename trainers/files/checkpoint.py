@@ -1,4 +1,4 @@
-"""An unfinished stage 1 as tensors and JSON, so that it goes on bitwise where it stopped."""
+"""Checkpoints of an unfinished stage 1, as tensors and JSON; training resumes bitwise from them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch import Tensor
 from trainers.results import EpochResult
 from trainers.stage1.loop import Stage1State
 
-VERSION = 1  # of what is packed and how; one of another version is not gone on from
+VERSION = 1  # of the format; training does not resume from another version
 _MODEL, _MOMENTUM, _BEST, _GENERATOR = "model.", "momentum.", "best.", "generator"
 
 
 def pack(state: Stage1State) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Weights, momentum, random state and history, as what the cache can publish."""
+    """Weights, momentum, random state and history, in a form for the cache."""
     tensors = {_MODEL + name: tensor for name, tensor in state.model.state_dict().items()}
     for index, entry in state.optimizer.state_dict()["state"].items():
         if entry.get("momentum_buffer") is not None:
@@ -34,9 +34,9 @@ def pack(state: Stage1State) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def restore(state: Stage1State, tensors: dict[str, Tensor], manifest: dict[str, Any]) -> None:
-    """Puts a packed checkpoint into a freshly started state.
+    """Restores a packed checkpoint into a fresh state.
 
-    Raises ValueError, KeyError or RuntimeError, and leaves a state that must be thrown away, when it does not fit.
+    Raises ValueError, KeyError or RuntimeError if it does not fit; the state must then be discarded.
     """
     if manifest.get("version", VERSION) != VERSION:
         raise ValueError(f"it is of version {manifest['version']}, and this release goes on from version {VERSION}")
@@ -44,7 +44,7 @@ def restore(state: Stage1State, tensors: dict[str, Tensor], manifest: dict[str, 
     parameters = state.optimizer.param_groups[0]["params"]
     for index, buffer in _part(tensors, _MOMENTUM).items():
         parameter = parameters[int(index)]
-        # in the parameter's own memory format, for the fused step pairs elements by where they lie
+        # in the parameter's memory format: the fused step pairs elements by memory position
         state.optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(buffer)
     state.generator.set_state(tensors[_GENERATOR])
     state.history = [*EpochResult.from_rows(manifest["history"])]

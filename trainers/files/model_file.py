@@ -1,4 +1,4 @@
-"""A trained model as one safetensors file: backbone, final classifier, and all that is needed to use it on an image."""
+"""A trained model as one safetensors file: backbone, final classifier, and a card with all it takes to use them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from trainers.weight_balance import LinearHead
 __all__ = ["FORMAT", "LoadedModel", "ModelCard", "describe", "load_model", "save_model"]
 
 FORMAT = 1
-_SMALLER = 10  # times, at most, without the classifier of 1,000 classes
+_SMALLER = 10  # times at most, without the classifier of 1,000 classes
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -37,9 +37,9 @@ class LoadedModel:
 
     @torch.no_grad()
     def logits(self, images: Tensor) -> Tensor:
-        """Logits (B, num_classes) of normalised images (B, C, H, W), in the precision in which it was measured.
+        """Logits (B, num_classes) of normalised images (B, C, H, W), in the precision of the model's measures.
 
-        Raises DataError where they are not finite.
+        Raises DataError if they are not finite.
         """
         images = images.contiguous(memory_format=torch.channels_last)
         with autocast(self._precision, images.device):
@@ -92,7 +92,7 @@ def save_model(path: Path, network: Network, head: LinearHead, card: ModelCard) 
 
 
 def load_model(path: Path) -> LoadedModel:
-    """Reads a model file. Raises DataError when it is not one, of another format, or when its card cannot be so."""
+    """Reads a model file. Raises DataError if it is none, has another format, or its card is invalid."""
     if path.is_dir():
         raise DataError(f"{path}: is a folder; give the model.safetensors in it")
     try:
@@ -101,7 +101,7 @@ def load_model(path: Path) -> LoadedModel:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except FileNotFoundError:
         raise DataError(f"{path}: no such model file; `tuner train best.yaml` writes one") from None
-    except Exception as error:  # safetensors raises its own type for any damage
+    except Exception as error:  # safetensors raises its own types for damage
         raise DataError(f"{path}: not a readable safetensors file ({error})") from error
     if metadata.get("format") != str(FORMAT):
         raise DataError(f"{path}: not a model of format {FORMAT}; train it again with this release")
@@ -116,7 +116,7 @@ def load_model(path: Path) -> LoadedModel:
 
 
 def _network(card: ModelCard, tensors: dict[str, Tensor]) -> Network:
-    """Raises DataError or ConfigError where the tensors are not those of the network that the card names."""
+    """Builds the card's network. Raises DataError or ConfigError if the tensors do not fit it."""
     _check_sizes(card, tensors)
     network = build_model(card.model, len(card.class_names), in_channels=card.channels, image_size=card.image_size)
     wanted = network.state_dict()
@@ -130,7 +130,7 @@ def _network(card: ModelCard, tensors: dict[str, Tensor]) -> Network:
 
 
 def _check_sizes(card: ModelCard, tensors: dict[str, Tensor]) -> None:
-    """What a card says takes memory once the network is built, so the tensors must be of about that size."""
+    """Raises DataError if the card's network is much larger than the tensors: building it would take memory."""
     rows = tensors["classifier.weight"].shape[:1] if "classifier.weight" in tensors else ()
     if rows != (len(card.class_names),):
         raise DataError(

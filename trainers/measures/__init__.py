@@ -1,1 +1,1 @@
-"""What is measured of classifiers, from integers per class."""
+"""Measures of classifiers, from integers per class."""

@@ -1,8 +1,8 @@
 """Temperature scaling and expected calibration error (Guo et al. 2017), of many heads at once.
 
-After weight balancing the largest softmax is near 1/C whatever the accuracy, so probabilities mean nothing before a
-temperature, often far below 1, is fitted. Logits are (B heads, C classes, N images): sums over a few classes are quick
-only where the images lie side by side.
+After weight balancing the largest softmax is near 1/C whatever the accuracy, so probabilities mean nothing until a
+temperature, often far below 1, is fitted. Logits are (B heads, C classes, N images): sums over a few classes are fast
+only if images are contiguous.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 _ROUNDS = 60  # bisection alone ends at 1e8 / 2^60 in ln T; Newton's steps end it after five to twelve
-_TOLERANCE = 1e-4  # of ln T: a hundredth of what the sampling of a few thousand images leaves open
-_SPAN = 1e4  # T is sought within this factor of the logits' own spread
-_STRIDE = 2.0  # of ln T in one of Newton's steps, at most
+_TOLERANCE = 1e-4  # of ln T: a hundredth of the sampling error of a few thousand images
+_SPAN = 1e4  # T is searched within this factor of the logits' spread
+_STRIDE = 2.0  # at most, of ln T in one Newton step
 
 
 @torch.no_grad()
@@ -28,8 +28,8 @@ def fit_temperatures(logits: Tensor, labels: Tensor) -> Tensor:
     index = labels.to(z.device).view(1, 1, -1).expand(len(z), 1, -1)
     true = z.gather(1, index).mean((1, 2), dtype=torch.float64)  # (B,)
     spread = -z.mean((1, 2), dtype=torch.float64)  # (B,)
-    flat = spread == 0  # all logits equal: any T is as good
-    u = -torch.where(flat, 1.0, spread).log()  # ln(1/T), the sought one
+    flat = spread == 0  # all logits are equal: every T is equally good
+    u = -torch.where(flat, 1.0, spread).log()  # ln(1/T), the unknown
     low, high = u - math.log(_SPAN), u + math.log(_SPAN)
     for _ in range(_ROUNDS):
         inverse = u.exp()
@@ -46,7 +46,7 @@ def fit_temperatures(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def below_largest(logits: Tensor) -> Tensor:
-    """Logits (B, C, N) less the largest of each image, as float32: what softmax sees, without overflow."""
+    """Logits (B, C, N) minus the largest of each image, as float32, so that softmax cannot overflow."""
     z = logits.float()
     return z - z.amax(1, keepdim=True)
 
@@ -57,9 +57,9 @@ def confidences(z: Tensor, temperatures: Tensor) -> Tensor:
 
 
 def expected_calibration_errors(confidence: Tensor, right: Tensor, *, bins: int = 15) -> Tensor:
-    """Mean over images of |accuracy - confidence| of their bin, in equal bins of confidence.
+    """Mean over images of |accuracy - confidence| in their bin, for bins of equal width in confidence.
 
-    `confidence` (B, N) and which images are classified rightly (B, N) -> float64 (B,).
+    `confidence` (B, N) and `right` (B, N), true for correct images -> float64 (B,).
     """
     heads, images = confidence.shape
     gap = right.double() - confidence.double()

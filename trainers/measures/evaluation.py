@@ -1,4 +1,4 @@
-"""Everything that is measured of linear heads on cached features, many heads at once."""
+"""All measures of linear heads on cached features, many heads at once."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from trainers.results import ClassCounts, HeadResult, Metrics
 from trainers.stage2.posthoc import posthoc_grid, posthoc_head
 from trainers.weight_balance import LinearHead, norm_balance, row_norms
 
-_LOGITS = {"cpu": 2**18, "cuda": 2**25}  # how many exist at once: what stays in a core's cache, or 128 MiB
+_LOGITS = {"cpu": 2**18, "cuda": 2**25}  # in memory at once: fits a core's cache, or 128 MiB
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What was measured of one head."""
+    """The measures of one head."""
 
-    metrics: Metrics  # `norm.*`, then `val.*`, then `test.*` where it was read
+    metrics: Metrics  # `norm.*`, then `val.*`, then `test.*` if read
     classes: dict[str, ClassCounts]  # by split
     norms: tuple[float, ...]  # (C,)
     temperature: float
 
     def result(self, config: Stage2Config) -> HeadResult:
-        """Under the name of what it was measured of."""
+        """The result of the head with this configuration."""
         return HeadResult(
             config={f"stage2.{name}": value for name, value in dataclasses.asdict(config).items()},
             metrics=self.metrics,
@@ -76,7 +76,7 @@ def evaluate_heads(
 def score_grid(
     start: LinearHead, bank: FeatureBank, counts: Counts, *, task: TaskConfig, like: Stage2Config
 ) -> tuple[HeadResult, ...]:
-    """The free post-hoc classifiers of a backbone on `val`, the stage-1 classifier first; on the features of `like`."""
+    """The post-hoc classifiers of a backbone on `val`, the stage-1 classifier first; on the features of `like`."""
     grid = posthoc_grid(like)
     heads = [posthoc_head(config, start, bank, counts) for config in grid]
     measured = evaluate_heads(heads, {"val": bank.splits["val"]}, counts, task=task)

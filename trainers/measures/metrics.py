@@ -1,4 +1,4 @@
-"""Accuracies of long-tailed recognition, all from integers per class."""
+"""Accuracies of long-tailed recognition, from integers per class."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def group_accuracies(
 ) -> dict[str, float | None]:
     """Mean recall over the classes of each group: `many` (n > many), `few` (n < few), `medium` (the rest), and `all`.
 
-    Groups go by training images n; classes without test images (total 0) count nowhere; an empty group is None. Raises
+    n is the number of training images. Classes without images (total 0) do not count; an empty group is None. Raises
     DataError when the three sequences differ in length.
     """
     if not len(train_counts) == len(correct) == len(total):
@@ -64,9 +64,9 @@ def measure(
     prefix: str,
     temperatures: Tensor,
 ) -> list[tuple[Metrics, ClassCounts]]:
-    """Everything measured of B heads on one split, under dotted names `prefix.*`, and each one's integers per class.
+    """All measures of B heads on one split, under dotted names `prefix.*`, and each head's integers per class.
 
-    Logits are (B, C, N), labels (N,), temperatures (B,). `ece` and `confidence` are of softmax(z), `ece_calibrated` of
+    Logits are (B, C, N), labels (N,), temperatures (B,). `ece` and `confidence` use softmax(z), `ece_calibrated`
     softmax(z / temperature). Raises DataError when there are no images or a label is out of range.
     """
     classes = logits.shape[1]
@@ -91,9 +91,9 @@ def measure(
 
 @torch.no_grad()
 def classified_right(logits: Tensor, labels: Tensor) -> Tensor:
-    """Where the first of the largest logits (B, C, N) is that of the true class (N,): (B, N).
+    """True where the first largest logit of (B, C, N) is that of the true class (N,): (B, N).
 
-    `argmax` is slow on a processor, a maximum is not: it is asked only where two classes share the largest logit.
+    `argmax` is slow on a CPU and a maximum is not, so `argmax` runs only if two classes share the largest logit.
     """
     index = labels.view(1, 1, -1).expand(len(logits), 1, -1)
     true = logits.gather(1, index).squeeze(1)  # (B, N)
@@ -118,7 +118,7 @@ def _accuracies(counts: ClassCounts, train_counts: Counts, *, many: int, few: in
 
 
 def _count_right(right: Tensor, labels: Tensor, classes: int) -> list[ClassCounts]:
-    """Integers per class from which images (B, N) are right, and their classes (N,)."""
+    """Integers per class, from the correct images (B, N) and the labels (N,)."""
     total = tuple(torch.bincount(labels, minlength=classes).tolist())
     correct = torch.zeros(classes, len(right), dtype=torch.float64, device=right.device)  # sums of ones are exact
     correct.index_add_(0, labels, right.T.double())

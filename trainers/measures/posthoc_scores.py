@@ -1,7 +1,7 @@
-"""What a backbone is worth before any head is trained: the post-hoc grid, and how well its features separate classes.
+"""Scores of a backbone without a trained head: the post-hoc grid, and how well its features separate classes.
 
-It depends on the backbone, its features and the group thresholds alone, and costs more than a round of heads: it is
-kept in the cache, beside the backbone.
+They depend only on the backbone, its features and the group thresholds, and cost more than a round of heads. So the
+cache keeps them beside the backbone.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from trainers.measures.evaluation import score_grid
 from trainers.results import ClassCounts, HeadResult, Metrics
 from trainers.weight_balance import LinearHead
 
-VERSION = 1  # of what is measured; raise it when the same features would be given other numbers
+VERSION = 1  # raise it when the same features would give other numbers
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """Numbers of one backbone, on validation and training images."""
+    """Scores of one backbone, on validation and training images."""
 
     separation: Metrics  # `stage1.fdr`, `stage1.nc1`, ...
     posthoc: tuple[HeadResult, ...]  # the stage-1 classifier ("none") first
 
 
 def known_scores(start: LinearHead, banks: Banks, *, like: Stage2Config, cache: Cache | None) -> Scores:
-    """From the cache, or made and put there; on the features that `like` is trained on."""
+    """Scores from the cache, or computed and cached; on the features of `like`."""
     task = banks.config
     name = f"scores-seed{like.seed}-views{views(like.features, like.epochs)}-many{task.many}-few{task.few}"
     found = _load(name, banks, cache)

@@ -1,1 +1,1 @@
-"""Stage 1: the networks, the loop that learns features, and the backbone that comes out."""
+"""Stage 1: the networks, the training loop, and the resulting backbone."""

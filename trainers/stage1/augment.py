@@ -1,4 +1,4 @@
-"""Random crop and horizontal flip for whole batches of uint8 images, on whatever device they lie."""
+"""Random crop and horizontal flip for whole batches of uint8 images, on any device."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class CropFlip:
-    """What was drawn for N images: offsets into the padded image and whether it is mirrored."""
+    """Random draws for N images: offsets into the padded image, and whether to mirror it."""
 
     tops: Tensor  # (N,) int64, in [0, 2 * padding]
     lefts: Tensor  # (N,) int64
@@ -33,11 +33,11 @@ class CropFlip:
 
 
 def crop_flip(images: Tensor, drawn: CropFlip, *, padding: int, flip: bool = True) -> Tensor:
-    """Crops each image out of itself padded with `padding` raw zeros, then mirrors it where drawn.
+    """Pads each image with `padding` zeros, crops it, and mirrors it where drawn.
 
-    uint8 (B, C, H, W) to the same, channels last (in which it is quickest); every image equals what PIL's crop and
-    mirror give. Without `flip` none is mirrored. One selection of rows does it all: a mirrored crop is a crop of the
-    mirrored image, and each of its rows is W C bytes in a piece, which copy ten times faster than one by one.
+    uint8 (B, C, H, W) to the same, fastest in channels last; the result equals PIL's crop and mirror. Without `flip`
+    no image is mirrored. One selection of rows does everything: a mirrored crop is a crop of the mirrored image, and
+    each of its rows is W C contiguous bytes, which copy ten times faster than single pixels.
     """
     pixels = images.permute(0, 2, 3, 1)  # (B, H, W, C)
     count, height, width, channels = pixels.shape

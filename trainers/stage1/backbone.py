@@ -1,4 +1,4 @@
-"""The result of stage 1: found in the cache by its fingerprint, or trained and put there."""
+"""The result of stage 1: found in the cache by fingerprint, or trained and cached."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from trainers.stage1 import loop
 from trainers.stage1.models import Network, build_model
 from trainers.stage1.precision import resolve_precision
 
-TRAINER_VERSION = 2  # of what a backbone is; raise it when the same configuration would train differently
-_ONCE = (100, 20)  # the thresholds of all epochs' groups in files of releases that do not name them
-_LOOK_EVERY = 0.2  # seconds, while another worker trains the same backbone
+TRAINER_VERSION = 2  # raise it when the same configuration would train differently
+_ONCE = (100, 20)  # the thresholds in files of releases that did not store them
+_LOOK_EVERY = 0.2  # seconds between looks while another worker trains the same backbone
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """A trained network and how it came to be."""
+    """A trained network and its history."""
 
     model: Network
     fingerprint: str
     history: tuple[EpochResult, ...]
-    seconds: float  # of training, wherever that happened
+    seconds: float  # of training, in whichever process
     cached: bool  # found, not trained
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """Which backbone, on which data, where."""
+    """The configuration, data and device of a training."""
 
     config: TaskConfig
     stage1: Stage1Config
@@ -50,7 +50,7 @@ class Training:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over all that determines the backbone; not over where or how fast it is trained."""
+        """SHA-256 over everything that determines the backbone; of the device, only its precision for `auto`."""
         parts = {
             "trainer": TRAINER_VERSION,
             "data": self.task.fingerprint,
@@ -64,12 +64,12 @@ class Training:
 
     @property
     def keep_best(self) -> bool:
-        """As released: the best epoch on test."""
+        """True if the best epoch on test is kept, as in the released code."""
         return self.config.protocol == "paper_leak"
 
     @property
     def thresholds(self) -> tuple[int, int]:
-        """Of many and few: they group what is measured, and are no part of the fingerprint."""
+        """Thresholds of many and few: they group the measures and are not part of the fingerprint."""
         return self.config.many, self.config.few
 
     @property
@@ -80,9 +80,9 @@ class Training:
 
 
 def obtain(training: Training, *, cache: Cache | None, checkpoint_every: float) -> Generator[Progress, None, Backbone]:
-    """Finds or trains a backbone, yielding after each epoch. Closing the generator leaves a checkpoint in the cache.
+    """Finds or trains a backbone; yields after each epoch. Closing the generator leaves a checkpoint in the cache.
 
-    One worker trains it; others that want the same wait for it. Raises DivergedError.
+    One worker trains it; others that need it wait. Raises DivergedError.
     """
     if cache is None:
         return (yield from _train(training, None, checkpoint_every))
@@ -147,7 +147,7 @@ def _train(training: Training, cache: Cache | None, checkpoint_every: float) -> 
 
 
 def _started(training: Training, cache: Cache | None) -> loop.Stage1State:
-    """Stage 1 as its checkpoint left it, or fresh."""
+    """Stage 1 from its checkpoint, or fresh."""
     start = functools.partial(
         loop.start,
         training.task,
@@ -162,7 +162,7 @@ def _started(training: Training, cache: Cache | None) -> loop.Stage1State:
     try:
         restore(state, *interrupted)
         state.history = [*_regrouped(state.history, interrupted[1], training)]
-    except torch.OutOfMemoryError:  # no fault of the file's
+    except torch.OutOfMemoryError:  # the file is not at fault
         raise
     except MISFIT as error:
         cache.reject(training.fingerprint, "checkpoint", error)
@@ -173,7 +173,7 @@ def _started(training: Training, cache: Cache | None) -> loop.Stage1State:
 def _regrouped(
     history: Sequence[EpochResult], manifest: Mapping[str, Any], training: Training
 ) -> tuple[EpochResult, ...]:
-    """The epochs without groups by other thresholds than `task.many` and `task.few`: another study measured them."""
+    """The epochs, without group measures if another study's thresholds differ from `task.many` and `task.few`."""
     if tuple(manifest.get("thresholds", _ONCE)) == training.thresholds:
         return tuple(history)
     return tuple(

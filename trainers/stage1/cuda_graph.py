@@ -1,10 +1,10 @@
-"""A training step recorded once as a CUDA graph and played again for each batch: the host no longer sets the pace.
+"""A training step recorded once as a CUDA graph and replayed for each batch, so that the host is no bottleneck.
 
-At batch 64 a step of a ResNet is some 500 kernels that take the host longer to ask for than a large GPU to compute.
-What the step reads lies in tensors that stay where they are: batch, weights, momenta, learning rate.
+At batch 64 a ResNet's step is some 500 kernels, and the host takes longer to launch them than a large GPU to run them.
+The step reads tensors at fixed addresses: batch, weights, momenta, learning rate.
 
-NOT YET SEEN ON A GPU. So each recording is held against the step itself before it is used: where it cannot be made, or
-moves the weights otherwise, training goes on without it and says so.
+NOT YET TESTED ON A GPU. So each recording is compared with the step before use. If recording fails, or the recording
+changes the weights differently, training continues without it and logs a warning.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ logger = logging.getLogger(__name__)
 Step = Callable[[Tensor, Tensor], None]  # images (B, C, H, W), labels (B,)
 Snapshot = dict[str, list[Tensor]]
 WrapStep = Callable[[Step, Callable[[], Snapshot], torch.device], Step]  # a step and all tensors that it changes
-_WARM_UP = 3  # steps before a recording, as PyTorch asks for
-_AGREEMENT = 0.05  # of the length of the step: other kernels round otherwise, a wrong recording is off by all of it
+_WARM_UP = 3  # steps before a recording, as PyTorch recommends
+_AGREEMENT = 0.05  # of the step's length: other kernels round differently, a wrong recording differs by all of it
 
 
 def recorded_on_cuda(step: Step, changed: Callable[[], Snapshot], device: torch.device) -> Step:
-    """The step as a graph on a GPU; the step itself elsewhere."""
+    """The step as a CUDA graph on a GPU; the step itself on other devices."""
     return RecordedStep(step, changed) if device.type == "cuda" else step
 
 
 class RecordedStep:
-    """`step` for batches of the first one's shape as a graph; a batch of another shape goes through `step` itself."""
+    """`step` as a graph for batches of the first one's shape; other batches run `step` itself."""
 
     def __init__(self, step: Step, changed: Callable[[], Mapping[str, Sequence[Tensor]]]) -> None:
-        """`changed` gives all tensors that a step changes, in groups of one kind: they are put back after trials."""
+        """`changed` returns all tensors that a step changes, grouped by kind, to restore them after trial steps."""
         self._step, self._changed = step, changed
         self._graph: torch.cuda.CUDAGraph | None = None
         self._batch: tuple[Tensor, Tensor] | None = None
@@ -60,8 +60,8 @@ class RecordedStep:
             with same_draws(images.device):
                 graph = self.capture(*batch, kept)
             apart = self._apart(graph, *batch, kept)
-            if not apart <= _AGREEMENT:  # nor where it is no number
-                raise RuntimeError(f"it moves the weights otherwise than the step itself, by {apart:.2g} of the step")
+            if not apart <= _AGREEMENT:  # also true for NaN
+                raise RuntimeError(f"it changes the weights differently from the step, by {apart:.2g} of the step")
         except RuntimeError as error:
             self._refused = True
             logger.warning("the training step was not recorded as a CUDA graph, so it is slower: %s", error)
@@ -71,7 +71,7 @@ class RecordedStep:
             self._put_back(kept)
 
     def capture(self, images: Tensor, labels: Tensor, kept: Snapshot) -> torch.cuda.CUDAGraph:
-        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # one of its own: recordings share no workspace
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # a separate one, so that recordings share no workspace
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(_WARM_UP):
@@ -79,13 +79,13 @@ class RecordedStep:
             self._put_back(kept)
         torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):  # a loader's threads may go on
+        with torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):  # a loader's threads may continue
             self._step(images, labels)
         torch.cuda.current_stream().wait_stream(side)
         return graph
 
     def _apart(self, graph: torch.cuda.CUDAGraph, images: Tensor, labels: Tensor, kept: Snapshot) -> float:
-        """How far the recording ends from the step itself, from one start: distance over the step's, of the worst."""
+        """The worst relative distance between recording and step from the same start, over all groups of tensors."""
         self._put_back(kept)
         with same_draws(images.device):
             self._step(images, labels)
@@ -107,6 +107,6 @@ class RecordedStep:
 
 
 def _distance(ones: Sequence[Tensor], others: Sequence[Tensor]) -> float:
-    """Root of the sum of squares over all elements; infinite where it is not a number."""
+    """Root of the sum of squares over all elements; infinite instead of NaN."""
     total = math.fsum(float((a.double() - b.double()).square().sum()) for a, b in zip(ones, others, strict=True))
     return math.inf if math.isnan(total) else math.sqrt(total)

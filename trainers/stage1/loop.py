@@ -1,4 +1,4 @@
-"""Stage 1: features by cross-entropy or another loss, SGD with momentum, a cosine schedule, a tuned weight decay."""
+"""The training loop of stage 1: any loss, SGD with momentum, a cosine schedule, weight decay."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from trainers.stage1.precision import autocast
 from trainers.stage1.random_numbers import own_draws
 from trainers.weight_balance import LinearHead, norm_balance, row_norms
 
-GROUPS = ("val.many", "val.medium", "val.few")  # depend on the thresholds, which are no part of a backbone
+GROUPS = ("val.many", "val.medium", "val.few")  # depend on the thresholds, which are not part of a backbone
 
 
 @dataclass
 class Stage1State:
-    """Everything that must be kept to go on exactly where training was interrupted."""
+    """Everything that training needs to resume exactly."""
 
     model: Network
     optimizer: torch.optim.SGD
     generator: torch.Generator  # order and augmentation draws
     history: list[EpochResult]
     seconds: float = 0.0
-    best: tuple[float, dict[str, Tensor]] | None = None  # (value, weights) when the best epoch is kept
+    best: tuple[float, dict[str, Tensor]] | None = None  # (value, weights) if the best epoch is kept
 
     @property
     def epoch(self) -> int:
@@ -57,7 +57,7 @@ def start(task: Task, config: Stage1Config, *, model: str, pretrained: bool, dev
         _fix_simplex_etf(network, generator)
     network.to(device)
     network.to(memory_format=torch.channels_last)
-    # coupled L2 on every trained parameter, BatchNorm and biases included, as released
+    # coupled L2 on every trained parameter, including BatchNorm and biases, as released
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimizer = torch.optim.SGD(
         trained, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay, fused=True
@@ -77,14 +77,14 @@ def train(
     thresholds: tuple[int, int] = (TaskConfig.many, TaskConfig.few),
     wrap_step: WrapStep = recorded_on_cuda,
 ) -> Generator[EpochResult, None, None]:
-    """Trains `state` to its last epoch, yielding after each. Raises DivergedError when loss or weights are not finite.
+    """Trains `state` to its last epoch; yields after each. Raises DivergedError when loss or weights are not finite.
 
-    `thresholds` are `task.many` and `task.few`, by which validation is grouped; they change nothing of the training.
+    `thresholds` are `task.many` and `task.few`, which group validation measures and do not affect training.
 
-    Closing the generator at a yield leaves `state` at an epoch's end, ready to be saved. `keep_best` restores the best
-    epoch on the selection split, as the released code does; otherwise the last epoch counts.
+    Closing the generator at a yield leaves `state` at the end of an epoch, ready to save. `keep_best` restores the
+    best epoch on the selection split, as the released code does; otherwise the last epoch counts.
     """
-    torch.backends.cudnn.benchmark = True  # batches are of one shape
+    torch.backends.cudnn.benchmark = True  # batches have one shape
     model = state.model
     loss_sum = torch.zeros((), device=device)  # stays on the device: no synchronisation inside an epoch
     plain, reweighted = _steps(state, config, task.counts, loss_sum, wrap_step)
@@ -122,7 +122,7 @@ def train(
 def one_step(
     state: Stage1State, config: Stage1Config, criterion: Loss, loss_sum: Tensor, images: Tensor, labels: Tensor
 ) -> None:
-    """One step on a batch (B, C, H, W) with labels (B,); adds its loss times B to `loss_sum`. Nothing waits for it."""
+    """One step on a batch (B, C, H, W) with labels (B,); adds its loss times B to `loss_sum`, without synchronising."""
     with autocast(config.precision, images.device):
         features = state.model.features(images)  # (B, D)
         logits = classify(state.model, features, config)  # (B, C)
@@ -138,7 +138,7 @@ def one_step(
 def _steps(
     state: Stage1State, config: Stage1Config, counts: Counts, loss_sum: Tensor, wrap_step: WrapStep
 ) -> tuple[Step, Step]:
-    """A step with the loss before deferred re-weighting, and one with that after it."""
+    """A step with the loss before deferred re-weighting, and one with the loss after it."""
 
     def made(criterion: Loss) -> Step:
         step = functools.partial(one_step, state, config, criterion.to(loss_sum.device), loss_sum)
@@ -160,9 +160,9 @@ def _changed(state: Stage1State, loss_sum: Tensor) -> dict[str, list[Tensor]]:
 
 
 def make_recordable(optimizer: torch.optim.SGD, device: torch.device) -> None:
-    """What a recorded step reads must lie where it was: the rate in a tensor, momentum there from the start.
+    """Gives the optimiser fixed addresses for a recorded step: the rate as a tensor, momentum from the start.
 
-    Momentum of 0 gives the same first step as none: m = mu 0 + g.
+    Momentum 0 gives the same first step as no momentum: m = mu 0 + g.
     """
     for group in optimizer.param_groups:
         group["lr"] = torch.tensor(group["lr"], device=device)
@@ -186,19 +186,19 @@ def _diverged(found: str, state: Stage1State, config: Stage1Config) -> DivergedE
 
 
 def criteria(config: Stage1Config, counts: Counts) -> tuple[Loss, Loss]:
-    """The loss before and after deferred re-weighting (Cao et al. 2019); the same twice without `drw`."""
+    """The losses before and after deferred re-weighting (Cao et al. 2019); equal without `drw`."""
     loss = make_loss(config.loss, counts, **loss_options(config))
     return (loss, loss) if config.drw is None else (loss.with_class_weights(0.0), loss.with_class_weights(config.beta))
 
 
 def learning_rate(config: Stage1Config, epoch: int) -> float:
-    """Cosine from `lr` towards 0; `cosine_ahead` is stepped before the epoch, so its last epoch has lr 0."""
+    """Cosine from `lr` towards 0; `cosine_ahead` steps before the epoch, so that its last epoch has lr 0."""
     position = epoch + 1 if config.schedule == "cosine_ahead" else epoch
     return config.lr / 2 * (1 + math.cos(math.pi * position / config.epochs))
 
 
 def classify(model: Network, features: Tensor, config: Stage1Config) -> Tensor:
-    """Stage-1 logits (B, C). LDAM works on cosines (Cao et al. 2019); all others on the linear classifier."""
+    """Stage-1 logits (B, C): cosines for LDAM (Cao et al. 2019), the linear classifier's for all others."""
     if config.loss == "ldam":
         return F.linear(F.normalize(features), F.normalize(model.classifier.weight))
     logits: Tensor = model.classifier(features)
@@ -206,7 +206,7 @@ def classify(model: Network, features: Tensor, config: Stage1Config) -> Tensor:
 
 
 def stage1_head(model: Network, config: Stage1Config) -> LinearHead:
-    """The stage-1 classifier as a linear head. LDAM's cosines rank as unit rows without bias do."""
+    """The stage-1 classifier as a linear head. LDAM's cosines rank classes as unit rows without bias do."""
     weight = model.classifier.weight.detach().float().cpu()
     if config.loss == "ldam":
         return LinearHead(weight=F.normalize(weight), bias=torch.zeros(len(weight)))
@@ -214,7 +214,7 @@ def stage1_head(model: Network, config: Stage1Config) -> LinearHead:
 
 
 def _fix_simplex_etf(network: Network, generator: torch.Generator) -> None:
-    """Hasegawa & Sato 2024: the classifier is a fixed simplex ETF with unit rows."""
+    """Fixes the classifier as a simplex ETF with unit rows (Hasegawa & Sato 2024)."""
     classifier = network.classifier
     with torch.no_grad():
         classifier.weight.copy_(simplex_etf(classifier.out_features, classifier.in_features, generator=generator))
@@ -223,7 +223,7 @@ def _fix_simplex_etf(network: Network, generator: torch.Generator) -> None:
 
 
 def _is_measured(epoch: int, epochs: int) -> bool:
-    """Validation about twenty times over a run, and always at the end; it changes nothing, so it is no setting."""
+    """True about twenty times per run and at the end. It does not affect training, so it is no setting."""
     return epoch + 1 == epochs or (epoch + 1) % max(1, epochs // 20) == 0
 
 
@@ -231,7 +231,7 @@ def _is_measured(epoch: int, epochs: int) -> bool:
 def _validate(
     state: Stage1State, task: Task, config: Stage1Config, device: torch.device, thresholds: tuple[int, int]
 ) -> Metrics:
-    """Accuracy on validation. Raises DivergedError: a last step can spoil the weights behind a finite loss."""
+    """Accuracy on validation. Raises DivergedError: after a finite loss, a step can still spoil the weights."""
     state.model.eval()
     found = []
     for images, _ in task.val.batches(None, batch_size=extraction_batch(device), device=device, generator=None):
@@ -239,7 +239,7 @@ def _validate(
             found.append(classify(state.model, state.model.features(images), config).float())
     logits = torch.cat(found)
     if not torch.isfinite(logits).all():
-        raise _diverged("what it says of validation images is no longer finite", state, config)
+        raise _diverged("its output on validation images is no longer finite", state, config)
     many, few = thresholds
     metrics, _ = evaluate_logits(logits, task.val.labels, task.counts, many=many, few=few, prefix="val")
     return {key: metrics[key] for key in ("val.balanced_accuracy", *GROUPS)}

@@ -1,4 +1,4 @@
-"""Networks, all of one form: `features(x)` gives (N, D) and `classifier` is a Linear layer on top of it."""
+"""Networks with one interface: `features(x)` gives (N, D), and `classifier` is a Linear layer on top."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trainers.errors import ConfigError
 from trainers.stage1.pretrained import pretrained_model
 
 OWN_NAMES = ("cnn-small", "resnet20", "resnet32", "resnet18", "resnet34")
-SMALL_IMAGE = 64  # up to this size resnet18 and resnet34 have the stem for small images
+SMALL_IMAGE = 64  # up to this size resnet18 and resnet34 have a stem for small images
 _CIFAR_BLOCKS = {"resnet20": 3, "resnet32": 5}  # per stage: depth = 6n + 2
 _NOT_OFFERED = ("googlenet", "inception_v3", "squeezenet1_0", "squeezenet1_1")  # auxiliary heads, or no Linear layer
 
@@ -52,9 +52,9 @@ def build_model(
 ) -> Network:
     """Builds a network by name: one of `OWN_NAMES`, or any classification model of torchvision that ends in a Linear.
 
-    With `seed` the weights depend on it alone and the global random state is left as it was. `pretrained` loads
-    torchvision's ImageNet weights, fetching them if need be; a replaced stem and the classifier start fresh.
-    Above `SMALL_IMAGE` resnet18 and resnet34 are torchvision's, stem and max-pool included.
+    With `seed` the weights depend only on it, and the global random state does not change. `pretrained` loads
+    torchvision's ImageNet weights, and downloads them if needed; a replaced stem and the classifier start fresh.
+    Above `SMALL_IMAGE` resnet18 and resnet34 are torchvision's, with stem and max-pool.
     Raises ConfigError for an unknown name, or a network that cannot take such images.
     """
     if num_classes < 2:
@@ -112,10 +112,10 @@ class _CifarBlock(nn.Module):
         self.conv2 = nn.Conv2d(wide_out, wide_out, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(wide_out)
         self.stride = stride
-        self.extra = (wide_out - wide_in) // 2  # zero channels on either side of the shortcut
+        self.extra = (wide_out - wide_in) // 2  # zero channels on each side of the shortcut
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)), inplace=True)))  # BatchNorm keeps its input alone
+        out = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)), inplace=True)))  # BatchNorm keeps only its input
         if self.stride > 1:
             x = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.extra, self.extra))
         result: Tensor = F.relu(out.add_(x), inplace=True)
@@ -179,7 +179,7 @@ def _from_torchvision(name: str, *, pretrained: bool, image_size: int | None = N
 
 
 def _remove_last_linear(trunk: nn.Module) -> int:
-    """Puts an identity in place of the last Linear layer; returns how many features went into it."""
+    """Replaces the last Linear layer by an identity; returns its number of input features."""
     path, linear = [(path, module) for path, module in trunk.named_modules() if isinstance(module, nn.Linear)][-1]
     trunk.set_submodule(path, nn.Identity())
     return linear.in_features

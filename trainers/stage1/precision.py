@@ -1,4 +1,4 @@
-"""The floating-point type of the network's two passes; weights, losses and statistics stay float32."""
+"""The floating-point type of forward and backward pass; weights, losses and statistics stay float32."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Precision = Literal["auto", "fp32", "bf16"]
 
 
 def resolve_precision(precision: Precision, device: torch.device) -> Literal["fp32", "bf16"]:
-    """`auto` is bf16 where the hardware computes in it (elsewhere it is emulated, and slow), and float32 otherwise."""
+    """Resolves `auto`: bf16 if the hardware computes in it, else float32, because emulated bf16 is slow."""
     if precision != "auto":
         return precision
     if device.type == "cuda":

@@ -1,8 +1,8 @@
-"""torchvision's ImageNet weights, as data: nothing that comes with them is run.
+"""torchvision's ImageNet weights, loaded without running code from the file.
 
-torchvision itself unpickles whatever lies in torch's cache folder under the right name. Here a file is first held
-against the eight digits of its SHA-256 that are part of its published name, and then read with `weights_only`: so few
-digits keep out accidents, not attackers.
+torchvision itself unpickles any file with the right name in torch's cache folder. Here a file is first checked against
+the eight digits of its SHA-256 in its published name, which catches accidents, not attackers; then it is read with
+`weights_only`.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _OLD_DENSENET = re.compile(r"(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\.(?:we
 
 
 def pretrained_model(name: str, *, image_size: int | None = None) -> nn.Module:
-    """A model of torchvision with its default weights, fetched into torch's cache folder if need be.
+    """A torchvision model with its default weights, downloaded into torch's cache folder if needed.
 
-    Raises ConfigError for a size that the weights are not for, and for a file that is not what was published.
+    Raises ConfigError for a size that does not suit the weights, and for a file that differs from the published one.
     """
     weights = torchvision.models.get_model_weights(name).DEFAULT
     options: dict[str, Any] = {}
@@ -34,7 +34,7 @@ def pretrained_model(name: str, *, image_size: int | None = None) -> nn.Module:
         _check_size(name, image_size, wanted=weights.meta["min_size"][0])
         options["image_size"] = image_size
     if name.startswith("vgg"):
-        options["init_weights"] = False  # as torchvision does: else other random numbers are left for the classifier
+        options["init_weights"] = False  # as torchvision does: else the classifier gets other random numbers
     model: nn.Module = torchvision.models.get_model(name, weights=None, **options)
     model.load_state_dict(_current_names(_read(name, weights)))
     return model
@@ -77,7 +77,7 @@ def _check_hash(file: Path) -> None:
 
 
 def _current_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """DenseNet's weights were published under names that its modules no longer have."""
+    """Renames DenseNet's weights, whose published names are outdated."""
     for key in list(state):
         old = _OLD_DENSENET.fullmatch(key)
         if old:

@@ -1,4 +1,4 @@
-"""Random numbers that networks draw by themselves (dropout, stochastic depth), from torch's global state."""
+"""Control of the random numbers that networks draw from torch's global state (dropout, stochastic depth)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import torch
 
 @contextlib.contextmanager
 def own_draws(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
-    """Within the block they depend on `seed` and `epoch` alone: neither on earlier jobs of this process, nor on whether
-    training was interrupted. Afterwards the global state is as it was."""
+    """Makes draws within the block depend only on `seed` and `epoch`, not on earlier jobs or interruptions.
+
+    Restores the global state afterwards.
+    """
     with same_draws(device):
         number = (seed * 1_000_003 + epoch) % 2**63
         torch.default_generator.manual_seed(number)
@@ -22,6 +24,6 @@ def own_draws(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
 
 @contextlib.contextmanager
 def same_draws(device: torch.device) -> Iterator[None]:
-    """Puts the global state back at the end, so that what follows draws what was drawn in the block."""
+    """Restores the global state at the end, so that the code after the block draws the same numbers again."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         yield

@@ -1,6 +1,6 @@
-"""Losses of many heads at once with their gradient in closed form; tests hold them to autograd.
+"""Losses of many heads at once, with gradients in closed form; tests compare them with autograd.
 
-Logits are (N, B, C): N images, B heads, C classes. Nothing mixes heads, so one that is no longer finite harms none.
+Logits are (N, B, C): N images, B heads, C classes. Heads do not mix, so one that is not finite does not affect others.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ class StackedLosses:
 
     kind: LossKind
     weights: Tensor
-    scale: Tensor | None  # None where it changes nothing, as are the next two
+    scale: Tensor | None  # None if it has no effect, like the next two
     shift: Tensor | None
     margin: Tensor | None
     gamma: Tensor  # (B, 1)
 
     @classmethod
     def of(cls, losses: Sequence[Loss], device: torch.device) -> StackedLosses:
-        """Stacks losses that share their kind."""
+        """Stacks losses of one kind."""
         stacks = {
             name: torch.stack([getattr(loss, name) for loss in losses]).to(device)
             for name in ("weights", "scale", "shift", "margin")
@@ -45,7 +45,7 @@ class StackedLosses:
         )
 
     def value_and_gradient(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean loss of each head (B,) and its gradient by the logits (N, B, C); `logits` may be overwritten."""
+        """Mean loss of each head (B,) and its gradient by the logits (N, B, C); may overwrite `logits`."""
         index = labels.view(-1, 1, 1).expand(-1, logits.shape[1], 1)  # (N, B, 1): the true class
         if self.kind == "focal":
             loss, gradient = _focal(logits, index, self.gamma)
@@ -64,7 +64,7 @@ class StackedLosses:
             logits = logits + self.shift
         if self.margin is not None:
             logits = logits.scatter_add(2, index, -self.margin.T[labels].unsqueeze(2))
-        shifted = logits - logits.amax(2, keepdim=True)  # by hand: log_softmax is slow where C is small
+        shifted = logits - logits.amax(2, keepdim=True)  # by hand: log_softmax is slow for small C
         true = shifted.gather(2, index)
         gradient = shifted.exp_()
         total = gradient.sum(2, keepdim=True)
@@ -77,9 +77,9 @@ class StackedLosses:
 def _bce_softmax(logits: Tensor, index: Tensor) -> Result:
     """-(1/C) [ln p_y + sum over c != y of ln(1 - p_c)], logarithms not below -100 (see `losses._bce_of_softmax`).
 
-    With m the largest class and q the softmax over all others: by z_j, -ln(1 - p_m) has the gradient p_m (d_jm - q_j),
-    and the other terms v_j - p_j sum(v), where v_y = -1 and v_c = p_c / (1 - p_c). Sums over the others are taken
-    relative to their own largest, so that they do not underflow.
+    Let m be the largest class and q the softmax over all others. The gradient by z_j is p_m (d_jm - q_j) for
+    -ln(1 - p_m), and v_j - p_j sum(v) for the other terms, where v_y = -1 and v_c = p_c / (1 - p_c). Sums over the
+    others are relative to their largest, so that they do not underflow.
     """
     classes = logits.shape[2]
     largest, top = logits.max(2, keepdim=True)  # (N, B, 1) each

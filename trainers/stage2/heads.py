@@ -1,7 +1,7 @@
-"""Stage 2, many heads at once: the numbers of `trainers.stage2.one_head` from one batched computation without autograd.
+"""Stage 2, many heads at once: the results of `trainers.stage2.one_head`, batched and without autograd.
 
 B heads on shared features are one matrix product forward, (n, D) x (D, B C), and one backward; everything else is per
-head and broadcasts. Nothing mixes heads: one that diverges fails alone and its neighbours do not change by a bit.
+head and broadcasts. Heads do not mix: one that diverges does not change the others by a bit.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ from trainers.stage2.recipe import (
 )
 from trainers.weight_balance import LinearHead, row_norms
 
-_CACHE_BYTES = {"cpu": 10 * 2**20, "cuda": 40 * 2**20}  # of weights, velocities and gradients that stay fast
+_CACHE_BYTES = {"cpu": 10 * 2**20, "cuda": 40 * 2**20}  # of weights, velocities and gradients that fit the cache
 _LARGEST_CHUNK = {"cpu": 64, "cuda": 256}
 
 
 def train_heads(
     bank: FeatureBank, start: LinearHead, configs: Sequence[Stage2Config], counts: Counts, *, chunk: int | None = None
 ) -> list[TrainedHead | HeadFailure]:
-    """Trains one head per configuration from the stage-1 classifier `start`; results in the order asked.
+    """Trains one head per configuration from the stage-1 classifier `start`; returns results in the same order.
 
-    The same as `train_head` on each, to float32 rounding. A head that diverges, or cannot be trained on this bank, is a
-    HeadFailure. `chunk` heads are computed together; None fits the processor's cache. Raises DataError for a class
-    without training images.
+    Equals `train_head` on each, to float32 rounding. A head that diverges, or cannot be trained on this bank, becomes
+    a HeadFailure. `chunk` heads are computed together; None fits the cache. Raises DataError for a class without
+    training images.
     """
     start = start.to(bank.train.device)
     results: dict[int, TrainedHead | HeadFailure] = {}
@@ -69,7 +69,7 @@ def train_heads(
 
 
 def default_chunk(weight: Tensor) -> int:
-    """How many heads like `weight` (C, D) to compute together: measured best when their state just fits the cache."""
+    """How many heads like `weight` (C, D) to compute together: fastest when their state just fits the cache."""
     kind = "cpu" if weight.device.type == "cpu" else "cuda"
     state = 3 * 4 * weight.numel()  # weights, velocities and gradients in float32
     return max(4, min(_LARGEST_CHUNK[kind], _CACHE_BYTES[kind] // state))
@@ -81,14 +81,14 @@ def flat_config(config: Stage2Config) -> dict[str, Scalar]:
 
 
 def _shared(config: Stage2Config, counts: Counts) -> Hashable:
-    """What heads of one chunk must share: the batches they see, what is learnt, and the form of the loss."""
+    """What heads of one chunk must share: batches, learnt parameters, and kind of loss."""
     sampler = "class" if config.method in ("crt", "lws") else "image"
     kind = stage2_loss(config, counts).kind
     return (sampler, config.method == "lws", kind, config.batch_size, config.epochs, config.seed)
 
 
 class _Chunk:
-    """B heads that see the same batches. Their rows lie one under the other: (B C, D)."""
+    """B heads on the same batches, with stacked rows: (B C, D)."""
 
     def __init__(self, bank: FeatureBank, start: LinearHead, configs: Sequence[Stage2Config], counts: Counts) -> None:
         self.bank, self.configs = bank, configs
@@ -129,7 +129,7 @@ class _Chunk:
             )
 
     def _epoch(self, epoch: int) -> tuple[Tensor, Tensor]:
-        """One pass: mean loss of each head (B,) and which rows MaxNorm shrank (B, C)."""
+        """Runs one epoch; returns the mean loss of each head (B,) and which rows MaxNorm shrank (B, C)."""
         self.heads.set_lr([learning_rate(config, epoch) for config in self.configs])
         features = self.bank.view(epoch)  # (N, D)
         loss_sum = torch.zeros(self.shape[0], device=features.device)
@@ -148,7 +148,7 @@ class _Chunk:
         return loss_sum / len(self.bank.labels), touched
 
     def _record(self, epoch: int, loss: Tensor, touched: Tensor, began: float) -> None:
-        """Measures the heads after an epoch, keeps what each one's rule keeps, and gives up those no longer finite."""
+        """Measures the heads after an epoch, applies each one's epoch rule, and drops those that are not finite."""
         weight, bias = self.heads.linear()  # (B, C, D), (B, C)
         finite = torch.isfinite(weight).flatten(1).all(1) & torch.isfinite(bias).all(1) & torch.isfinite(loss)
         cv, slope = norm_measures(row_norms(weight), self.counts)
@@ -176,7 +176,7 @@ class _Chunk:
             self.kept[b] = (0.0, epoch + 1, weight[b], bias[b])
 
     def _radius(self, radii: Sequence[float], when: str) -> Tensor | None:
-        """Per row (B C,): the radius of heads projected at `when`, infinite for the others; None when there is none."""
+        """The radius per row (B C,) of heads projected at `when`, infinite for others; None if no head is projected."""
         chosen = [r if c.projection == when else math.inf for c, r in zip(self.configs, radii, strict=True)]
         if min(chosen) == math.inf:
             return None
@@ -185,7 +185,7 @@ class _Chunk:
 
 @dataclass(frozen=True)
 class _Sgd:
-    """torch.optim.SGD's update with settings per head, repeated to the shape of what is learnt."""
+    """torch.optim.SGD's update with settings per head, repeated to the shape of the parameters."""
 
     momentum: Tensor
     weight_decay: Tensor
@@ -200,12 +200,12 @@ class _Sgd:
         )
 
     def begin(self, velocity: Tensor, parameter: Tensor) -> Tensor:
-        """v <- m v + wd theta; the gradient is still to be added."""
+        """v <- m v + wd theta; the caller adds the gradient."""
         return velocity.mul_(self.momentum).addcmul_(parameter, self.weight_decay)
 
 
 class _Rows:
-    """Every weight row and bias is learnt: `weight_balancing` and `crt`."""
+    """Learns every weight row and bias: `weight_balancing` and `crt`."""
 
     def __init__(self, start: LinearHead, configs: Sequence[Stage2Config]) -> None:
         initial = [initial_head(start, config) for config in configs]
@@ -234,10 +234,10 @@ class _Rows:
         self.bias.addcmul_(self.bias_velocity, self.descent)
 
     def project(self, radius: Tensor) -> Tensor:
-        """MaxNorm in place, velocities untouched; which rows (B C,) it shrank."""
+        """Applies MaxNorm in place, without changing velocities; returns which rows (B C,) it shrank."""
         norms = row_norms(self.weight)
         touched = norms > radius
-        if self.weight.is_cuda or bool(touched.any()):  # asking a GPU would wait for it
+        if self.weight.is_cuda or bool(touched.any()):  # asking would synchronise with a GPU
             shrink = (radius / norms.clamp_min(torch.finfo(norms.dtype).tiny)).clamp_(max=1.0)
             self.weight.mul_(shrink.unsqueeze(1))
         return touched
@@ -248,7 +248,7 @@ class _Rows:
 
 
 class _Scales:
-    """One scale per row of the stage-1 classifier is learnt: `lws`."""
+    """Learns one scale per row of the stage-1 classifier: `lws`."""
 
     def __init__(self, start: LinearHead, configs: Sequence[Stage2Config]) -> None:
         self.start = initial_head(start, configs[0])
@@ -273,7 +273,7 @@ class _Scales:
         self.scales.addcmul_(self.sgd.begin(self.velocity, self.scales).add_(by_scale), self.descent)
 
     def project(self, radius: Tensor) -> Tensor:
-        """MaxNorm belongs to weight balancing, so no row is ever shrunk."""
+        """Shrinks no row: MaxNorm belongs to weight balancing."""
         return torch.zeros_like(radius, dtype=torch.bool)
 
     def linear(self) -> tuple[Tensor, Tensor]:

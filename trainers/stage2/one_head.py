@@ -1,6 +1,6 @@
-"""Stage 2, the readable reference: one head on cached features, autograd and torch.optim.SGD.
+"""Stage 2, the readable reference: one head on cached features, with autograd and torch.optim.SGD.
 
-`trainers.stage2.heads` gives the same numbers for many heads at once; tests hold the two together.
+`trainers.stage2.heads` gives the same results for many heads at once; tests compare the two.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ __all__ = ["TrainedHead", "train_head"]
 def train_head(bank: FeatureBank, start: LinearHead, config: Stage2Config, counts: Counts) -> TrainedHead:
     """Trains one head from the stage-1 classifier `start`. Raises ConfigError, or DivergedError.
 
-    `weight_balancing` goes on from `start`, and MaxNorm belongs to it alone; `crt` starts from fresh weights; `lws`
-    learns one scale per row of `start`. Both draw classes equally often, so their usual loss is `ce`. Weight decay is
-    coupled L2 on all that is learnt.
+    `weight_balancing` continues from `start`, and only it has MaxNorm; `crt` starts from fresh weights; `lws` learns
+    one scale per row of `start`. `crt` and `lws` draw classes equally often, so their usual loss is `ce`. Weight decay
+    is coupled L2 on all learnt parameters.
     """
     check_trainable(bank, config)
     device = bank.train.device
@@ -106,7 +106,7 @@ def train_head(bank: FeatureBank, start: LinearHead, config: Stage2Config, count
 
 @torch.no_grad()
 def _project(weight: Tensor, radius: float) -> Tensor:
-    """MaxNorm in place, momentum untouched; which rows (C,) it shrank."""
+    """Applies MaxNorm in place, without changing momentum; returns which rows (C,) it shrank."""
     touched = row_norms(weight) > radius
     weight.copy_(project_maxnorm(weight, radius))
     return touched

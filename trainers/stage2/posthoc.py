@@ -1,4 +1,4 @@
-"""Classifiers that need no training: each is folded into a linear head on the same features."""
+"""Classifiers without training, each as a linear head on the same features."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def adjust_logits(logits: Tensor, counts: Counts, tau: float, kind: str = "addit
 
 
 def posthoc_head(config: Stage2Config, start: LinearHead, bank: FeatureBank, counts: Counts) -> LinearHead:
-    """The head that `config.method` makes of the stage-1 classifier `start`; `ncm` makes it of the training features.
+    """The head that `config.method` derives from the stage-1 classifier `start`, or (`ncm`) from training features.
 
     Raises ConfigError for a method that is trained.
     """
@@ -56,7 +56,7 @@ def posthoc_head(config: Stage2Config, start: LinearHead, bank: FeatureBank, cou
 
 
 def posthoc_grid(like: Stage2Config = _PLAIN) -> tuple[Stage2Config, ...]:
-    """What every backbone is scored with for free; the stage-1 classifier (`none`) first, on the features of `like`."""
+    """The post-hoc classifiers of every backbone, the stage-1 classifier (`none`) first; features as in `like`."""
 
     def named(method: PosthocMethod, tau: float = 1.0) -> Stage2Config:
         return Stage2Config(method=method, tau=tau, features=like.features, epochs=like.epochs, seed=like.seed)

@@ -1,4 +1,4 @@
-"""What stage 2 is, whoever computes it: start, batches, schedule, radius, and what is measured after an epoch.
+"""The recipe of stage 2: start, batches, schedule, radius, and the measures after an epoch.
 
 Both the single-head loop (`trainers.stage2.one_head`) and the batched one (`trainers.stage2.heads`) follow this recipe.
 """
@@ -20,29 +20,29 @@ from trainers.measures.metrics import classified_right
 from trainers.results import EpochResult
 from trainers.weight_balance import LinearHead, maxnorm_radius, norm_slope
 
-EVALUATION_LOGITS = 2**22  # how many exist at once, 16 MiB
+EVALUATION_LOGITS = 2**22  # in memory at once: 16 MiB
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedHead:
-    """What stage 2 gives: a linear head and its history."""
+    """The result of stage 2: a linear head and its history."""
 
     weight: Tensor  # (C, D)
     bias: Tensor  # (C,)
     epoch: int  # the one kept, from 1
     epochs: tuple[EpochResult, ...]
-    projected_at_step1: int  # rows that MaxNorm shrank after the first step; 0 when it acts per epoch
-    forgetting: float  # F: of the stage-1 classifier exp(-F) is left
+    projected_at_step1: int  # rows that MaxNorm shrank after the first step; 0 if it acts per epoch
+    forgetting: float  # F: exp(-F) of the stage-1 classifier is left
     notes: tuple[str, ...] = ()
 
     @property
     def head(self) -> LinearHead:
-        """The linear map alone."""
+        """The linear head without history."""
         return LinearHead(self.weight, self.bias)
 
 
 def check_trainable(bank: FeatureBank, config: Stage2Config) -> None:
-    """Raises ConfigError when `config` is not trained or cannot be trained on this bank."""
+    """Raises ConfigError if `config` is post hoc or cannot be trained on this bank."""
     if config.method not in TRAINED_METHODS:
         raise ConfigError(
             f"stage2.method: {config.method!r} is not trained, but made by posthoc_head; "
@@ -62,7 +62,7 @@ def check_trainable(bank: FeatureBank, config: Stage2Config) -> None:
 
 
 def initial_head(start: LinearHead, config: Stage2Config) -> LinearHead:
-    """Where training starts: the stage-1 classifier; for `crt` nn.Linear's U(-1/sqrt D, 1/sqrt D), by seed."""
+    """The start of training: the stage-1 classifier; for `crt` nn.Linear's U(-1/sqrt D, 1/sqrt D), by seed."""
     if config.method != "crt":
         return LinearHead(start.weight.float(), start.bias.float())
     generator = torch.Generator().manual_seed(config.seed)
@@ -73,19 +73,19 @@ def initial_head(start: LinearHead, config: Stage2Config) -> LinearHead:
 
 
 def stage2_loss(config: Stage2Config, counts: Counts) -> Loss:
-    """The loss that `config` names."""
+    """The loss of `config`."""
     return make_loss(config.loss, counts, **loss_options(config))
 
 
 def stage2_radius(start: LinearHead, config: Stage2Config) -> float:
-    """MaxNorm's radius, from the stage-1 classifier; infinite without constraint (`crt` and `lws` have none)."""
+    """MaxNorm's radius, from the stage-1 classifier; infinite without a constraint, as for `crt` and `lws`."""
     if config.maxnorm_radius is None or config.method != "weight_balancing":
         return math.inf
     return maxnorm_radius(start.weight, config.maxnorm_radius, config.radius_unit)
 
 
 def learning_rate(config: Stage2Config, epoch: int) -> float:
-    """Cosine from `lr` towards 0, epoch from 0; `cosine_ahead` is stepped before the epoch and ends at lr 0."""
+    """Cosine from `lr` towards 0, epoch from 0; `cosine_ahead` steps before the epoch and ends at lr 0."""
     position = epoch + 1 if config.schedule == "cosine_ahead" else epoch
     return config.lr / 2 * (1 + math.cos(math.pi * position / config.epochs))
 
@@ -93,7 +93,7 @@ def learning_rate(config: Stage2Config, epoch: int) -> float:
 def epoch_batches(bank: FeatureBank, config: Stage2Config, epoch: int) -> Iterator[Tensor]:
     """Indices (B,) of each batch of an epoch (from 0), on the bank's device; the last batch may be smaller.
 
-    `weight_balancing` visits each image once, in a replay in the order that was extracted; `crt` and `lws` draw.
+    `weight_balancing` visits each image once, in a replay in the extracted order; `crt` and `lws` draw.
     """
     seed = bank.order_seed if bank.replay_batch_size is not None else bank.order_seed + 7919 * config.seed
     if config.method == "weight_balancing":
@@ -106,11 +106,11 @@ def epoch_batches(bank: FeatureBank, config: Stage2Config, epoch: int) -> Iterat
 
 
 def class_balanced_order(labels: Tensor, seed: int, epoch: int) -> Tensor:
-    """As many draws as images (N,), with replacement: a class uniformly, then one of its images (Kang et al. 2020)."""
+    """N draws with replacement: a class uniformly, then one of its images (Kang et al. 2020)."""
     generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
     sizes = torch.bincount(labels)
     sizes = sizes[sizes > 0]
-    first = sizes.cumsum(0) - sizes  # where each class begins among the images sorted by class
+    first = sizes.cumsum(0) - sizes  # start of each class among the images sorted by class
     drawn = torch.randint(len(sizes), (len(labels),), generator=generator)
     within = (torch.rand(len(labels), generator=generator, dtype=torch.float64) * sizes[drawn]).long()
     return labels.argsort(stable=True)[first[drawn] + within]
@@ -147,14 +147,14 @@ def norm_measures(norms: Tensor, counts: Tensor) -> tuple[list[float | None], li
 
 
 def inactive_radius_note(epochs: Sequence[EpochResult], *, constrained: bool) -> tuple[str, ...]:
-    """Says so when there was a radius and no row ever reached it."""
+    """A note if there was a radius and no row ever reached it."""
     if constrained and not any(result.metrics["projected_rows"] for result in epochs):
         return ("radius inactive: no row was ever projected",)
     return ()
 
 
 def diverged_reason(config: Stage2Config, epoch: int, loss: float) -> str:
-    """Why a head is given up after an epoch (from 0)."""
+    """The reason for dropping a head after an epoch (from 0)."""
     found = "the weights are no longer finite" if math.isfinite(loss) else f"the loss is {loss}"
     return (
         f"stage 2: {found} after epoch {epoch + 1}; "

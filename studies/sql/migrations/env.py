@@ -1,4 +1,4 @@
-"""What alembic runs a step in: the connection, and the transaction, of whoever asked for it."""
+"""Alembic's environment: each step runs on the caller's connection, in the caller's transaction."""
 
 from __future__ import annotations
 

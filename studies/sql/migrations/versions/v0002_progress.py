@@ -1,4 +1,4 @@
-"""What the driver of a study is at, for those who look from outside."""
+"""The driver's progress, for watchers."""
 
 from __future__ import annotations
 

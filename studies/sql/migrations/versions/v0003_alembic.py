@@ -1,4 +1,4 @@
-"""Revisions are alembic's from here on. The number that stays behind keeps older releases from writing."""
+"""Alembic keeps the revisions from here on. The old version number stays, so that older releases do not write."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ branch_labels = depends_on = None
 
 
 def upgrade() -> None:
-    """Puts the number above all that were ever asked for."""
+    """Sets the number above every one that a release accepts."""
     op.execute("UPDATE tuner_schema SET version = 3")

@@ -1,7 +1,7 @@
-"""A study deleted by another program takes our rows along, in SQLite too.
+"""Deleting a study with another program deletes our rows, in SQLite too.
 
-SQLite minds foreign keys only on connections that ask for it, which Optuna's do not; triggers it always minds. Rows
-left by studies that were deleted before are removed: their numbers may be given again.
+SQLite enforces foreign keys only on connections that ask for it, and Optuna's do not; it always runs triggers. Rows
+left over from deleted studies are removed: SQLite may reuse their ids.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _POINTERS = (("tuner_backbones", "backbone_id", "tuner_jobs"), ("tuner_trials", 
 
 
 def upgrade() -> None:
-    """Removes what has no owner, and makes one trigger a foreign key; nothing on other databases."""
+    """Removes rows without an owner and adds one trigger per foreign key; does nothing on other databases."""
     if op.get_bind().dialect.name != "sqlite":
         return
     for owner, key, owned in _OWNERS:

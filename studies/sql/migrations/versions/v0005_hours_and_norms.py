@@ -1,4 +1,4 @@
-"""The time that a study has been run, and the classifier's norms over the epochs of stage 1."""
+"""A study's running time, and the classifier's norms over the epochs of stage 1."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ branch_labels = depends_on = None
 
 
 def upgrade() -> None:
-    """Two columns; what was written before has neither."""
+    """Adds two columns, null in existing rows."""
     op.add_column("tuner_studies", sa.Column("spent_seconds", sa.Double(), nullable=True))
     op.add_column("tuner_epochs", sa.Column("norms", sa.JSON(), nullable=True))

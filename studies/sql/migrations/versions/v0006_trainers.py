@@ -10,5 +10,5 @@ branch_labels = depends_on = None
 
 
 def upgrade() -> None:
-    """One column; what was written before does not say."""
+    """Adds one column, null in existing rows."""
     op.add_column("tuner_studies", sa.Column("trainers", sa.JSON(), nullable=True))

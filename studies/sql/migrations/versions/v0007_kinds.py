@@ -1,6 +1,6 @@
-"""Why a job or trial failed, as a kind; and on how many threads a backbone was trained.
+"""The kind of a failure, and the number of threads a backbone was trained on.
 
-Until then both were read out of text for people. The texts of those releases are read here, once and for the last time.
+Earlier releases parsed both from text for people. This step parses those texts for the last time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _CPU = re.compile(r"cpu \((\d+) threads\)")
 
 
 def upgrade() -> None:
-    """Three columns, filled from the texts beside them."""
+    """Adds three columns and fills them from the texts."""
     for table in ("tuner_jobs", "tuner_trials"):
         op.add_column(table, sa.Column("failure", sa.String(16), nullable=True))
         _fill_kinds(sa.table(table, sa.column("reason"), sa.column("failure")))
