@@ -24,7 +24,7 @@ class Home:
         """`home`, else `TUNER_HOME`, else `runs`. Raises UsageError for a path that cannot exist."""
         root = home or Path(os.environ.get("TUNER_HOME") or "runs")
         if "\0" in str(root):
-            raise UsageError(f"--home must be a path, which holds no NUL, but is {str(root)!r}")
+            raise UsageError(f"--home must be a path without NUL, but is {str(root)!r}")
         try:
             return cls(root.expanduser())
         except RuntimeError:
@@ -75,7 +75,7 @@ class Home:
         """The folder of one study. Raises UsageError for a reserved name."""
         if name in (self.cache.name, self.artifacts.name) or name.startswith("studies.db"):
             raise UsageError(
-                f"a study cannot be called {name!r}, for the output folder uses that name; give another --name"
+                f"a study cannot be called {name!r}: the output folder uses that name; give another --name"
             )
         return self.root / name
 

@@ -79,7 +79,7 @@ def _refuse_unmeasurable(objective: str, task: Task, config: TaskConfig) -> None
     name = objective.removeprefix("val.")
     if groups.get(name, 1.0) is None:
         raise UsageError(
-            f"objective: {objective} cannot be measured, for no class with validation images is in the group {name!r} "
+            f"objective: {objective} cannot be measured: no class with validation images is in the group {name!r} "
             f"(task.many={config.many}, task.few={config.few}; classes have {min(task.counts)} to {max(task.counts)} "
             "training images); take val.balanced_accuracy, or other thresholds"
         )

@@ -30,10 +30,10 @@ def cause(report: str, *, oom_killed: bool) -> str:
     if "node running low on memory" in report:
         found = _MONITOR.search(report)
         how_full = f" ({found['used']} of {found['all']} used)" if found else ""
-        return f"Ray killed it, for the machine was nearly out of memory{how_full}; {_FEWER}"
+        return f"Ray killed it because the machine was nearly out of memory{how_full}; {_FEWER}"
     if _GUESSES in report:
-        killer = f" when the kernel killed a process for want of memory; {_FEWER}" if oom_killed else ""
-        return f"it was killed or crashed{killer or ' without a word (SIGKILL, or a fault in C++)'}"
+        killer = f" when the kernel killed a process for lack of memory; {_FEWER}" if oom_killed else ""
+        return f"it was killed or crashed{killer or ' silently (SIGKILL, or a fault in C++)'}"
     lines = [line.strip() for line in report.splitlines() if line.strip()]
     named = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
     return (named or lines or ["no reason given"])[-1][:_LONGEST]

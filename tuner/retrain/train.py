@@ -183,7 +183,7 @@ def _only_head(trained: Trained) -> tuple[HeadResult, LinearHead]:
 
     (head,), (linear,) = trained.result.heads, trained.heads
     if isinstance(head, HeadFailure) or linear is None:
-        raise TunerError(f"stage 2 came to nothing: {head.reason if isinstance(head, HeadFailure) else 'no head'}")
+        raise TunerError(f"stage 2 failed: {head.reason if isinstance(head, HeadFailure) else 'no head'}")
     return head, linear
 
 
