@@ -125,7 +125,7 @@ def _figures(card: ModelCard, classes: ClassCounts, metrics: Mapping[str, Spread
 
 def _calibration(card: ModelCard, metrics: Mapping[str, Spread]) -> str:
     fitted = (
-        "taken from the export, where it was fitted on validation images: this model was trained on those"
+        "taken from the export, because this model was trained on the validation images it is fitted on"
         if "val" in card.trained_on
         else "fitted on validation images"
     )
