@@ -44,12 +44,12 @@ def options(
 
 
 def main() -> None:
-    """The `tuner` command: runs it and turns what went wrong into one message and an exit code."""
+    """Runs the `tuner` command; an error becomes one message and an exit code."""
     take_over()
     with StopRequests() as stops:
         try:
             _run(stops)
-        except KeyboardInterrupt:  # a second signal, while the command ended for the first one
+        except KeyboardInterrupt:  # a second signal, while the first one was ending the command
             _end(["this command was stopped at once"], KilledError.exit_code)
 
 
@@ -57,7 +57,7 @@ def _run(stops: StopRequests) -> None:
     try:
         with _stopped_early(stops):
             code = typer.main.get_command(app).main(prog_name="tuner", standalone_mode=False, obj=stops)
-            if code == KilledError.exit_code:  # typer makes this code of a KeyboardInterrupt
+            if code == KilledError.exit_code:  # typer turns a KeyboardInterrupt into this code
                 raise KeyboardInterrupt
     except TyperException as error:
         _refuse(error)
@@ -65,7 +65,7 @@ def _run(stops: StopRequests) -> None:
         from tuner.endings import ending
 
         found = ending(error)
-        if found is None:  # a defect, which shows its traceback
+        if found is None:  # a defect: show the traceback
             raise
         _end(found.lines, found.code, plain=found.plain)
     if code:
@@ -73,7 +73,7 @@ def _run(stops: StopRequests) -> None:
 
 
 def _refuse(error: TyperException) -> NoReturn:
-    """Ends with what the command line should have been."""
+    """Ends with a usage error."""
     context = getattr(error, "ctx", None)
     if context is not None and error.message:
         say(context.get_usage(), err=True)
@@ -82,18 +82,18 @@ def _refuse(error: TyperException) -> NoReturn:
 
 
 def _stopped_early(stops: StopRequests) -> AbstractContextManager[None]:
-    """What a stop request is to a command that says nothing of its own about it."""
+    """How a stop request ends a command that does not handle it itself."""
     if sys.argv[1:2] in (["launch"], ["resume"]):
         return stops.ending("stopped before anything was begun; give the same command again")
     return stops.ending("this command was stopped at once", kind=KilledError)
 
 
 def _end(lines: Sequence[str], code: int, *, plain: bool = False) -> NoReturn:
-    """Ends with these lines on standard error; `plain` where they say themselves that they are errors, or are none."""
+    """Ends with these lines on standard error, the first one marked as an error unless `plain`."""
     from tuner.terminal.streams import SteadyStream
 
     SteadyStream(sys.stdout).flush()
-    for place, line in enumerate(lines):  # the code tells it, too
+    for place, line in enumerate(lines):
         say(line if plain or place else f"error: {line}", to=SteadyStream(sys.stderr))
     raise SystemExit(code)
 

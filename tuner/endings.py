@@ -1,6 +1,6 @@
-"""How a command ends when something goes wrong: an exit code by the kind of the error, and what is printed.
+"""The exit code and the message of each error.
 
-Imported when a command has failed, for it knows the errors of all packages.
+It imports the errors of all packages, so `cli` imports it only after a failure.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from studies.export.read import ExportError, ExportFileError
 from trainers.errors import ConfigError, TrainerError
 from tuner.errors import DISK_FULL, NotThereError, StoppedError, TunerError, UnreachableError, UsageError
 
-_CODES: dict[type[Exception], int] = {  # a class before those that it derives from
+_CODES: dict[type[Exception], int] = {  # a subclass before its base class
     SpaceNotFoundError: NotThereError.exit_code,
     SpaceError: UsageError.exit_code,
     ExportError: UsageError.exit_code,
@@ -38,15 +38,15 @@ _CODES: dict[type[Exception], int] = {  # a class before those that it derives f
 
 @dataclass(frozen=True, kw_only=True)
 class Ending:
-    """What is printed on standard error, and the exit code."""
+    """The lines for standard error, and the exit code."""
 
     lines: Sequence[str]
     code: int
-    plain: bool = False  # each line says itself that it is an error, or it is none
+    plain: bool = False  # print no "error: " in front: the lines have their own, or report no error
 
 
 def ending(error: Exception) -> Ending | None:
-    """How a command ends with this error; None for a defect."""
+    """The ending for this error; None for a defect."""
     if isinstance(error, TunerError):
         return Ending(lines=[str(error)], code=error.exit_code, plain=isinstance(error, StoppedError))
     if isinstance(error, OSError):
@@ -60,7 +60,7 @@ def ending(error: Exception) -> Ending | None:
 
 
 def _ending_of_os(error: OSError) -> Ending | None:
-    """4 for a full disk, 1 for any other file that cannot be used; None when no file is named."""
+    """Exit code 4 for a full disk, 1 for any other error of a named file; None when no file is named."""
     full = error.errno in DISK_FULL
     if not full and error.filename is None:
         return None

@@ -1,11 +1,11 @@
-"""What ends a command early, and with which exit code.
+"""The errors that end a command, and their exit codes.
 
-TunerError            1   it ran and could not succeed
-├── UsageError        2   the request cannot be
+TunerError            1   the command ran and failed
+├── UsageError        2   the request is invalid
 ├── NotThereError     3   no such study, trial or file
-├── UnreachableError  4   the database or the cluster does not answer, or the disk is full
-├── StoppedError      75  stopped early; `tuner resume` goes on
-└── KilledError       130 stopped at once; `tuner resume` goes on from the last checkpoints
+├── UnreachableError  4   the database, Ray, a worker or the GPU cannot be used, or the disk is full
+├── StoppedError      75  stopped before the end; `tuner resume` goes on
+└── KilledError       130 stopped at once; `tuner resume` continues a study from its last checkpoints
 """
 
 import errno
@@ -14,13 +14,13 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class TunerError(Exception):
-    """A command could not succeed; the text says why and what to do."""
+    """The command failed; the text says why and what to do."""
 
     exit_code = 1
 
 
 class UsageError(TunerError):
-    """The request cannot be."""
+    """The request is invalid."""
 
     exit_code = 2
 
@@ -32,18 +32,18 @@ class NotThereError(TunerError):
 
 
 class UnreachableError(TunerError):
-    """The database or the cluster does not answer, or the disk is full."""
+    """The database, Ray, a worker or the GPU cannot be used, or the disk is full."""
 
     exit_code = 4
 
 
 class StoppedError(TunerError):
-    """Stopped before the budget was spent, and resumable."""
+    """Stopped before the end; the study is resumable."""
 
     exit_code = 75
 
 
 class KilledError(TunerError):
-    """Stopped at once, and resumable from the last checkpoints."""
+    """Stopped at once; a study is resumable from its last checkpoints."""
 
     exit_code = 130

@@ -1,4 +1,4 @@
-"""The hours of a study's budget, over all its launches."""
+"""The hours that a study has spent, summed over its launches."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Callable
 
 from studies.store import Store
 
-_KEEP_EVERY = 10.0  # seconds; what a killed driver has worked since the last time is not counted
+_KEEP_EVERY = 10.0  # seconds; time since the last write is lost if the driver is killed
 
 
 class Hours:
-    """A clock that goes on where the launch before it stopped."""
+    """A clock that continues where the previous launch stopped."""
 
     def __init__(self, store: Store, budget: float | None, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """`budget` in hours; None: as long as it takes."""
+        """`budget` is in hours; None sets no limit."""
         self._store, self._clock = store, clock
         self._limit = math.inf if budget is None else 3600 * budget
         self._before = store.study().spent_seconds
@@ -23,7 +23,7 @@ class Hours:
 
     @property
     def spent(self) -> float:
-        """Seconds of work, this launch's included."""
+        """Seconds over all launches, this one included."""
         return self._before + self._clock() - self._began
 
     @property
@@ -32,7 +32,7 @@ class Hours:
         return self.spent > self._limit
 
     def keep(self, *, now: bool = False) -> None:
-        """Writes it down, every ten seconds or now."""
+        """Stores the spent time, at most every ten seconds unless `now`."""
         if now or self._clock() - self._kept > _KEEP_EVERY:
             self._kept = self._clock()
             self._store.set_spent(self.spent)

@@ -1,4 +1,4 @@
-"""A study from its space to its report: executor up, jobs out, results in, final reading, report and best.yaml."""
+"""Runs a study from its space to its report: search, final readings of test data, report and best.yaml."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _UNRECORDED = 2  # the trainer's version when studies began to record it
 
 @dataclass(frozen=True)
 class Finished:
-    """Where a finished study's results lie, and the readings of test data."""
+    """The output files of a finished study, and its readings of test data."""
 
     report: Path
     best: Path
@@ -50,7 +50,7 @@ class Finished:
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
-    """What a launch is given."""
+    """The inputs of a launch."""
 
     space: Space
     home: Home
@@ -60,18 +60,19 @@ class Launch:
     stops: StopRequests
 
     def say(self, text: str, style: str = "dim") -> None:
-        """Tells the user."""
+        """Prints a line for the user."""
         self.console.print(styled(text, style), soft_wrap=True)
 
 
 def run_study(launch: Launch) -> Finished:
-    """Runs a study to the end of its budget, from wherever it stands.
+    """Runs a study, new or half done, to the end of its budget.
 
-    Raises StudyLockedError when another driver has the study, UsageError or TunerError before anything is written when
-    space or data cannot work, StoppedError or KilledError after a stop request, TunerError when too many jobs failed.
+    Raises StudyLockedError when another driver holds the study, UsageError or TunerError before anything is written
+    when the space or the data is unusable, StoppedError or KilledError after a stop request, and TunerError when too
+    many jobs failed, no trial was completed, or a final reading failed.
     """
     space, home, stops = launch.space, launch.home, launch.stops
-    home.study(space.name)  # refuses a name that cannot be, before anything is loaded
+    home.study(space.name)  # refuses a reserved name before anything is loaded
     with study_lock(launch.storage, space.name) as lock:  # torch and the data may take minutes to load
         slots = cut_slots(launch.resources, cpus=available_cpus(), gpus=gpu_count())
         checked = dry_build(space)
@@ -95,7 +96,7 @@ def run_study(launch: Launch) -> Finished:
 
 
 def _sweep(home: Home) -> None:
-    """Removes what killed drivers left."""
+    """Removes the files that killed drivers left behind."""
     from trainers.files.cache import Cache
 
     sweep_scratch()
@@ -104,7 +105,7 @@ def _sweep(home: Home) -> None:
 
 @contextlib.contextmanager
 def _stopped_state(store: Store, stops: StopRequests) -> Iterator[None]:
-    """Whatever stops the driver from here on, its study says that it is stopped."""
+    """Marks a running study as stopped after a stop request, or when the launch cannot reach what it needs."""
     try:
         with stops.ending(f"stopped before any job was begun; continue with: tuner resume {store.name}"):
             yield
@@ -133,7 +134,7 @@ def _refuse_other_data(store: Store, checked: Preflight) -> None:
 
 
 def _trainers(store: Store, *, mixed: bool) -> tuple[int, ...]:
-    """The versions of the trainer that the study's results will be of. Raises UsageError for an unwanted mixture."""
+    """The trainer versions of the study's results, this one included. Raises UsageError for a mixture not asked for."""
     from trainers.stage1.backbone import TRAINER_VERSION
 
     known = (store.study().trainers or (_UNRECORDED,)) if store.backbones() else ()
@@ -165,11 +166,11 @@ def _begin(launch: Launch, store: Store) -> None:
 
 
 def search(launch: Launch, planner: Planner, hours: Hours, lock: StudyLock, slots: Slots) -> None:
-    """Hands every task to the executor until the planner is finished or a stop was asked for."""
+    """Runs the executor until the planner is finished. Raises StoppedError if a stop request leaves work."""
     import torch
 
     name, stops = planner.space.name, launch.stops
-    torch.set_num_threads(1)  # the driver's share: the outer sampler's Gaussian process
+    torch.set_num_threads(1)  # the driver only fits the outer sampler's Gaussian process
     launch.say(describe(slots, launch.resources))
     stops.note(STOP_NOTICE.format(name=name), lambda text: launch.say(text, "yellow"))
     running = Running(planner)
@@ -193,13 +194,13 @@ def search(launch: Launch, planner: Planner, hours: Hours, lock: StudyLock, slot
 
 
 def _attention(launch: Launch, planner: Planner, hours: Hours, lock: StudyLock) -> Callable[[], None]:
-    """What is looked at between any two events: the hours, stop requests, and whether the study is still ours."""
+    """A check for between two events: budget hours, publishing, stop requests, and the study's lock."""
     publisher = Publisher(planner.store, launch.home)
 
     def poll() -> Literal["soft", "now"] | None:
-        wish = planner.store.stop_requested()  # first, for it says the most when the database is not there
-        lock.confirm()  # a restarted PostgreSQL has forgotten whose the study is
-        return wish
+        request = planner.store.stop_requested()  # first: if the database is gone, its error explains more
+        lock.confirm()  # a restarted PostgreSQL has dropped the lock
+        return request
 
     def attend() -> None:
         if hours.over:
@@ -214,7 +215,7 @@ def _attention(launch: Launch, planner: Planner, hours: Hours, lock: StudyLock) 
 
 @contextlib.contextmanager
 def _screen(launch: Launch, planner: Planner, running: Running) -> Iterator[LiveTable | PlainLines]:
-    """The live table on a terminal, lines elsewhere."""
+    """A live table on a terminal, plain lines elsewhere."""
     if launch.console.is_terminal:
         screen: LiveTable | PlainLines = LiveTable(planner, running, name=launch.space.name, console=launch.console)
     else:
@@ -239,7 +240,7 @@ def _trimmed_cache(launch: Launch) -> Cache:
 
 
 def finish(launch: Launch, planner: Planner) -> Finished:
-    """Closes the study: a readable end when it failed, else report and best.yaml."""
+    """Closes the study and writes report and best.yaml. Raises TunerError if it failed or a reading failed."""
     store, home, name = planner.store, launch.home, planner.space.name
     launch.stops.note(
         f"the search of {name} is over; its report is being written; Ctrl-C again stops now",
@@ -253,7 +254,7 @@ def finish(launch: Launch, planner: Planner) -> Finished:
         _refuse_an_empty_study(planner, verdict)
         data = load_study_data(store)
         publish_results(store, data, home)
-        store.confirm()  # or what is named below is not there
+        store.confirm()  # else the files named below may not exist
         if verdict == "unread":
             raise TunerError(
                 f"study {name}: the search is over and the report written, but {len(planner.unread)} final reading(s) "
@@ -263,7 +264,7 @@ def finish(launch: Launch, planner: Planner) -> Finished:
 
 
 def _refuse_an_empty_study(planner: Planner, verdict: Verdict) -> None:
-    """Raises TunerError where there is nothing to report."""
+    """Raises TunerError if the study failed, or its hours were over before any trial was complete."""
     budget, name = planner.space.budget, planner.space.name
     if verdict == "out_of_time":
         raise TunerError(
@@ -279,7 +280,7 @@ def _refuse_an_empty_study(planner: Planner, verdict: Verdict) -> None:
 
 
 def checkpoint_seconds() -> float:
-    """Seconds between two checkpoints of stage 1, from the environment where it says so. Raises UsageError."""
+    """Seconds between two checkpoints of stage 1: TUNER_CHECKPOINT_SECONDS, else 30. Raises UsageError."""
     text = os.environ.get("TUNER_CHECKPOINT_SECONDS", "30")
     try:
         seconds = float(text)

@@ -1,7 +1,7 @@
-"""What a launch is at: told of what happens, asked what to do next. No input, no output, no clock, no engine.
+"""The state machine of a launch: events in, instructions out. It does no input or output and has no clock or engine.
 
-A launch begins in `searching` and moves only down this list. What happened stays known: a launch whose hours are over
-and that is then asked to stop still tries no job again.
+A launch begins in `searching` and only moves down the list of phases. It remembers every event: if its hours are over
+and a stop is requested later, it still retries no job.
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ from studies.records import StudyState
 
 Phase = Literal["searching", "closing", "stopping", "failing", "breaking"]
 PHASES: dict[Phase, str] = {
-    "searching": "Jobs of the search are handed out, and then the final readings of test data. A job that fails for a "
-    "reason that may pass waits for another try.",
-    "closing": "The hours of the budget are over. No job begins any more: those that wait end unrun. Jobs under way "
-    "end by themselves, and then test data is read, except where that takes a training.",
-    "stopping": "Somebody asked for a stop. Nothing is handed out. Jobs under way end at their next report and leave a "
+    "searching": "Jobs of the search are handed out, then the final readings of test data. A job with a transient "
+    "failure waits for a retry.",
+    "closing": "The hours of the budget are over. No job of the search starts: waiting jobs end unrun. Running jobs "
+    "finish; then test data is read, except for fresh seeds, which would need training.",
+    "stopping": "A stop was requested. Nothing is handed out. Running jobs end at their next report and leave a "
     "checkpoint; their trials stay RUNNING, and the next launch adopts them.",
-    "failing": "More jobs failed than the budget allows. Nothing is handed out: jobs that wait end unrun, and those "
-    "under way end by themselves.",
-    "breaking": "The database, the disk or Ray failed. Nothing is handed out, and nothing is written any more. Jobs "
-    "under way end at their next report and leave a checkpoint; their trials stay RUNNING.",
+    "failing": "More jobs failed than the budget allows. Nothing is handed out: waiting jobs end unrun, and running "
+    "jobs finish.",
+    "breaking": "The driver met an error outside the jobs, such as a lost database or a full disk. Nothing is handed "
+    "out and nothing more is written. Running jobs end at their next report and leave a checkpoint; their trials stay "
+    "RUNNING.",
 }
 HandsOut = Literal["anything", "readings", "nothing"]
 Verdict = Literal["stopped", "out_of_time", "failed", "unread", "done"]
@@ -35,10 +36,10 @@ STATES: dict[Verdict, StudyState] = {
 
 
 class Lifecycle:
-    """The phase of one launch. Every event may come more than once, and in any order."""
+    """The phase of one launch. Events may come in any order and more than once."""
 
     def __init__(self) -> None:
-        self.error: Exception | None = None  # the first that broke the launch
+        self.error: Exception | None = None  # the first error that broke the launch
         self._happened: set[Phase] = {"searching"}
 
     # -- events -------------------------------------------------------------------------------------------------
@@ -48,7 +49,7 @@ class Lifecycle:
         self._happened.add("closing")
 
     def stop_is_requested(self) -> None:
-        """Somebody asked for a stop that loses nothing."""
+        """A stop was requested."""
         self._happened.add("stopping")
 
     def too_many_failed(self) -> None:
@@ -56,7 +57,7 @@ class Lifecycle:
         self._happened.add("failing")
 
     def breaks(self, error: Exception) -> None:
-        """What the launch stands on failed; the first error is kept."""
+        """The driver met an error outside the jobs; keeps the first one."""
         self.error = self.error or error
         self._happened.add("breaking")
 
@@ -64,12 +65,12 @@ class Lifecycle:
 
     @property
     def phase(self) -> Phase:
-        """The last phase of the list that was reached."""
+        """The furthest phase reached."""
         return next(phase for phase in reversed(PHASES) if phase in self._happened)
 
     @property
     def hands_out(self) -> HandsOut:
-        """What workers may be given."""
+        """The tasks that workers may get."""
         match self.phase:
             case "searching":
                 return "anything"
@@ -80,28 +81,28 @@ class Lifecycle:
 
     @property
     def ends_jobs(self) -> bool:
-        """Whether jobs under way end at their next report."""
+        """True if running jobs end at their next report."""
         return bool(self._happened & {"stopping", "breaking"})
 
     @property
     def writes(self) -> bool:
-        """Whether results still go into the study."""
+        """True while results are written to the study."""
         return self.phase != "breaking"
 
     @property
     def tries_again(self) -> bool:
-        """Whether a job that failed for a reason that may pass is kept for another try."""
+        """True if a job with a transient failure is retried."""
         return not self._happened & {"closing", "failing"}
 
     @property
     def drops_waiting(self) -> str | None:
-        """Why jobs that wait end unrun; None where they are kept."""
+        """Why waiting jobs end unrun; None if they are kept."""
         if "failing" in self._happened:
             return "more than budget.max_failed jobs failed"
         return "budget.hours were over" if "closing" in self._happened else None
 
     def verdict(self, *, work_left: bool, complete: int, unread: int) -> Verdict:
-        """How a launch that handed out all it could has ended; `complete` trials, `unread` readings that failed."""
+        """How the launch ended, given the numbers of `complete` trials and of failed readings (`unread`)."""
         if "stopping" in self._happened and work_left:
             return "stopped"
         if "failing" in self._happened:

@@ -1,4 +1,4 @@
-"""Files that the user names: written whole or not at all, and only where a plain file is or can be."""
+"""Writes output files atomically, and refuses to replace anything but a plain file."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from pathlib import Path
 
 from tuner.errors import UsageError
 
-_DATABASES = (b"SQLite format 3\0", b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")  # the last two of a write-ahead log
-_LINKS = 40  # in a row, as the kernel allows
+_DATABASES = (b"SQLite format 3\0", b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")  # the last two begin a write-ahead log
+_LINKS = 40  # links in a row that the kernel follows
 
 
 @contextlib.contextmanager
 def staged(target: Path) -> Iterator[Path]:
-    """Yields where to write instead of `target`: in a folder of its own beside it, whose files take their places when
-    the block has ended well, each by a rename. If it has not, what was there before is as it was.
+    """Yields a draft path in a temporary folder beside `target`. On success each file there is renamed into place; on
+    an error nothing changes.
 
-    Raises UsageError where a device, pipe, socket, folder or database is in the way, OSError where nothing can be
-    written.
+    Raises UsageError if a device, pipe, socket, folder or database is in the way, OSError if writing fails.
     """
     refuse_special(target)
     with _named_after(target):
@@ -40,7 +39,7 @@ def staged(target: Path) -> Iterator[Path]:
 
 
 def refuse_special(target: Path) -> None:
-    """Raises UsageError unless a plain file is at `target` that may be replaced, or nothing yet; links are followed."""
+    """Raises UsageError unless `target` is a plain file or absent, and no database; follows links."""
     for step in _way(target):
         if step.name in ("", "-", "..") or Path("/proc") in step.parents:
             raise UsageError(f"{target}: output goes to a file; give the file's name")
@@ -58,7 +57,7 @@ def refuse_special(target: Path) -> None:
 
 
 def _way(target: Path) -> Iterator[Path]:
-    """The path itself, and where its links lead, one by one."""
+    """The path itself, then each target of its chain of links."""
     for _ in range(_LINKS):
         target = Path(os.path.realpath(target.parent)) / target.name
         yield target
@@ -69,7 +68,7 @@ def _way(target: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _named_after(target: Path) -> Iterator[None]:
-    """Errors name what the user gave, and not a draft."""
+    """Makes errors name `target` instead of the draft."""
     try:
         yield
     except OSError as error:
@@ -79,7 +78,7 @@ def _named_after(target: Path) -> Iterator[None]:
 
 
 def _put(draft: Path, place: Path) -> None:
-    """Moves a file to where the links at `place` lead, with the rights of the file that it replaces."""
+    """Moves a file to the target of the links at `place`, with the mode of the file that it replaces."""
     real = Path(os.path.realpath(place))
     if real.exists():
         shutil.copymode(real, draft)

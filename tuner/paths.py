@@ -1,4 +1,4 @@
-"""Where everything lies below the home folder."""
+"""The paths below the home folder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tuner.errors import UsageError
 
-_GROUP = 0o007  # umask: all for owner and group, nothing for others
+_GROUP = 0o007  # umask: owner and group may do everything, others nothing
 
 
 @dataclass(frozen=True)
@@ -21,20 +21,17 @@ class Home:
 
     @classmethod
     def choose(cls, home: Path | None = None) -> Home:
-        """The folder asked for, or the one the environment names, or `runs`. Raises UsageError for no path."""
+        """`home`, else `TUNER_HOME`, else `runs`. Raises UsageError for a path that cannot exist."""
         root = home or Path(os.environ.get("TUNER_HOME") or "runs")
         if "\0" in str(root):
-            raise UsageError(f"--home must be a path, which holds no NUL, but is {str(root)!r}")
+            raise UsageError(f"--home must be a path without NUL, but is {str(root)!r}")
         try:
             return cls(root.expanduser())
         except RuntimeError:
             raise UsageError(f"{root}: there is no such user; write the folder's whole path") from None
 
     def make(self, study: str) -> None:
-        """Makes the folders of a study that are not there, for their owner alone; for its group in a home of a group.
-
-        Raises OSError.
-        """
+        """Makes a study's missing folders: private, or open to the group that shares the home. Raises OSError."""
         from studies.sql.database_file import is_shared, make_folder
 
         make_folder(self.root)
@@ -43,7 +40,7 @@ class Home:
 
     @contextlib.contextmanager
     def sharing(self) -> Iterator[None]:
-        """What this process and its workers write meanwhile is the group's, too, in a home of a group."""
+        """Within, this process and its workers write files that the group may use, if the group shares the home."""
         from studies.sql.database_file import is_shared
 
         if not is_shared(self.root):
@@ -60,7 +57,7 @@ class Home:
         """The study database, unless `--storage` or `TUNER_STORAGE` says otherwise."""
         from studies.sql.urls import sqlite_url  # SQLAlchemy
 
-        # SQLAlchemy takes `a/..` for nothing, which it is not where `a` is a link
+        # SQLAlchemy drops `a/..`, which is wrong where `a` is a link
         root = Path(os.path.realpath(self.root)) if ".." in self.root.parts else self.root
         return sqlite_url(root / "studies.db")
 
@@ -71,14 +68,14 @@ class Home:
 
     @property
     def artifacts(self) -> Path:
-        """Files that the dashboard offers for download."""
+        """Downloads of the dashboard."""
         return self.root / "artifacts"
 
     def study(self, name: str) -> Path:
-        """The folder of one study. Raises UsageError for a name that the home needs itself."""
+        """The folder of one study. Raises UsageError for a reserved name."""
         if name in (self.cache.name, self.artifacts.name) or name.startswith("studies.db"):
             raise UsageError(
-                f"a study cannot be called {name!r}, for the output folder uses that name; give another --name"
+                f"a study cannot be called {name!r}: the output folder uses that name; give another --name"
             )
         return self.root / name
 

@@ -1,4 +1,4 @@
-"""Everything cheap that can fail is tried before the study is opened: a bad name costs a second, not a night."""
+"""The dry build: finds errors of space, data and model before the study is opened, in seconds instead of hours."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Preflight:
-    """What the dry build learned about the task."""
+    """Facts about the task, from the dry build."""
 
     class_names: tuple[str, ...]
     train_counts: tuple[int, ...]
@@ -26,7 +26,7 @@ class Preflight:
 
 
 def dry_build(space: Space) -> Preflight:
-    """Loads the data and builds model and losses for the space's corners. Raises UsageError or TunerError."""
+    """Loads the data, builds the model, and the losses at each corner of the space. Raises UsageError or TunerError."""
     try:
         return _build(space)
     except ConfigError as error:
@@ -69,7 +69,7 @@ def _build(space: Space) -> Preflight:
 
 
 def _refuse_unmeasurable(objective: str, task: Task, config: TaskConfig) -> None:
-    """Raises UsageError for an objective that no classifier of these classes can have: its group is empty."""
+    """Raises UsageError for an objective that is undefined here: its group is empty, or top5 of at most 5 classes."""
     import torch
 
     from trainers.measures.metrics import group_accuracies
@@ -79,7 +79,7 @@ def _refuse_unmeasurable(objective: str, task: Task, config: TaskConfig) -> None
     name = objective.removeprefix("val.")
     if groups.get(name, 1.0) is None:
         raise UsageError(
-            f"objective: {objective} cannot be measured, for no class with validation images is in the group {name!r} "
+            f"objective: {objective} cannot be measured: no class with validation images is in the group {name!r} "
             f"(task.many={config.many}, task.few={config.few}; classes have {min(task.counts)} to {max(task.counts)} "
             "training images); take val.balanced_accuracy, or other thresholds"
         )

@@ -1,5 +1,4 @@
-"""What is shown of a study beyond its database: report, best.yaml and dashboard, fresh while it runs, at a small share
-of the driver's time."""
+"""Publishes a study's report, best.yaml and dashboard, also while it runs."""
 
 from __future__ import annotations
 
@@ -15,15 +14,12 @@ from tuner.paths import Home
 log = logging.getLogger(__name__)
 
 _FIRST = 10.0  # seconds until the first publication
-_PAUSE = 30.0  # seconds from one publication to the next, at least
+_PAUSE = 30.0  # seconds between two publications, at least
 _SHARE = 0.02  # of the driver's time, at most; workers train meanwhile
 
 
 class Publisher:
-    """Publishes the results of a running study, seldom enough to cost next to nothing.
-
-    All of it is a view: when it cannot be written, the reason is logged and the search goes on.
-    """
+    """Publishes a running study's results in at most 2 % of the driver's time; logs failures and never raises."""
 
     def __init__(self, store: Store, home: Home, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
@@ -33,7 +29,7 @@ class Publisher:
         self._shown = 0
 
     def now_and_then(self, ended: int) -> bool:
-        """Publishes when it is due and more trials have `ended` than were shown; returns whether it did."""
+        """Publishes if due and if more trials have `ended` than last time; returns whether it did."""
         began = self._clock()
         if began < self._due or ended <= self._shown:
             return False
@@ -48,14 +44,14 @@ class Publisher:
 
         try:
             publish_results(self._store, load_study_data(self._store), self._home)
-        except Exception as error:  # whatever it is, it must not end hours of training
+        except Exception as error:  # no error here may end hours of training
             log.warning("report and dashboard were not brought up to date: %s", error)
             return False
         return True
 
 
 def publish_results(store: Store, data: StudyData, home: Home) -> None:
-    """Writes the report and, once a trial is complete, best.yaml; shows both with figures and note on the dashboard."""
+    """Writes the report and, once a trial is complete, best.yaml; then updates the dashboard."""
     from studies.export.write import dump_config, export_config
     from studies.report.write import write_report
 
@@ -67,7 +63,7 @@ def publish_results(store: Store, data: StudyData, home: Home) -> None:
 
 
 def show_results(store: Store, data: StudyData, home: Home) -> None:
-    """Figures, note, and the files of a study that there are, for the dashboard."""
+    """Updates the study's figures, note and downloads on the dashboard."""
     from studies.dashboard.publish import attach, publish
 
     publish(store, data)
@@ -76,7 +72,7 @@ def show_results(store: Store, data: StudyData, home: Home) -> None:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Whole or not at all: somebody may be reading it while the study runs."""
+    """Writes the file atomically: somebody may read it while the study runs."""
     unfinished = path.with_name(f".{path.name}")
     unfinished.write_text(text, encoding="utf-8")
     unfinished.replace(path)

@@ -1,4 +1,4 @@
-"""Requests to stop a command, over its whole life: SIGINT, SIGTERM and SIGHUP, and `tuner stop`."""
+"""Stop requests: SIGINT, SIGTERM, SIGHUP and `tuner stop`."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from tuner.terminal.output import printable
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _AGAIN = 0.01  # seconds until a request that was dropped is raised again
-_POLL = 2.0  # seconds between two looks into the database
+_POLL = 2.0  # seconds between two reads of the database
 STOP_NOTICE = "stopping after current epochs; Ctrl-C again stops now; continue with: tuner resume {name}"
 
 
 class StopRequests:
-    """A context manager that owns the signal handlers of a command until its process ends.
+    """A context manager that owns a command's signal handlers until its process ends.
 
-    The first signal raises KeyboardInterrupt, or, after `note`, is told and noted. The second one always raises it, and
-    later ones do nothing.
+    The first signal raises KeyboardInterrupt; after `note` it is only recorded and announced. The second one always
+    raises. Later ones do nothing.
     """
 
     def __init__(self) -> None:
@@ -47,13 +47,13 @@ class StopRequests:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Everything is said and the exit code is settled: while the interpreter ends, no signal changes it."""
+        """Ignores signals from here on: they must not change the exit code while the interpreter ends."""
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         sys.unraisablehook = self._hook
 
     def note(self, notice: str, tell: Callable[[str], None]) -> None:
-        """From now on the first request is noted, and answered with `notice`, for whoever asks `check` or `leave`."""
+        """From now on the first request raises nothing: it calls `tell(notice)`, and `check` and `leave` report it."""
         self._tell, self._notice = tell, notice
 
     def leave(self) -> None:
@@ -62,22 +62,22 @@ class StopRequests:
             self._raise()
 
     def check(self, poll: Callable[[], Literal["soft", "now"] | None]) -> bool:
-        """Whether to stop; looks into the database every other second. Raises KeyboardInterrupt on `now`."""
+        """True if a stop was requested; calls `poll` every other second. Raises KeyboardInterrupt if it says `now`."""
         if time.monotonic() - self._polled > _POLL:
-            wish = poll()
+            request = poll()
             self._polled = time.monotonic()
-            if wish == "now":
+            if request == "now":
                 self.requested = True
                 self._raise(at_once=True)
-            if wish == "soft" and not self.requested:
+            if request == "soft" and not self.requested:
                 self._request()
         return self.requested
 
     @contextlib.contextmanager
     def ending(self, words: str, *, kind: type[StoppedError | KilledError] = StoppedError) -> Iterator[None]:
-        """Makes of a request's KeyboardInterrupt an error of this kind, or KilledError if it is to end at once.
+        """Turns the KeyboardInterrupt of a stop request into an error of this kind, or KilledError if at once.
 
-        C++ code and imports may have made another exception of it on its way: whatever comes after it is its doing.
+        C++ code and imports may replace it by another exception, so any exception after a request counts.
         """
         try:
             yield
@@ -86,14 +86,14 @@ class StopRequests:
         except BaseException as error:
             if not self._raised or isinstance(error, SystemExit):
                 raise
-            self._words = self._words or words  # a second signal while the first one ends the command changes no words
+            self._words = self._words or words  # a second signal keeps the first one's words
             raise (KilledError if self.at_once else kind)(self._words) from None
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self._dropped:  # the same request once more
             self._dropped = False
             raise KeyboardInterrupt
-        if self.at_once:  # it ends already
+        if self.at_once:  # the command is ending already
             return
         if self.requested or self._notice is None:
             before, self.requested = self.requested, True
@@ -115,7 +115,7 @@ class StopRequests:
         self.requested = True
         try:
             self._tell(self._notice or "")
-        except RuntimeError:  # the signal came amid another write to the same stream, which refuses a second one
+        except RuntimeError:  # the signal interrupted another write to the same stream
             _write(self._notice or "")
 
     def _raise(self, *, at_once: bool = False) -> NoReturn:
@@ -124,6 +124,6 @@ class StopRequests:
 
 
 def _write(text: str) -> None:
-    """On standard error, past all buffers."""
-    with contextlib.suppress(OSError):  # nobody reads it
+    """Writes to standard error without a buffer."""
+    with contextlib.suppress(OSError):  # the reader is gone
         os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"\n{printable(text)}\n".encode())

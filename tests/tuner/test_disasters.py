@@ -420,7 +420,7 @@ def test_a_worker_that_the_kernel_kills_for_want_of_memory_says_so(folder: Path,
         )
     assert ended(driver) == 1, place.log.read_text()
     (failed,) = json.loads(place.run("trials", "endless", "--failed", "--json").stdout)
-    assert "it was killed or crashed when the kernel killed a process for want of memory" in failed["reason"]
+    assert "it was killed or crashed when the kernel killed a process for lack of memory" in failed["reason"]
 
 
 @pytest.mark.slow
@@ -433,5 +433,5 @@ def test_rays_own_monitor_of_memory_is_told(folder: Path) -> None:
     driver = place.start("launch", "--space", "endless.yaml", *NO_RETRY)
     assert ended(driver) == 1
     (failed,) = json.loads(place.run("trials", "endless", "--failed", "--json").stdout)
-    assert "Ray killed it, for the machine was nearly out of memory" in failed["reason"]
+    assert "Ray killed it because the machine was nearly out of memory" in failed["reason"]
     assert "Traceback" not in place.log.read_text()

@@ -100,7 +100,7 @@ def test_a_study_that_is_being_run_is_left_to_its_driver(store: Store, home: Hom
         busy.bind(("127.0.0.1", 0))
         port = busy.getsockname()[1]
         ran = CliRunner().invoke(app, ["dashboard", "--home", str(home.root), "--port", str(port)])
-    assert "its driver brings the page up to date" in ran.stderr
+    assert "its driver updates the page" in ran.stderr
     assert not any(key.startswith("dashboard:plot_data:") for key in attributes(store))
     assert isinstance(ran.exception, TunerError)
     assert f"port {port} cannot be used" in str(ran.exception)

@@ -21,9 +21,9 @@ MONITOR = (  # as Ray 2.60 writes it
 @pytest.mark.parametrize(
     ("report", "reason"),
     [
-        (KILLED, "it was killed or crashed without a word (SIGKILL, or a fault in C++)"),
-        (MONITOR, "Ray killed it, for the machine was nearly out of memory (22.70GB of 23.54GB used); fewer jobs at a "
-                  "time (--parallel) need less"),
+        (KILLED, "it was killed or crashed silently (SIGKILL, or a fault in C++)"),
+        (MONITOR, "Ray killed it because the machine was nearly out of memory (22.70GB of 23.54GB used); fewer jobs at "
+                  "a time (--parallel) need less"),
         ("Traceback\n  File \"x.py\"\nModuleNotFoundError: no module x\nsee above", "ModuleNotFoundError: no module x"),
         ("The actor died.\nThe actor never ran - it was cancelled.", "it was ended before it took the job"),
         ("", "no reason given"),
@@ -35,7 +35,7 @@ def test_the_reason_is_one_line_of_what_was_seen(report: str, reason: str) -> No
 
 
 def test_want_of_memory_is_said_where_the_kernel_counted_a_kill() -> None:
-    assert "for want of memory; fewer jobs" in cause(KILLED, oom_killed=True)
+    assert "for lack of memory; fewer jobs" in cause(KILLED, oom_killed=True)
     assert oom_kills() >= 0
 
 

@@ -114,8 +114,8 @@ def test_each_job_has_a_bar_with_what_it_does() -> None:
 
 
 def test_a_driver_that_is_silent_is_told_with_the_way_out() -> None:
-    assert "last heard of 90 s ago" not in drawn(dataclasses.replace(looked(), silent=30.0))
-    assert "last heard of 5.0 min ago; if it was killed: tuner resume s" in drawn(
+    assert "last reported 90 s ago" not in drawn(dataclasses.replace(looked(), silent=30.0))
+    assert "last reported 5.0 min ago; if it was killed: tuner resume s" in drawn(
         dataclasses.replace(looked(), silent=300.0)
     )
     assert "tuner resume" not in drawn(dataclasses.replace(looked(state="done"), silent=300.0))
@@ -187,5 +187,5 @@ def test_stopping_a_study_whose_driver_has_died_says_so(tmp_path: Path) -> None:
         assert store.stop_requested() == "soft"
         assert store.study().state == "running"
         told = CliRunner().invoke(app, ["stop", "left", "--storage", url])
-        assert "its driver has died; continue with: tuner resume left" in told.stdout
+        assert "the driver of left has died; continue with: tuner resume left" in told.stdout
         assert store.study().state == "stopped"

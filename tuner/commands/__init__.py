@@ -1,1 +1,1 @@
-"""What the command line offers, a file a subject. Heavy modules are imported inside the commands."""
+"""The commands of the command line, one file per subject. Heavy modules are imported inside the commands."""

@@ -19,15 +19,15 @@ app = typer.Typer()
 @app.command()
 def cache(
     clear: Annotated[
-        Optional[str], text_option("--clear", help="Remove one entry by its name's beginning, or 'all'.")
+        Optional[str], text_option("--clear", help="Remove entries by the beginning of their name, or 'all'.")
     ] = None,
     trim_gb: Annotated[
-        Optional[float], number_option("--trim-gb", help="Evict until it fits.", parser=fraction())
+        Optional[float], number_option("--trim-gb", help="Evict the longest unused until it fits.", parser=fraction())
     ] = None,
     as_json: JsonOption = False,
     home: HomeOption = None,
 ) -> None:
-    """Show, trim or clear the cache of trained backbones, which all studies of a home share."""
+    """Show, trim or clear the cache of trained backbones; all studies of a home share it."""
     from trainers.files.cache import Cache
     from tuner.errors import UsageError
     from tuner.terminal import tables
@@ -48,7 +48,7 @@ def cache(
 
 
 def _clear(store: Cache, wanted: str, *, as_json: bool) -> None:
-    """Removes entries and says which of them a job is using. Raises NotThereError where none is meant."""
+    """Removes entries and reports those that a job is using. Raises NotThereError if no name begins like that."""
     from tuner.errors import NotThereError
 
     found = [entry.fingerprint for entry in store.entries() if wanted == "all" or entry.fingerprint.startswith(wanted)]

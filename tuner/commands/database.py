@@ -13,7 +13,7 @@ app = typer.Typer()
 
 @app.command()
 def migrate(home: HomeOption = None, storage: StorageOption = None) -> None:
-    """Bring the tables of an older release to this one's; older releases cannot open them afterwards."""
+    """Migrate the database of an older release to this one; older releases cannot open it afterwards."""
     from studies.sql import versions
     from studies.sql.database import Database
     from studies.sql.engines import look

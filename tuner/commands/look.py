@@ -1,4 +1,4 @@
-"""Commands that look at studies: status, trials, best."""
+"""Read-only commands: status, trials, best."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _WATCH_SECONDS = 2.0
 def status(
     study: Annotated[Optional[str], text_argument(help="Name of the study; all studies without it.")] = None,
     as_json: JsonOption = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Until no study is running; --json: a line a change.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Until no study runs; with --json a line a change.")] = False,
     home: HomeOption = None,
     storage: StorageOption = None,
 ) -> None:
-    """Show how far a study is, and its best trial so far."""
+    """Show a study's progress and its best trial so far."""
     from tuner.terminal.watch import as_object, glance, picture
 
     names = [study] if study else study_names(home, storage)
@@ -72,14 +72,12 @@ def trials(
 @app.command()
 def best(
     study: StudyArgument,
-    pareto: Annotated[
-        bool, typer.Option("--pareto", help="All trials that none beats in accuracy and balance.")
-    ] = False,
+    pareto: Annotated[bool, typer.Option("--pareto", help="The Pareto front of accuracy and balance.")] = False,
     as_json: JsonOption = False,
     home: HomeOption = None,
     storage: StorageOption = None,
 ) -> None:
-    """Show the trial chosen on validation, and its reading on test if there is one."""
+    """Show the trial chosen on validation, and its reading of test data if there is one."""
     from tuner.terminal import tables
 
     if pareto:
@@ -103,7 +101,7 @@ def _pareto(study: str, home: Path | None, storage: str | None, *, as_json: bool
     if as_json:
         say_json([tables.trial(row) for row in rows], indent=2)
     else:
-        title = f"study {study}: trials that none beats in both accuracy and nearness to balance"
+        title = f"study {study}: the Pareto front of accuracy and nearness to balance"
         screen(wide=True).print(tables.trials_table(rows, title=title))
 
 
@@ -117,5 +115,5 @@ def _watch(names: list[str], home: Path | None, storage: str | None, *, as_json:
         seen = watch(lambda: [glance(store) for store in stores], every=_WATCH_SECONDS)
         try:
             show(seen, console=screen(), as_json=as_json)
-        except KeyboardInterrupt:  # it is the watching that ends, not the study
+        except KeyboardInterrupt:  # ends the watching, not the study
             raise typer.Exit(130) from None

@@ -22,7 +22,7 @@ ModelArgument = Annotated[Path, path_argument(help="model.safetensors, as tuner 
 
 
 class Form(StrEnum):
-    """What a model can be exported to."""
+    """The formats of a model export."""
 
     TORCH_EXPORT = "torch-export"
     ONNX = "onnx"
@@ -31,8 +31,8 @@ class Form(StrEnum):
 @app.command()
 def evaluate(
     model: ModelArgument,
-    data: Annotated[Optional[Path], path_option("--data", help="The data (default: where it was trained).")] = None,
-    dataset: Annotated[Optional[str], text_option("--dataset", help="Form of the data, if another one.")] = None,
+    data: Annotated[Optional[Path], path_option("--data", help="The data (default: that of the training).")] = None,
+    dataset: Annotated[Optional[str], text_option("--dataset", help="Form of the data, if it differs.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure a model on the test split of data: many, medium, few, all, and calibration."""
@@ -61,7 +61,7 @@ def predict(
         Optional[int],
         number_option("--top", help="Likeliest classes shown (default: 3; all with --json).", parser=whole(1)),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document a line and image.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON per image.")] = False,
 ) -> None:
     """Name the class of images, with calibrated probabilities."""
     from trainers.predict import Prediction, image_files
@@ -91,7 +91,7 @@ def export_model(
     output: Annotated[Path, path_option("--output", "-o", help="File to write.")],
     form: Annotated[Form, typer.Option("--format", help="Which format.")] = Form.TORCH_EXPORT,
 ) -> None:
-    """Write a model for other programs, from pixels in [0, 1] to logits and probabilities; checked by running it."""
+    """Write a model for other programs, from pixels in [0, 1] to logits and probabilities, and check its output."""
     from tuner.outputs import staged
     from tuner.retrain.model_export import export_model as write
 
@@ -101,7 +101,7 @@ def export_model(
 
 
 def _load(path: Path) -> LoadedModel:
-    """Raises NotThereError where there is no file, DataError where it is no model."""
+    """Loads a model. Raises NotThereError if there is no such file, DataError if it is no model."""
     from trainers.files.model_file import load_model
     from tuner.errors import NotThereError
 

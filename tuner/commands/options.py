@@ -1,4 +1,4 @@
-"""Options and look-ups that several commands share, and what each kind of value may be."""
+"""Options and look-ups that several commands share, and the checks of their values."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tuner.paths import Home
 if TYPE_CHECKING:
     from studies.store import Store
 
-MOST = 1_000_000_000  # of anything that is counted on a command line; gigabytes, too
+MOST = 1_000_000_000  # the largest number on a command line
 _SPECIAL = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 
 
 def text(value: Any) -> str:
-    """Text that can be written down. Raises BadParameter for none at all, for NUL and for what is not UTF-8."""
+    """UTF-8 text without NUL. Raises BadParameter for other text, and for none."""
     given = str(value)
     if not given.strip():
         raise typer.BadParameter("is empty; give a value, or leave the option out")
@@ -34,7 +34,7 @@ def text(value: Any) -> str:
 
 
 def path(value: Any) -> Path:
-    """A file or folder that is there or may be made. Raises BadParameter also for a device, pipe or socket."""
+    """A path, existing or not. Raises BadParameter like `text`, and for a device, pipe or socket."""
     given = Path(text(value))
     special = special_file(given)
     if special:
@@ -43,15 +43,15 @@ def path(value: Any) -> Path:
 
 
 def special_file(place: Path) -> str | None:
-    """What stands there, if it is neither file nor folder; links are followed."""
+    """The kind of a device, pipe or socket; None for a file, a folder or nothing. Follows links."""
     try:
         return _SPECIAL.get(stat.S_IFMT(place.stat().st_mode))
-    except (OSError, ValueError):  # told by whoever uses it
+    except (OSError, ValueError):  # the command that uses the path reports it
         return None
 
 
 def whole(low: int, high: int = MOST) -> Callable[[Any], int]:
-    """A whole number in these limits. Raises BadParameter."""
+    """A parser of whole numbers within these limits; it raises BadParameter."""
 
     def parse(value: Any) -> int:
         given = str(value).strip()
@@ -64,7 +64,7 @@ def whole(low: int, high: int = MOST) -> Callable[[Any], int]:
 
 
 def fraction(high: int = MOST) -> Callable[[Any], float]:
-    """A finite number from 0 to `high`. Raises BadParameter."""
+    """A parser of numbers from 0 to `high`; it raises BadParameter."""
 
     def parse(value: Any) -> float:
         try:
@@ -87,7 +87,7 @@ def _is_utf8(given: str) -> bool:
 
 
 def _quoted(given: str) -> str:
-    """As an error repeats it: short, and readable."""
+    """The text as an error message shows it: short and printable."""
     from search_spaces.problems import shown
 
     return shown(given)
@@ -109,12 +109,12 @@ def number_option(*names: str, help: str, parser: Callable[[Any], float]) -> Any
 
 
 def text_argument(*, help: str) -> Any:
-    """A place on the command line for text."""
+    """An argument that takes text."""
     return typer.Argument(help=help, parser=text, show_default=False)
 
 
 def path_argument(*, help: str) -> Any:
-    """A place on the command line for a path, or several."""
+    """An argument that takes a path, or several."""
     return typer.Argument(help=help, parser=path, show_default=False)
 
 
@@ -146,9 +146,9 @@ CacheOption = Annotated[
 
 
 def storage_url(home: Path | None, storage: str | None) -> str:
-    """The study database: the one asked for, or the environment's, or the home's. Raises UsageError for a NUL."""
+    """The study database: `storage`, else TUNER_STORAGE, else the home's. Raises UsageError for a NUL."""
     if "\0" in (storage or ""):
-        raise UsageError("--storage must be a URL, which holds no NUL")
+        raise UsageError("--storage must be a URL without NUL")
     return storage or os.environ.get("TUNER_STORAGE") or Home.choose(home).storage_url
 
 
@@ -160,7 +160,7 @@ def study_names(home: Path | None, storage: str | None) -> list[str]:
 
 
 def open_store(study: str, home: Path | None, storage: str | None) -> Store:
-    """One study. Raises StudyNotFoundError with the names there are."""
+    """Opens a study. Raises StudyNotFoundError, which lists the existing names."""
     from studies.store import Store
 
     return Store.open(storage_url(home, storage), study)

@@ -1,4 +1,4 @@
-"""Commands that take results out of a study: report, export, dashboard; and train, which uses them."""
+"""Commands that write or serve results: report, export, train, dashboard."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ app = typer.Typer()
 def report(
     study: StudyArgument,
     output: Annotated[
-        Optional[Path], path_option("--output", "-o", help="Where to (default: beside the study).")
+        Optional[Path], path_option("--output", "-o", help="File to write (default: in the study's folder).")
     ] = None,
     others: Annotated[
         Optional[list[str]],
-        text_option("--compare", help="Put this study beside it instead; may be repeated."),
+        text_option("--compare", help="Compare with this study instead; may be repeated."),
     ] = None,
     images: Annotated[
-        bool, typer.Option("--images", help="Each figure as SVG, too; needs kaleido, of the extra `images`.")
+        bool, typer.Option("--images", help="Write each figure as SVG, too; needs the extra `images`.")
     ] = False,
     home: HomeOption = None,
     storage: StorageOption = None,
@@ -74,7 +74,7 @@ def report(
 def export(
     study: StudyArgument,
     output: Annotated[
-        Optional[Path], path_option("--output", "-o", help="Where to (default: beside the study).")
+        Optional[Path], path_option("--output", "-o", help="File to write (default: in the study's folder).")
     ] = None,
     trial: Annotated[
         Optional[int], number_option("--trial", help="A trial's number (default: the best).", parser=whole(0))
@@ -83,7 +83,7 @@ def export(
         Optional[str], text_option("--baseline", help="A baseline that was read on test, e.g. tau_norm.")
     ] = None,
     pareto: Annotated[
-        Optional[Path], path_option("--pareto", help="Folder for all trials that none beats in accuracy and balance.")
+        Optional[Path], path_option("--pareto", help="Folder for the whole Pareto front of accuracy and balance.")
     ] = None,
     home: HomeOption = None,
     storage: StorageOption = None,
@@ -128,14 +128,14 @@ def _study_data(study: str, home: Path | None, storage: str | None) -> StudyData
 def train(
     config: Annotated[Path, path_argument(help="A configuration exported by tuner.")],
     output: Annotated[Optional[Path], path_option("--output", "-o", help="Folder for the model.")] = None,
-    data: Annotated[Optional[Path], path_option("--data", help="The data, where it lies here.")] = None,
+    data: Annotated[Optional[Path], path_option("--data", help="Where the data lies here.")] = None,
     overrides: SetOption = None,
-    seeds: Annotated[Optional[str], text_option("--seeds", help="Train once a seed: 0,1,2.")] = None,
+    seeds: Annotated[Optional[str], text_option("--seeds", help="Train once per seed: 0,1,2.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Exit code 1 unless within the export's tolerances.")] = False,
     force: Annotated[bool, typer.Option("--force", help="With --check: compare on other data, too.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Train on validation images, too; nothing is selected.")] = False,
 ) -> None:
-    """Train an exported configuration again, read test once, save the model, compare with the exported figures."""
+    """Train an exported configuration again, read test once per seed, save the model, compare with the export."""
     from tuner.errors import TunerError
     from tuner.retrain.request import RetrainRequest, parse_seeds
     from tuner.retrain.tolerances import differences
@@ -165,11 +165,11 @@ def train(
 
 @app.command()
 def dashboard(
-    study: Annotated[Optional[str], text_argument(help="Study whose figures are refreshed first.")] = None,
+    study: Annotated[Optional[str], text_argument(help="Refresh only this study's figures first.")] = None,
     port: Annotated[int, number_option("--port", help="Where it listens.", parser=whole(1, 65_535))] = 8080,
     hosts: Annotated[
         Optional[list[str]],
-        text_option("--allow-host", help="Answer under this name of the machine, too; may be repeated."),
+        text_option("--allow-host", help="Accept this host name, too; may be repeated."),
     ] = None,
     home: HomeOption = None,
     storage: StorageOption = None,
@@ -205,7 +205,7 @@ def dashboard(
 
 
 def _check_name(home: Home, name: str) -> None:
-    """Raises StudyMismatchError for a name that the output folder needs itself."""
+    """Raises StudyMismatchError for a reserved name."""
     from studies.errors import StudyMismatchError
     from tuner.errors import UsageError
 
@@ -216,13 +216,13 @@ def _check_name(home: Home, name: str) -> None:
 
 
 def _refresh(name: str, home: Path | None, storage: str | None) -> None:
-    """Brings a study's page up to date, but for one that is being run: its driver does that. Keeps no driver out."""
+    """Updates a study's page, unless a driver runs the study and so does it itself. Takes no lock."""
     from studies.locks.study_lock import holder
     from studies.study_data import load_study_data
     from tuner.publishing import show_results
 
     if holder(storage_url(home, storage), name) is not None:
-        say(f"{name} is being run; its driver brings the page up to date about once a minute", err=True)
+        say(f"{name} is running; its driver updates the page", err=True)
         return
     with open_store(name, home, storage) as store:
         show_results(store, load_study_data(store), Home.choose(home))

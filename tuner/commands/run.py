@@ -37,11 +37,9 @@ app = typer.Typer()
 
 ExecutorOption = Annotated[
     ExecutorName,
-    typer.Option("--executor", help="Where jobs run: on Ray's workers, or one after another in this process."),
+    typer.Option("--executor", help="Where jobs run: on Ray workers, or one after another in this process."),
 ]
-MixedOption = Annotated[
-    bool, typer.Option("--mixed-trainers", help="Go on though a release that trained otherwise began the study.")
-]
+MixedOption = Annotated[bool, typer.Option("--mixed-trainers", help="Go on with a study of another trainer version.")]
 
 
 @app.command()
@@ -60,7 +58,7 @@ def launch(
     home: HomeOption = None,
     storage: StorageOption = None,
 ) -> None:
-    """Run a study: search, final reading on test, report and best.yaml. Launched again, it goes on where it was."""
+    """Run a study: search, final readings of test data, report, best.yaml. Launch it again, and it goes on."""
     from search_spaces import load
 
     loaded = load(space, overrides=[*shorthands(dataset, data), *(overrides or [])], name=name)
@@ -83,7 +81,7 @@ def resume(
     home: HomeOption = None,
     storage: StorageOption = None,
 ) -> None:
-    """Go on with a stopped or killed study, to the same total."""
+    """Continue a stopped or killed study up to its budget."""
     from search_spaces import loads
 
     with open_store(study, home, storage) as store:
@@ -95,7 +93,7 @@ def resume(
 @app.command()
 def stop(
     study: StudyArgument,
-    now: Annotated[bool, typer.Option("--now", help="At once, not after the current epochs.")] = False,
+    now: Annotated[bool, typer.Option("--now", help="Stop at once, not after the current epochs.")] = False,
     home: HomeOption = None,
     storage: StorageOption = None,
 ) -> None:
@@ -111,7 +109,7 @@ def stop(
             say(f"asked {study} to stop; continue with: tuner resume {study}")
             return
         store.set_state("stopped")
-    say(f"nothing runs {study} any more: its driver has died; continue with: tuner resume {study}")
+    say(f"the driver of {study} has died; continue with: tuner resume {study}")
 
 
 def _resources(

@@ -19,7 +19,7 @@ def check(
     data: DataOption = None,
     overrides: SetOption = None,
 ) -> None:
-    """Check a space: all its errors at once, or what it would do. Trains nothing, writes nothing."""
+    """Check a space: print all its errors, or its plan. Trains nothing, writes nothing."""
     from search_spaces import load
     from tuner.preflight import dry_build
     from tuner.terminal.tables import plan
@@ -31,7 +31,7 @@ def check(
 
 @app.command()
 def spaces() -> None:
-    """List the spaces that ship, with the question each asks."""
+    """List the shipped spaces, with the question that each asks."""
     from search_spaces import shipped
 
     for name, question in shipped().items():

@@ -1,1 +1,1 @@
-"""Where jobs run: the executor, Ray, its workers, and what passes between them and the driver."""
+"""Where jobs run: the executors, Ray and its workers, and the messages between workers and driver."""

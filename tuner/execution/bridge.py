@@ -1,7 +1,7 @@
 """The bridge to Ray Tune: a Searcher that asks our dispatcher, a Callback for dead workers, a Stopper for soft stops.
 
 Why not Tune's OptunaSearch: it leaves trials RUNNING for ever when a value is NaN or the driver dies, records no reason
-for a failure, counts `num_samples` as "more" after a restart, and knows no batches. Here Tune only executes.
+for a failure, adds `num_samples` again after a restart, and has no batches. Here Tune only executes.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ _LOOK_EVERY = 0.5  # seconds
 
 
 class PlannerSearcher(Searcher):
-    """Tune asks, the planner answers."""
+    """Gives Tune the planner's jobs, and the planner Tune's results."""
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         super().__init__()
         self.dispatcher = dispatcher
 
     def suggest(self, trial_id: str) -> Any:
-        """The next job's config; None while everything left waits for what is under way."""
+        """The next job's config; None while the remaining work waits for running jobs."""
         request = self.dispatcher.hand_out(trial_id)
         if request is not None:
             return request.to_tune()
         return Searcher.FINISHED if self.dispatcher.finished else None
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Passes progress and warnings on."""
+        """Forwards progress and warnings."""
         report = Report.from_tune(result)
         if report is not None:
             _repeat(report.warnings)
@@ -54,7 +54,7 @@ class PlannerSearcher(Searcher):
                 self.dispatcher.progressed(trial_id, report.content)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Takes results in; a dead worker is `DeathWatch`'s, which knows the reason."""
+        """Forwards the outcome, except of a dead worker: `DeathWatch` knows the reason."""
         report = Report.from_tune(result)
         if report is not None:
             _repeat(report.warnings)
@@ -70,20 +70,20 @@ class PlannerSearcher(Searcher):
 
 
 def _repeat(warnings: Sequence[str]) -> None:
-    """What the trainer warned of in a worker, where somebody sees it."""
+    """Logs a worker's warnings in the driver, where the user sees them."""
     for warning in warnings:
         logger.warning("%s", warning)
 
 
 class DeathWatch(Callback):
-    """A worker process died (killed, out of memory, node lost): its job may be tried again."""
+    """Reports jobs whose worker process died (killed, out of memory), so that they can be retried."""
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self.dispatcher = dispatcher
         self._oom_kills = oom_kills()
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Gives the task back with the cause of death."""
+        """Returns the task with the cause of death."""
         before, self._oom_kills = self._oom_kills, oom_kills()
         found = cause(_report_of(trial), oom_killed=self._oom_kills > before)
         failure = Failure(FailureKind.WORKER_DIED, f"the worker process died: {found}")
@@ -91,7 +91,7 @@ class DeathWatch(Callback):
 
 
 def _report_of(trial: Any) -> str:
-    """What Ray wrote of a trial's error; nothing where it cannot be read."""
+    """Ray's text about a trial's error; "" if it cannot be read."""
     try:
         return Path(trial.error_file).read_text(encoding="utf-8") if trial.error_file else ""
     except OSError:
@@ -106,11 +106,11 @@ class SoftStop(Stopper):
         self._looked = time.monotonic()
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Whether this job ends here."""
+        """True if this job ends now."""
         return not result[DONE] and self.dispatcher.ends_jobs()
 
     def stop_all(self) -> bool:
-        """Never: each job ends by itself. But Tune asks all the time, so that requests are seen in a long epoch."""
+        """Always False. Tune calls it often, so it looks for stop requests and a dead Ray during long epochs."""
         if time.monotonic() - self._looked > _LOOK_EVERY:
             self._looked = time.monotonic()
             lost = lost_process()
@@ -121,10 +121,10 @@ class SoftStop(Stopper):
 
 
 def fit(dispatcher: Dispatcher, *, slots: Slots, scratch: Path, trainable: type[tune.Trainable] = JobTrainable) -> None:
-    """Runs Tune until the dispatcher is finished. Tune's own files go to `scratch` and mean nothing afterwards.
+    """Runs Tune until the dispatcher is finished. Tune's own files go to `scratch` and are not needed afterwards.
 
-    Raises what broke the launch, and UnreachableError when Ray died before the end; everything under way stays
-    adoptable.
+    Raises the error that broke the launch, or UnreachableError if Ray died before the end; the next launch can adopt
+    the running jobs.
     """
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"cpu": slots.cpus_each, "gpu": slots.gpus_each}),

@@ -1,4 +1,4 @@
-"""Between planner and executor: which task is held by which worker, and what becomes of it."""
+"""Between planner and executor: which worker holds which task, and how the task ended."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 class Watcher(Protocol):
-    """Who is told what happens; see `tuner.terminal.live`."""
+    """Receives the events of jobs; see `tuner.terminal.live`."""
 
     def started(self, key: str, task: Assignment) -> None: ...
     def progressed(self, key: str, progress: Progress) -> None: ...
@@ -30,25 +30,25 @@ class Watcher(Protocol):
 
 @dataclass
 class Dispatcher:
-    """The tasks under way, by a key of the executor's.
+    """Hands out tasks and keeps those under way, by the executor's key.
 
-    What goes wrong in planner, study or watchers breaks the launch (`tuner.lifecycle`) and is kept there: an executor
-    would make a text of it, or the failure of some job.
+    An error in planner, store or watchers breaks the launch, and `tuner.lifecycle` keeps it: an executor would turn it
+    into a text, or into the failure of some job.
     """
 
     planner: Planner
     watcher: Watcher
     settings: WorkerSettings
-    attend: Callable[[], None]  # looks at clock and stop requests, and tells the lifecycle
+    attend: Callable[[], None]  # checks budget hours and stop requests, and updates the lifecycle
     held: dict[str, Assignment] = field(default_factory=dict)
 
     @property
     def finished(self) -> bool:
-        """Nothing is under way, and nothing is left to hand out."""
+        """True if no task is under way and none is left to hand out."""
         return self.planner.finished if self.planner.lifecycle.writes else not self.held
 
     def ends_jobs(self) -> bool:
-        """Whether jobs end at their next report."""
+        """True if jobs end at their next report."""
         lifecycle = self.planner.lifecycle
         if lifecycle.writes:
             with self._breaking():
@@ -56,7 +56,7 @@ class Dispatcher:
         return lifecycle.ends_jobs
 
     def hand_out(self, key: str) -> TrainRequest | None:
-        """The next task, as a worker is asked for it; None while there is none."""
+        """The next task as a request to a worker; None while there is none."""
         with self._breaking():
             if self.planner.lifecycle.writes:
                 self.attend()
@@ -64,23 +64,23 @@ class Dispatcher:
         return None
 
     def progressed(self, key: str, progress: Progress) -> None:
-        """Passes on how far a job is."""
+        """Forwards a job's progress."""
         self.watcher.progressed(key, progress)
 
     def take_back(self, key: str, outcome: JobResult | Failure | None) -> None:
-        """A task ended with this outcome, or, with None, was stopped between two steps; unknown keys are ignored."""
+        """Records the outcome of a task; None means stopped in the middle. Ignores unknown keys."""
         task = self.held.pop(key, None)
         if task is not None and self.planner.lifecycle.writes:
             with self._breaking():
                 self._taken_back(key, task, outcome)
 
     def raise_error(self) -> None:
-        """Raises what broke the launch, if anything did."""
+        """Raises the error that broke the launch, if any."""
         if self.planner.lifecycle.error is not None:
             raise self.planner.lifecycle.error
 
     def __getstate__(self) -> dict[str, Any]:
-        """Tune pickles searcher, callbacks and stopper for a restore that we never make: nothing of ours goes along."""
+        """Nothing: Tune pickles searcher, callbacks and stopper for a restore that we never do."""
         return {}
 
     @contextlib.contextmanager
@@ -125,7 +125,7 @@ class Dispatcher:
 
 
 def trained_again(backbone: int, *, limited: bool) -> str:
-    """What is known of a backbone that a later round did not find: who removed its files is not."""
+    """The warning for a backbone that a later round did not find in the cache."""
     said = f"backbone {backbone} was no longer in the cache, so it was trained again"
     if limited:
         return f"{said}; unless somebody deleted its files, the size limit did: raise --cache-gb"

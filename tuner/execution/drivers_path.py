@@ -1,4 +1,4 @@
-"""Workers import modules from where the driver does."""
+"""Makes workers import modules from the driver's folders."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from ray.job_config import JobConfig
 
 
 class DriversPath(JobConfig):
-    """Ray's settings of a driver, by which its workers search modules where the driver does, in the same order.
+    """Ray's job settings with the driver's module path, in the same order.
 
-    By itself Ray puts the current folder first on the path of its workers: a `trainers/` or `pyarrow.py` that lies
-    beside somebody's data would run there, and only there.
+    By default Ray puts the current folder first on its workers' path. A `trainers/` or `pyarrow.py` beside the user's
+    data would then run in the workers.
     """
 
     def __init__(self) -> None:
         folders = [str(Path(folder).absolute()) for folder in sys.path]  # "" is the current folder
-        super().__init__(_py_driver_sys_path=folders[::-1])  # a worker puts each in front of those before it
+        super().__init__(_py_driver_sys_path=folders[::-1])  # a worker prepends them one by one
 
     def _runtime_env_has_working_dir(self) -> bool:
         """True keeps Ray from adding the current folder and the script's."""

@@ -1,4 +1,4 @@
-"""Where jobs run: on workers of a Ray of our own, or in this process."""
+"""The executors: workers of a private Ray, or this process."""
 
 from __future__ import annotations
 
@@ -16,18 +16,21 @@ from tuner.retrain.threads import threads
 
 
 class Executor(Protocol):
-    """Up within its `with` block."""
+    """Runs tasks; started and ended by its `with` block."""
 
     def __enter__(self) -> Self: ...
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None: ...
     def run(self, dispatcher: Dispatcher) -> None:
-        """Runs tasks until the dispatcher is finished. Raises what broke the launch; everything stays adoptable."""
+        """Runs tasks until the dispatcher is finished.
+
+        Raises the error that broke the launch; the next launch can adopt the running jobs.
+        """
 
 
 class RayExecutor:
-    """Workers that are processes of a private Ray on this machine; one that dies takes nothing along."""
+    """Runs jobs in worker processes of a private Ray on this machine; a worker's death affects only its own job."""
 
     def __init__(self, slots: Slots) -> None:
         self._slots = slots
@@ -44,23 +47,23 @@ class RayExecutor:
         self._last.__exit__(kind, error, at)
 
     def run(self, dispatcher: Dispatcher) -> None:
-        """Runs tasks until the dispatcher is finished. Raises UnreachableError also when Ray itself has died."""
+        """Runs tasks until the dispatcher is finished. Also raises UnreachableError if Ray died."""
         from tuner.execution.bridge import fit
 
         fit(dispatcher, slots=self._slots, scratch=self._scratch)
 
 
 class InlineExecutor:
-    """One job after another in this process, where a debugger sees them; what kills a job kills the launch."""
+    """Runs jobs one after another in this process, for a debugger; a crash of a job ends the launch."""
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Nothing was started."""
+        """Nothing to end."""
 
     def run(self, dispatcher: Dispatcher) -> None:
-        """Runs tasks until the dispatcher is finished. Raises UnreachableError also when the GPU gives up."""
+        """Runs tasks until the dispatcher is finished. Also raises UnreachableError if the GPU is broken."""
         for key in map(str, itertools.count()):
             if not _ran_one(dispatcher, key):
                 break
@@ -68,7 +71,7 @@ class InlineExecutor:
 
 
 def _ran_one(dispatcher: Dispatcher, key: str) -> bool:
-    """False when nothing is left: one job at a time waits for no other."""
+    """Runs one task; False if none is left."""
     request = dispatcher.hand_out(key)
     if request is None:
         return False

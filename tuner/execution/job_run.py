@@ -1,4 +1,4 @@
-"""One job in this process, a little at a time; what it can raise comes back as a failure."""
+"""Runs one job in this process, in steps; its errors come back as failures."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tuner.execution.messages import TrainRequest
 if TYPE_CHECKING:
     from trainers.job import Trained
 
-REPORT_EVERY = 0.5  # seconds between two reports: each costs the driver some milliseconds
+REPORT_EVERY = 0.5  # seconds between two reports; each costs the driver some milliseconds
 _SHORT_OF_MEMORY = ("out of memory", "allocate memory", "enough memory")
 
 
 class JobRun:
-    """A job under way. Close it, also in the middle: it leaves a checkpoint at the last finished epoch."""
+    """A job under way. Closing it in the middle leaves a checkpoint of the last finished epoch."""
 
     def __init__(self, request: TrainRequest) -> None:
         import torch
@@ -43,9 +43,9 @@ class JobRun:
             self._outcome = describe(error)
 
     def advance(self) -> Progress | JobResult | Failure:
-        """Goes on for about half a second; the last call gives the outcome.
+        """Runs for about half a second and returns the progress, or the outcome at the end.
 
-        Raises what spoils the process for every later job.
+        Raises errors after which no later job can succeed in this process.
         """
         if self._events is None:
             return self._outcome
@@ -58,21 +58,21 @@ class JobRun:
         except StopIteration as stop:
             self._events, self._outcome = None, stop.value.result
         except Exception as error:
-            self._events = None  # first: it holds memory that another try needs
+            self._events = None  # first: it holds memory that a retry needs
             if _spoils_process(error):
                 raise
             self._outcome = describe(error)
         return self._outcome
 
     def close(self) -> None:
-        """Ends it where it is."""
+        """Ends the job."""
         if self._events is not None:
             self._events.close()
             self._events = None
 
 
 def describe(error: Exception) -> Failure:
-    """What became of the job, and what helps."""
+    """The error as a failure, with its kind and a text for people."""
     from trainers.errors import DivergedError, TrainerError
 
     if isinstance(error, TrainerError):
@@ -90,22 +90,22 @@ def describe(error: Exception) -> Failure:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """Whether a GPU, torch's allocator of the CPU (a RuntimeError), numpy, Python or the kernel (ENOMEM) says so."""
+    """True for the errors of CUDA, torch's CPU allocator (RuntimeError), numpy, Python and the kernel (ENOMEM)."""
     return isinstance(error, MemoryError) or any(words in str(error) for words in _SHORT_OF_MEMORY)
 
 
 def _spoils_process(error: Exception) -> bool:
-    """Whether every later call would fail, too: an illegal access or a failed assertion on the device is never over."""
+    """True if every later call fails too, as after an illegal access or a failed assertion on the device."""
     return "CUDA error" in str(error) and not _is_out_of_memory(error)
 
 
 def free_memory(error: Exception) -> None:
-    """Gives back what the failed job still held, so that another try in this process has all there is."""
+    """Frees the memory of a failed job, so that a retry in this process has all of it."""
     import torch
 
     chain: BaseException | None = error
     while chain is not None:
-        traceback.clear_frames(chain.__traceback__)  # which hold model, features and optimiser
+        traceback.clear_frames(chain.__traceback__)  # the frames hold model, features and optimiser
         chain = chain.__context__
     gc.collect()
     if torch.cuda.is_available():

@@ -1,4 +1,4 @@
-"""Ray's own servers, and what becomes of a driver whose Ray has died: Ray itself does not tell."""
+"""Detects the death of Ray's servers, which Ray does not report, and ends the driver."""
 
 from __future__ import annotations
 
@@ -21,16 +21,15 @@ _LOOK_EVERY, _GRACE = 2.0, 8.0  # seconds
 
 
 class EngineLostError(BaseException):
-    """Ray itself died: nothing will ever come back. No Exception, which Tune would take for a trial's."""
+    """A server of Ray died, and no job will return. A BaseException: Tune would take an Exception for a trial's."""
 
 
 @contextlib.contextmanager
 def engine_watched() -> Iterator[None]:
-    """Raises EngineLostError in this, the main thread, when one of Ray's servers has been dead for some seconds.
+    """Raises EngineLostError in the main thread when one of Ray's servers has been dead for some seconds.
 
-    Ray does not tell: a driver whose raylet is gone waits for ever, and one whose GCS is gone is ended after a minute.
-    Between two events it is better noticed by `lost_process`: in the middle of a call of Ray's, its C++ side makes a
-    SystemError of whatever is raised, with this error as its cause.
+    Without its raylet a driver waits for ever; without its GCS Ray ends the driver after a minute. Between two events
+    prefer `lost_process`: within a call, Ray's C++ side turns this error into a SystemError that has it as its cause.
     """
     seen: list[str] = []
 
@@ -52,15 +51,15 @@ def engine_watched() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _memory_kills_are_deaths() -> Iterator[None]:
-    """Makes Tune take a worker that Ray's memory monitor has killed for a dead one.
+    """Makes Tune treat a worker that Ray's memory monitor killed as a dead worker.
 
-    Tune knows two failures of a call to a worker: the worker died, or the call raised. What the monitor does comes out
-    as a third, OutOfMemoryError, at which Tune ends the launch with a RuntimeError.
+    Tune handles two failures of a call to a worker: the worker died, or the call raised. The monitor causes a third,
+    OutOfMemoryError, on which Tune raises a RuntimeError and the launch ends.
     """
     from ray.air.execution._internal import actor_manager
     from ray.exceptions import OutOfMemoryError, RayActorError
 
-    manager: Any = actor_manager  # which asks isinstance(error, RayActorError)
+    manager: Any = actor_manager  # it tests isinstance(error, RayActorError)
     manager.RayActorError = (RayActorError, OutOfMemoryError)
     try:
         yield
@@ -72,16 +71,16 @@ def _memory_kills_are_deaths() -> Iterator[None]:
 def start_watched() -> Iterator[None]:
     """Ends this process with exit code 4 when one of Ray's servers has been dead for some seconds while Ray starts.
 
-    Nothing is lost by it: no trial is under way before Ray is there.
+    No trial is lost: none runs before Ray has started.
     """
     with _deaths_watched("while Ray started", grace=_GRACE), _signals_kept():
         yield
 
 
 def use_watched() -> contextlib.AbstractContextManager[None]:
-    """Ends this process with exit code 4 when a server's death has kept it in Ray for half a minute.
+    """Ends this process with exit code 4 when one of Ray's servers has been dead for about half a minute.
 
-    `engine_watched` is faster wherever a signal is heard. Every result is in the database before Ray hears of it.
+    `engine_watched` is faster where Python can handle a signal. Every finished result is in the database by then.
     """
     return _deaths_watched("while Ray was in use", grace=3 * _GRACE)
 
@@ -90,14 +89,13 @@ def use_watched() -> contextlib.AbstractContextManager[None]:
 def _deaths_watched(when: str, *, grace: float) -> Iterator[None]:
     """Ends this process with exit code 4 when one of Ray's servers has been dead for `grace` seconds within the block.
 
-    A driver that waits for a dead server does so in a call in which no signal is heard, and Ray ends the process with
-    exit code 1 after a minute; only another thread can be faster. What Ray has started ends with this process, as after
-    a kill.
+    A driver waits for a dead server in a call that handles no signal, until Ray ends the process with exit code 1 after
+    a minute; only another thread is faster. Ray's processes end with this process, as after a kill.
     """
     over = threading.Event()
 
     def look() -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # for the main thread, see `_signals_kept`
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # the main thread gets it, see `_signals_kept`
         seen = dict[str, psutil.Process]()
         looks = 0
         while not over.wait(_LOOK_EVERY):
@@ -121,11 +119,11 @@ def _deaths_watched(when: str, *, grace: float) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _signals_kept() -> Iterator[None]:
-    """Keeps signals this process's own, while Ray starts and when it ends.
+    """Keeps our signal handlers while Ray starts and when it ends.
 
-    Ray puts two SIGTERM handlers in the place of ours: one in Python that ends the driver without a word, and one in
-    C++, as it connects, that aborts it after three seconds; as it disconnects it leaves none. And a terminal that is
-    closed sends SIGHUP to all its processes: Ray's inherit that it is blocked, so that they outlive a soft stop.
+    Ray replaces our SIGTERM handler twice: by one in Python that ends the driver silently, and, as it connects, by one
+    in C++ that aborts it after three seconds. As it disconnects it removes the handler. A terminal that closes sends
+    SIGHUP to all its processes; Ray's inherit a mask that blocks it, so that they survive a soft stop.
     """
     from ray import _raylet
     from ray._private import utils
@@ -144,7 +142,7 @@ def _signals_kept() -> Iterator[None]:
 
 
 def _untouching(connection: Any) -> Any:
-    """Ray's connection of a driver, that leaves the SIGTERM handler as it is when it ends."""
+    """Ray's connection class, changed to keep the SIGTERM handler when it disconnects."""
 
     class Untouching(connection):  # type: ignore[misc]
         def shutdown_driver(self) -> None:
@@ -154,7 +152,7 @@ def _untouching(connection: Any) -> Any:
 
 
 def _as_if_untouched(deed: Callable[[], T]) -> T:
-    """Runs it with SIGTERM held back, until the handler that it replaced is there again."""
+    """Runs `deed` with SIGTERM blocked, then restores the SIGTERM handler."""
     before = signal.getsignal(signal.SIGTERM)
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
@@ -165,7 +163,7 @@ def _as_if_untouched(deed: Callable[[], T]) -> T:
 
 
 def lost_process() -> str | None:
-    """What of Ray has died although nobody ended it; None while all of it lives."""
+    """The name of a Ray server that died by itself; None while all live."""
     from ray._private import worker
 
     node = worker._global_node

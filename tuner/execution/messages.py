@@ -1,7 +1,7 @@
-"""What crosses the border to a worker process, and the one codec for it: JSON there, records on both sides.
+"""The messages between driver and worker, and their one codec: records on both sides, JSON between them.
 
-A message is one text, because Tune copies, flattens and logs whatever structure it sees. Floats come back to the bit,
-and so do NaN and infinities.
+A message is one string, because Tune copies, flattens and logs any structure. Floats, NaN and infinities survive bit
+by bit.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from trainers.config import Scalar
 from trainers.results import JobResult, Progress
 
 _REQUEST, _REPORT = "request", "report"  # the keys in Tune's dictionaries
-DONE = "done"  # Tune's own key: the job has ended
+DONE = "done"  # Tune's own key: True if the job has ended
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerSettings:
-    """What every job needs to know about the machine."""
+    """Settings of the machine that every job needs."""
 
     threads: int
     cache: str
     cache_bytes: int | None = None
     checkpoint_seconds: float = 30.0  # between two checkpoints of stage 1
-    gpu: bool = False  # False: not even where there is one
+    gpu: bool = False  # False: use the CPU even if there is a GPU
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,29 +42,29 @@ class TrainRequest:
     code: str  # hash of the driver's source code
 
     def to_tune(self) -> dict[str, Any]:
-        """As the config of a Tune trial."""
+        """Encodes it as the config of a Tune trial."""
         return {_REQUEST: _encoded(self)}
 
     @classmethod
     def from_tune(cls, config: Mapping[str, Any]) -> TrainRequest:
-        """Of the config of a Tune trial. Raises KeyError or pydantic's ValidationError for another one."""
+        """Decodes the config of a Tune trial. Raises KeyError or pydantic's ValidationError for any other config."""
         return _REQUESTS.validate_json(config[_REQUEST])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What a worker says: how far it is, what the job gave back, or why it came to nothing."""
+    """A worker's report: the job's progress, its result, or its failure."""
 
     content: Progress | JobResult | Failure
-    warnings: tuple[str, ...] = ()  # since the last report; nobody looks at what a worker prints
+    warnings: tuple[str, ...] = ()  # since the last report; nobody sees a worker's output
 
     def to_tune(self) -> dict[str, Any]:
-        """As a result of a Tune trial."""
+        """Encodes it as a result of a Tune trial."""
         return {_REPORT: _encoded(self), DONE: not isinstance(self.content, Progress)}
 
     @classmethod
     def from_tune(cls, result: Mapping[str, Any] | None) -> Report | None:
-        """Of a result of a Tune trial; None where the worker said nothing."""
+        """Decodes a result of a Tune trial; None if it holds no report."""
         text = (result or {}).get(_REPORT)
         return None if text is None else _REPORTS.validate_json(text)
 

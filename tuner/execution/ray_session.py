@@ -1,4 +1,4 @@
-"""A private Ray on this machine: loopback only, token authentication, no statistics sent, gone at the end."""
+"""A private Ray on this machine: loopback only, token authentication, no usage statistics, removed at the end."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from tuner.execution.liveness import start_watched, use_watched
 from tuner.execution.shared_memory import OBJECT_STORE, object_store_folder
 
 _PREFIX, _OWNER, SIGN = "tuner-", "owner", "tuner's scratch folder, of process"
-LONGEST = 39  # bytes of the scratch folder's path: a socket's may have 107, and Ray adds up to 68
+LONGEST = 39  # bytes of the scratch folder's path: a socket's path may have 107, and Ray adds up to 68
 YOUNG = 1.0  # seconds
 
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_worker_niceness": "0",  # Ray's 15 starves the workers wherever anything else runs
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # what makes Ray take the loopback address on any system
+    "RAY_worker_niceness": "0",  # Ray's default of 15 starves the workers beside other processes
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # makes Ray use the loopback address on any system
     "RAY_AUTH_MODE": "token",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
@@ -43,7 +43,7 @@ _QUIET = {
 def ray_session(*, cpus: int, gpus: int) -> Iterator[Path]:
     """Starts Ray with these resources; yields a scratch folder for Tune. Both end with the block.
 
-    Only what was started here is ended: `ray stop`, which ends every Ray process of the machine, is never called.
+    It ends only its own processes: never call `ray stop`, which ends every Ray process of the machine.
     """
     os.environ.update(_QUIET)
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
@@ -52,14 +52,14 @@ def ray_session(*, cpus: int, gpus: int) -> Iterator[Path]:
     from tuner.execution.drivers_path import DriversPath
 
     with scratch_folder() as scratch, contextlib.ExitStack() as last:
-        last.callback(sweep_scratch)  # of drivers whose last processes were still writing a while ago
+        last.callback(sweep_scratch)  # again: processes of dead drivers may have been writing the first time
         last.enter_context(use_watched())
         last.callback(ray.shutdown)
         plasma = object_store_folder(scratch)
         try:
             with start_watched():
                 ray.init(
-                    address="local",  # never a cluster of somebody else that happens to run here
+                    address="local",  # never join a cluster that runs here
                     num_cpus=cpus,
                     num_gpus=gpus,
                     include_dashboard=False,
@@ -71,7 +71,7 @@ def ray_session(*, cpus: int, gpus: int) -> Iterator[Path]:
                     _node_ip_address="127.0.0.1",
                     _temp_dir=str(scratch / "ray"),
                 )
-        except Exception as error:  # whatever Ray raises when one of its processes does not come up
+        except Exception as error:  # Ray raises various errors when one of its processes does not start
             raise UnreachableError(f"Ray did not start ({_first_line(error)}); give the same command again") from error
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         logging.getLogger("ray").setLevel(logging.CRITICAL)
@@ -80,9 +80,9 @@ def ray_session(*, cpus: int, gpus: int) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """A folder in the system's temporary one, which is locked as long as its owner lives, and gone at the end.
+    """A temporary folder that this process locks while it lives, and removes at the end.
 
-    Raises UsageError when its path leaves no room for Ray's sockets.
+    Raises UsageError if its path is too long for Ray's sockets.
     """
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
     try:
@@ -101,15 +101,15 @@ def scratch_folder() -> Iterator[Path]:
 
 
 def sweep_scratch() -> list[Path]:
-    """Removes the scratch folders of killed drivers, which the kernel has unlocked; returns them.
+    """Removes the scratch folders of killed drivers, whose locks the kernel has released; returns them.
 
-    Only what is provably such a folder: named as one, this user's, no link, and signed by its owner's file. A dying Ray
-    makes its folder anew when it finds it gone: one with Ray's session and nothing else is such a rest.
+    A folder must have the right name, belong to this user, be no link, and hold a signed owner's file. A dying Ray
+    makes its folder anew, so a folder that holds only Ray's sessions counts too.
     """
     named = Path(tempfile.gettempdir()).glob(f"{_PREFIX}????????")  # as tempfile makes them
     left = [folder for folder in named if _is_ours(folder) and _is_left(folder / _OWNER)]
     for folder in left:
-        with contextlib.suppress(FileNotFoundError):  # another driver was faster
+        with contextlib.suppress(FileNotFoundError):  # another driver removed it first
             _remove(folder)
     return left
 
@@ -130,13 +130,12 @@ def _is_ours(folder: Path) -> bool:
         return [path.name for path in inside] == ["ray"] and all(
             path.name.startswith("session_") for path in inside[0].iterdir()
         )
-    except OSError:  # it went away, or cannot be looked at
+    except OSError:  # it is gone, or cannot be read
         return False
 
 
 def _remove(folder: Path) -> None:
-    """Removes it, or what can be removed now: Ray's last processes may still write, and then the owner's file stays, by
-    which the next sweep finds the folder."""
+    """Removes the folder. While Ray's last processes still write there, its owner's file stays for the next sweep."""
     for entry in folder.iterdir():
         if entry.name != _OWNER:
             shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink(missing_ok=True)
@@ -148,10 +147,10 @@ def _is_left(owner: Path) -> bool:
     try:
         if time.time() - owner.stat().st_mtime < YOUNG:  # its driver may be about to lock it
             return False
-        with owner.open("r+b") as file:  # on NFS an exclusive lock asks for a file open for writing
+        with owner.open("r+b") as file:  # NFS needs a file open for writing for an exclusive lock
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:  # the owner's file is there before Ray's
+    except FileNotFoundError:  # a live driver makes the owner's file before it starts Ray
         return True
-    except OSError:  # locked, another user's, or just removed by another driver
+    except OSError:  # locked, or another user's
         return False
     return True

@@ -1,4 +1,4 @@
-"""A worker refuses to train with any other source code than its driver's."""
+"""Compares a worker's source code with its driver's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PACKAGES = ("tuner", "search_spaces", "trainers", "studies")
 
 @functools.cache
 def code_sha256() -> str:
-    """Hash of the source files of our packages, as this process imports them; the first look counts."""
+    """Hash of the source files of our packages that this process imports; cached from the first call."""
     digest = hashlib.sha256()
     for package in PACKAGES:
         spec = importlib.util.find_spec(package)
@@ -24,7 +24,7 @@ def code_sha256() -> str:
 
 
 def difference(drivers: str) -> str | None:
-    """Why this worker must not train for a driver whose code has the hash `drivers`; None if the code is the same."""
+    """Why this worker must not train for a driver with the code hash `drivers`; None if the code is the same."""
     if code_sha256() == drivers:
         return None
     spec = importlib.util.find_spec("trainers")

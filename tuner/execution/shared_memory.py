@@ -1,6 +1,6 @@
-"""Where Ray keeps its objects: in shared memory, or in the scratch folder of a machine whose shared memory is unusable.
+"""Chooses the folder of Ray's objects: shared memory, else the scratch folder.
 
-Ray itself takes another folder only where /dev/shm is too small. In one that is read-only its server dies.
+Ray itself falls back to another folder only if /dev/shm is too small. If it is read-only, Ray's server dies.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from pathlib import Path
 
 from tuner.errors import UnreachableError
 
-OBJECT_STORE = 100 * 2**20  # bytes; what Ray passes through it is small
+OBJECT_STORE = 100 * 2**20  # bytes; Ray's messages here are small
 _SHARED = Path("/dev/shm")
 
 
 def object_store_folder(scratch: Path, *, shared: Path = _SHARED) -> Path:
-    """The first of both folders that can hold Ray's objects. Raises UnreachableError where neither can."""
+    """The first of both folders that can hold Ray's objects. Raises UnreachableError if neither can."""
     reasons = []
     for folder in (shared, scratch):
         reason = _unusable(folder)
@@ -30,7 +30,7 @@ def object_store_folder(scratch: Path, *, shared: Path = _SHARED) -> Path:
 
 
 def _unusable(folder: Path) -> str | None:
-    """Why no file of that size can be made there; None where it can."""
+    """Why the folder cannot hold Ray's objects; None if it can."""
     try:
         with tempfile.TemporaryFile(dir=folder):
             about = os.statvfs(folder)

@@ -1,4 +1,4 @@
-"""How a machine is cut into workers."""
+"""Divides the machine's CPUs and GPUs among workers."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ ExecutorName = Literal["ray", "inline"]
 
 @dataclass(frozen=True)
 class Resources:
-    """How a study is run: where, on how much of the machine (None: all there is), and by which trainers."""
+    """Where a study runs, on how much of the machine (None: all of it), and by which trainers."""
 
     executor: ExecutorName = "ray"
     parallel: int | None = None  # jobs at a time
     gpus_per_trial: float | None = None
     cache_bytes: int | None = None  # size limit of the backbone cache
-    mixed_trainers: bool = False  # whether results of another version of the trainer may stand beside this one's
+    mixed_trainers: bool = False  # allow results of several trainer versions in one study
 
 
 @dataclass(frozen=True)
 class Slots:
-    """The machine cut into equal workers. Torch threads over all workers never exceed the CPUs."""
+    """Equal workers. Their torch threads together never exceed the CPUs."""
 
     workers: int
     cpus_each: int
@@ -34,9 +34,9 @@ class Slots:
 
 
 def cut_slots(resources: Resources, *, cpus: int, gpus: int) -> Slots:
-    """As many workers as asked for, or as GPUs allow, or one a CPU; several on a GPU where more are asked for.
+    """By default one worker per GPU, or per CPU without GPUs; `parallel` above the number of GPUs shares them.
 
-    Raises UsageError for a share of GPUs that no worker can have, and for several jobs at a time in one process.
+    Raises UsageError for an impossible share of GPUs, and for several jobs at a time in one process.
     """
     if resources.executor == "inline":
         if (resources.parallel or 1) > 1:
@@ -52,10 +52,10 @@ def cut_slots(resources: Resources, *, cpus: int, gpus: int) -> Slots:
 
 
 def _gpu_share(resources: Resources, gpus: int) -> float:
-    """GPUs a worker gets; 0 where there are none, or none is wanted."""
+    """GPUs per worker; 0 if there are none or none is wanted."""
     asked = resources.gpus_per_trial
     if asked is None:
-        return 1 / math.ceil((resources.parallel or 1) / gpus) if gpus else 0.0  # each whole on one GPU
+        return 1 / math.ceil((resources.parallel or 1) / gpus) if gpus else 0.0  # no job is split over two GPUs
     if asked < 0 or asked > gpus:
         raise UsageError(f"--gpus-per-trial must be between 0 and the {gpus} GPU(s) of this machine, but is {asked:g}")
     if asked > 1 and asked != int(asked):
@@ -76,7 +76,7 @@ def available_cpus() -> int:
 
 
 def describe(slots: Slots, resources: Resources) -> str:
-    """The workers in words, and why they are fewer than asked for."""
+    """The workers in words, and whether they are fewer than asked for."""
     where = f"{slots.gpus} GPU(s), {slots.gpus_each:g} each" if slots.gpus else "CPU"
     asked = resources.parallel or slots.workers
     fewer = f" ({asked} were asked for, but there is no room for more)" if asked > slots.workers else ""

@@ -1,4 +1,4 @@
-"""What runs inside a Ray actor: one job after another."""
+"""The Ray actor that runs one job after another."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from tuner.execution.same_code import difference
 
 
 class JobTrainable(tune.Trainable):
-    """One job. What a job can raise comes back as a failure; only what takes the process along is an error to Tune."""
+    """One job. Its errors come back as failures; Tune sees an error only if the process dies or becomes unusable."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Starts a job, unless this process has other code than the driver."""
+        """Starts a job, unless this process's code differs from the driver's."""
         self._warnings = _heard_warnings()
         request = TrainRequest.from_tune(config)
         self._foreign = difference(request.code)
         self._job = JobRun(request) if self._foreign is None else None
 
     def step(self) -> dict[str, Any]:
-        """Advances the job for about half a second; the last step carries the whole result."""
+        """Runs the job for about half a second; the last step returns the whole result."""
         if self._job is None:
             content: Any = Failure(FailureKind.OTHER_CODE, self._foreign or "")
         else:
@@ -32,13 +32,13 @@ class JobTrainable(tune.Trainable):
         return Report(content=content, warnings=self._said()).to_tune()
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Takes the next job in the same process, so that start-up and data are paid once."""
+        """Takes the next job in the same process, so that start-up and data loading happen once."""
         self.cleanup()
         self.setup(new_config)
         return True
 
     def cleanup(self) -> None:
-        """Stopped in the middle: the job leaves a checkpoint."""
+        """Closes the job, which leaves a checkpoint if it was stopped in the middle."""
         if self._job is not None:
             self._job.close()
 
@@ -49,7 +49,7 @@ class JobTrainable(tune.Trainable):
 
 
 class _Heard(logging.Handler):
-    """Keeps what is logged."""
+    """Keeps log messages."""
 
     def __init__(self) -> None:
         super().__init__(level=logging.WARNING)
@@ -60,7 +60,7 @@ class _Heard(logging.Handler):
 
 
 def _heard_warnings() -> _Heard:
-    """The one listener of this process to the trainer's warnings."""
+    """This process's one handler of the trainer's warnings."""
     trainer = logging.getLogger("trainers")
     known = next((handler for handler in trainer.handlers if isinstance(handler, _Heard)), None)
     if known is None:

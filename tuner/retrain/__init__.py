@@ -1,1 +1,1 @@
-"""An exported configuration trained again, and what comes of it: a model, its card, its export."""
+"""Trains an exported configuration again, and writes the model, its card and its export."""

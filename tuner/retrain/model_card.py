@@ -1,4 +1,4 @@
-"""The card that lies beside a trained model: what it is, what it saw, how good it is and where that ends."""
+"""The model card: what a trained model is, its data, its figures and its limits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from trainers.files.model_file import ModelCard
     from trainers.results import ClassCounts
 
-_CLASSES = 40  # named one by one; of more, the largest and the smallest
+_CLASSES = 40  # listed at most; of more classes, the largest and the smallest
 
 
 def model_card(
@@ -33,7 +33,7 @@ def model_card(
     task: Task,
     exported: ExportedConfig,
 ) -> str:
-    """The card as Markdown. `classes` are the test images of the first seed, whose model was kept."""
+    """The card as Markdown. `classes` counts the test images of the first seed, whose model is kept."""
     parts = [
         f"# {escape(card.model)} on {escape(card.config['task.dataset'])}",
         _what(card, exported),
@@ -57,7 +57,7 @@ def _what(card: ModelCard, exported: ExportedConfig) -> str:
 
 
 def _classifier(card: ModelCard) -> str:
-    """Its method, with the settings that had a part in it."""
+    """The stage-2 method, with the settings that it uses."""
     names = ("stage2.loss", "stage2.weight_decay", "stage2.maxnorm_radius", "stage2.radius_unit", "stage2.tau")
     told = [f"{name} {escape(number(card.config[name], digits=6))}" for name in names if applies(name, card.config)]
     settings = f" ({', '.join(told)})" if told else ""
@@ -125,7 +125,7 @@ def _figures(card: ModelCard, classes: ClassCounts, metrics: Mapping[str, Spread
 
 def _calibration(card: ModelCard, metrics: Mapping[str, Spread]) -> str:
     fitted = (
-        "taken from the export, where it was fitted on validation images, for this model has trained on those"
+        "taken from the export, because this model was trained on the validation images it is fitted on"
         if "val" in card.trained_on
         else "fitted on validation images"
     )

@@ -1,7 +1,7 @@
 """A trained model for machines without this package: torch.export or ONNX, from pixels to calibrated probabilities.
 
-Normalisation and temperature go into the file, because a deployment that forgets them is wrong without a word. The
-file is loaded again and run on other batch sizes than it was traced with, and kept only if its logits are the model's.
+The file includes normalisation and temperature, because a deployment that forgets them is silently wrong. It is loaded
+again, run on several batch sizes, and kept only if its logits are the model's.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Runner = Callable[[Tensor], Tensor]
 
 
 class PixelsToProbabilities(nn.Module):
-    """Images (B, C, S, S) with values in [0, 1] to logits and calibrated probabilities, both (B, num_classes)."""
+    """Maps images (B, C, S, S) in [0, 1] to logits and calibrated probabilities, both (B, num_classes)."""
 
     mean: Tensor
     scale: Tensor
@@ -53,10 +53,10 @@ class PixelsToProbabilities(nn.Module):
 
 
 def export_model(model: LoadedModel, path: Path, *, form: Format) -> float:
-    """Writes the model to `path`; returns the largest difference of a logit, as measured by running the file.
+    """Writes the model to `path` and runs the file; returns the largest difference of a logit.
 
-    Nothing is left at `path` when the export fails. Raises TunerError when it does, when the file answers other
-    logits, or when the packages for ONNX are not installed; UsageError when `path` is a folder.
+    A failed export leaves nothing at `path`. Raises TunerError if the file gives other logits or the packages for ONNX
+    are missing, UsageError if `path` is a folder.
     """
     card = model.card
     if path.is_dir():
@@ -118,7 +118,7 @@ def _to_onnx(module: nn.Module, images: Tensor, path: Path, card: Any) -> Runner
 
 @torch.no_grad()
 def _difference(module: nn.Module, runner: Runner, images: Tensor) -> float:
-    """Largest difference of a logit, relative to the largest logit where that is above 1."""
+    """Largest difference of a logit, divided by the largest logit if that is above 1."""
     wanted: Tensor = module(images)[0]
     found = runner(images)
     if found.shape != wanted.shape:

@@ -1,4 +1,4 @@
-"""What is asked of `tuner train`: the exported configuration with its overrides, checked before any data is read."""
+"""The request of `tuner train`: the exported configuration and its overrides, checked before any data is read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LONGEST_SEED = 18
 
 @dataclass(frozen=True, kw_only=True)
 class RetrainRequest:
-    """How an export is to be trained. No seeds: those in the file."""
+    """How to train an export. Without seeds, the file's own are used."""
 
     data: Path | None = None
     overrides: tuple[str, ...] = ()
@@ -28,7 +28,7 @@ class RetrainRequest:
 
 
 def refuse_contradictions(asked: RetrainRequest, exported: ExportedConfig, *, output: Path) -> None:
-    """Raises UsageError for what cannot be done together, before anything is loaded."""
+    """Raises UsageError for options that exclude each other, before anything is loaded."""
     if asked.full and asked.check:
         raise UsageError("--check compares with a model that has not seen validation images; leave out --full")
     if asked.force and not asked.check:
@@ -40,10 +40,9 @@ def refuse_contradictions(asked: RetrainRequest, exported: ExportedConfig, *, ou
 
 
 def configuration(exported: ExportedConfig, asked: RetrainRequest) -> dict[str, Any]:
-    """The whole flat configuration that is trained.
+    """The whole flat configuration to train.
 
-    Raises ExportFileError with the place of each value of the file that cannot be, UsageError or ConfigError for
-    overrides.
+    Raises ExportFileError with the place of each invalid value of the file, UsageError or ConfigError for overrides.
     """
     from trainers.config import TrialConfig
 
@@ -57,7 +56,7 @@ def configuration(exported: ExportedConfig, asked: RetrainRequest) -> dict[str, 
 
 
 def changes(exported: ExportedConfig, config: Mapping[str, Any]) -> list[str]:
-    """In what the configuration that is trained differs from the exported one, but for where the data lies."""
+    """How the configuration to train differs from the exported one, apart from the location of the data."""
     from trainers.config import TrialConfig
 
     before = TrialConfig.from_flat(exported.config).to_flat()
@@ -69,7 +68,7 @@ def changes(exported: ExportedConfig, config: Mapping[str, Any]) -> list[str]:
 
 
 def parse_seeds(text: str | None) -> tuple[int, ...]:
-    """`0,1,2` as numbers of up to 18 digits, which torch and databases hold. Raises UsageError."""
+    """`0,1,2` as numbers of up to 18 digits, which fit torch and databases. Raises UsageError."""
     if text is None:
         return ()
     parts = [part.strip() for part in text.split(",")]

@@ -1,4 +1,4 @@
-"""Threads of torch: their number moves the last digits of a training on a CPU, so an export is trained with its own."""
+"""Torch's number of threads: it changes the last digits of training on a CPU, so an export is trained with its own."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-_CPU = re.compile(r"cpu \((\d+) threads\)")  # where exports before `hardware.threads` say it
+_CPU = re.compile(r"cpu \((\d+) threads\)")  # the device in exports older than `hardware.threads`
 
 
 def exported_threads(provenance: Mapping[str, Any]) -> int | None:
-    """How many an export was trained with; None where that is not on record, or it was a GPU."""
+    """The number of threads of an export's training; None if unknown or on a GPU."""
     hardware = provenance.get("hardware")
     if not isinstance(hardware, Mapping):
         return None
@@ -23,7 +23,7 @@ def exported_threads(provenance: Mapping[str, Any]) -> int | None:
 
 @contextlib.contextmanager
 def threads(number: int | None) -> Iterator[None]:
-    """Within, torch computes with so many; afterwards with as many as before. None changes nothing."""
+    """Sets torch's number of threads within the block; None changes nothing."""
     import torch
 
     before = torch.get_num_threads()
@@ -35,7 +35,7 @@ def threads(number: int | None) -> Iterator[None]:
 
 
 def told(number: int | None, *, gpu: bool) -> str:
-    """What was done about them, in words; "" when there was nothing to do."""
+    """The line for the user about threads; "" on a GPU, or if their number is unknown."""
     if number is None or gpu:
         return ""
     return (

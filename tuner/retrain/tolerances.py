@@ -1,4 +1,4 @@
-"""What an export promised against what came out: the numbers, and the installation they were made with."""
+"""Compares a training with its export: the figures, and the versions of both installations."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from studies.findings.spread import Spread
 
 
 def within(wanted: Expectation, found: Spread | None) -> bool:
-    """Whether the mean lies as near as the export asks; a value without tolerance is shown, not checked."""
+    """True if the mean is within the export's tolerance, or if there is no tolerance."""
     if wanted.tolerance is None:
         return True
     return found is not None and abs(found.mean - wanted.value) <= wanted.tolerance
 
 
 def comparison(expect: Mapping[str, Expectation], found: Mapping[str, Spread], *, runs: int) -> list[str]:
-    """A table for the terminal, within 80 columns: accuracies in per cent, the balance of the norms as it is."""
+    """A table within 80 columns; accuracies are in per cent, norm measures as they are."""
     rows = [_row(name, wanted, found.get(name), runs) for name, wanted in expect.items()]
     over = f"mean of {runs}" if runs > 1 else "now"
     heads = ("expected", "tolerance", over, "deviation", "off") if runs > 1 else ("expected", "tolerance", over, "off")
@@ -47,7 +47,7 @@ def _number(value: float | None, *, share: bool, sign: str = "") -> str:
 
 
 def origin(provenance: Mapping[str, Any]) -> list[str]:
-    """Where the expected values are from, in words; nothing where the file does not say."""
+    """The origin of the expected values, in words; nothing if the file does not say."""
     known = provenance.get("expect", {})
     if not isinstance(known, dict) or "from" not in known:
         return []
@@ -57,7 +57,7 @@ def origin(provenance: Mapping[str, Any]) -> list[str]:
 
 
 def differences(provenance: Mapping[str, Any]) -> list[str]:
-    """In what this installation differs from the one that made the export, a line each."""
+    """The differences between this installation and the one that made the export, a line each."""
     here: dict[str, object] = {**library_versions(), "package": code_version()["package"]}
     there: dict[str, object] = {**provenance.get("versions", {})}
     if "package" in provenance.get("code", {}):

@@ -1,4 +1,4 @@
-"""An exported configuration trained again, from the YAML and the data alone: model, metrics, and how far it is off."""
+"""Trains an exported configuration again from the YAML and the data alone, and compares the figures."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedExport:
-    """What `tuner train` leaves behind. `metrics` holds mean and deviation over `runs`, the model is of the first."""
+    """The output of `tuner train`. `metrics` holds mean and deviation over the runs; the model is the first run's."""
 
     model: Path
     metrics_file: Path
@@ -40,12 +40,12 @@ class TrainedExport:
     exported: ExportedConfig
     same_data: bool
     full: bool
-    changed: tuple[str, ...] = ()  # settings that are not those of the export
-    threads: str = ""  # what was done about the number of threads, in words
+    changed: tuple[str, ...] = ()  # settings that differ from the export's
+    threads: str = ""  # the line for the user about threads
 
     @property
     def outside(self) -> tuple[str, ...]:
-        """Names of the expected values that were not met within their tolerance."""
+        """Names of the values outside their tolerance."""
         return tuple(
             name for name, wanted in self.exported.expect.items() if not within(wanted, self.metrics.get(name))
         )
@@ -53,7 +53,7 @@ class TrainedExport:
 
 @dataclass(frozen=True)
 class _Run:
-    """One seed's training: plain numbers, and the tensors they are of."""
+    """One seed's training: its numbers and tensors."""
 
     seed: int
     metrics: Metrics
@@ -64,20 +64,20 @@ class _Run:
 
     @property
     def gpu(self) -> bool:
-        """Whether it was trained on one."""
+        """True if it was trained on a GPU."""
         return self.trained.result.backbone.threads is None
 
 
 _FILES = ("model.safetensors", "metrics.json", "model_card.md")
-Watch = Callable[[int, "Progress"], None]  # seed, and how far its training is
+Watch = Callable[[int, "Progress"], None]  # seed, progress of its training
 
 
 def train_export(path: Path, *, output: Path, asked: RetrainRequest, watch: Watch | None = None) -> TrainedExport:
     """Trains the configuration in `path`, reads test once a seed, writes model, metrics.json and model_card.md.
 
-    Nothing is taken from a cache: the result stands on the YAML and the data. Raises NotThereError when there is no
-    such file, ExportError when it is no configuration, UsageError for a wrong request, TunerError when `check` finds
-    other data than the study's, TrainerError if training fails.
+    It uses no cache: the result depends on the YAML and the data alone. Raises NotThereError if there is no such file,
+    ExportError if it is no configuration, UsageError for a wrong request, TunerError if `check` finds other data than
+    the study's or stage 2 failed, TrainerError if training fails.
     """
     if not path.exists():
         raise NotThereError(f"{path}: no such file; write one with: tuner export STUDY -o best.yaml")
@@ -105,7 +105,7 @@ def train_export(path: Path, *, output: Path, asked: RetrainRequest, watch: Watc
 
 
 def compare(trained: TrainedExport) -> list[str]:
-    """Line by line: what the export promised, what came out, and the difference."""
+    """The lines of the comparison: expected figures, measured ones, and the files written."""
     lines = [] if trained.same_data else ["the data differs from that of the study: figures cannot be compared"]
     if trained.full:
         lines.append("trained on validation images too: the export's figures are of a model that had fewer images")
@@ -141,7 +141,7 @@ def _other_data(exported: ExportedConfig, task: Task, path: Path) -> str:
 
 
 def _exported_temperature(exported: ExportedConfig, path: Path) -> float:
-    """With validation images in training there is nothing to fit it on."""
+    """The export's temperature: with `full` no validation images are left to fit one. Raises TunerError."""
     found = exported.provenance.get("temperature")
     if isinstance(found, bool) or not isinstance(found, int | float) or found <= 0:
         raise TunerError(
@@ -152,7 +152,7 @@ def _exported_temperature(exported: ExportedConfig, path: Path) -> float:
 
 
 def train_seed(config: Mapping[str, Any], task: Task, *, temperature: float | None, watch: Watch | None) -> _Run:
-    """One training. With a `temperature` on all images but test, and calibrated by it."""
+    """Trains one seed. With a `temperature`, it trains on validation images too and calibrates by that temperature."""
     import torch
 
     from trainers.data.joined import join_validation
@@ -183,14 +183,14 @@ def _only_head(trained: Trained) -> tuple[HeadResult, LinearHead]:
 
     (head,), (linear,) = trained.result.heads, trained.heads
     if isinstance(head, HeadFailure) or linear is None:
-        raise TunerError(f"stage 2 came to nothing: {head.reason if isinstance(head, HeadFailure) else 'no head'}")
+        raise TunerError(f"stage 2 failed: {head.reason if isinstance(head, HeadFailure) else 'no head'}")
     return head, linear
 
 
 def _read_test(
     config: Mapping[str, Any], task: Task, trained: Trained, linear: LinearHead, temperature: float
 ) -> tuple[Metrics, ClassCounts]:
-    """Test figures of a model trained on everything else. Groups stay those of the study's training split."""
+    """Test figures of a model that was trained on validation images too; groups stay those of the training split."""
     from trainers.files.model_file import LoadedModel
     from trainers.predict import evaluate
 
@@ -203,7 +203,7 @@ def _describe(config: Mapping[str, Any], task: Task, temperature: float, *, full
     from trainers.files.model_file import describe
 
     where = config.get("task.data")
-    config = {**config, "task.data": portable(where) if isinstance(where, str) else None}  # the file is passed on
+    config = {**config, "task.data": portable(where) if isinstance(where, str) else None}  # others may get the file
     card = describe(task, model=str(config["task.model"]), temperature=temperature, config=config)
     return dataclasses.replace(card, trained_on=("train", "val") if full else ("train",))
 
@@ -243,8 +243,8 @@ def _write(
 
 
 def _as_json(runs: Sequence[_Run], over: Mapping[str, Spread], *, full: bool) -> dict[str, Any]:
-    """Of the first run everything the trainer measured; of all the figures, their mean and their deviation."""
-    result = {} if full else dataclasses.asdict(runs[0].trained.result)  # with --full, its validation is no validation
+    """The first run's whole result, the metrics of each seed, and their mean and deviation."""
+    result = {} if full else dataclasses.asdict(runs[0].trained.result)  # --full trains on validation images
     return {
         **redacted_tree(result),
         "seeds": [{"seed": run.seed, "temperature": run.temperature, "metrics": run.metrics} for run in runs],

@@ -1,1 +1,1 @@
-"""What to ask for next: which backbones and heads, within the budget, and what is read on test data."""
+"""What to run next: backbones and heads within the budget, then the final readings of test data."""

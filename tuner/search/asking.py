@@ -1,4 +1,4 @@
-"""What a study has learned, and what it asks for next: another round, a new backbone, extra heads on the best ones."""
+"""The next proposal of the search: another round, a new backbone, or extra heads on the best backbones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tuner.search.sampling import Level, Observation, propose_backbone, propose_
 
 @dataclass(frozen=True)
 class Proposal:
-    """Heads to be trained together on one backbone; what was drawn for both stages, not whole configurations."""
+    """Heads to train together on one backbone. It holds the searched parameters, not whole configurations."""
 
     kind: Literal["search", "refine"]
     backbone: int
@@ -25,7 +25,7 @@ class Proposal:
 
 
 class Search:
-    """A pure function of what was observed and asked for, and of the space's seed."""
+    """Proposes jobs. Its proposals depend only on the observations, the earlier proposals and the space's seed."""
 
     def __init__(self, space: Space) -> None:
         self.space = space
@@ -33,15 +33,15 @@ class Search:
         self._observations: list[Observation] = []
 
     def observe(self, backbone: int, config: Mapping[str, Scalar], value: float | None) -> None:
-        """A finished trial of the search, or a failed one (None)."""
+        """Adds a finished trial of the search; a value of None means that it failed."""
         params = {name: config[name] for name in self.space.searched if self.space.active(name, config)}
         self._observations.append(Observation(backbone=backbone, params=params, value=value))
 
     def next(self, *, searching: bool) -> Proposal | None:
-        """What to ask for now; None when nothing is left, or all that is left waits for what is under way.
+        """The next proposal; None if nothing is left, or if the rest waits for running jobs.
 
-        The refinement waits until no job of the search is under way (`searching`): until then it is not known which
-        backbones are the best.
+        The refinement waits while a job of the search is running (`searching`), because the best backbones are not
+        known until then.
         """
         asked = self._next_round() or self._new_backbone()
         if asked is None and not searching:
@@ -51,7 +51,7 @@ class Search:
         return asked
 
     def has_left(self) -> bool:
-        """Whether anything is still to be asked for; a space that may be used up is asked for another point."""
+        """True if a proposal is left. It asks the samplers for points, because a finite space may be used up."""
         while (index := self.budget.with_open_round()) is not None:
             if self._drawn("search", index, self.budget.rounds_left(self.budget.accounts[index])[0]):
                 return True
@@ -63,7 +63,7 @@ class Search:
         return False
 
     def stage1_of(self, config: Mapping[str, Scalar]) -> dict[str, Scalar]:
-        """What was searched of stage 1 in a whole configuration."""
+        """The searched stage-1 parameters of a whole configuration."""
         return {
             name: config[name]
             for name in self.space.searched
@@ -96,7 +96,7 @@ class Search:
         return None
 
     def _next_params(self) -> Mapping[str, Scalar] | None:
-        """The stage 1 of a new backbone; None, from now on, when there is no other one."""
+        """The stage-1 parameters of a new backbone; None, from then on, if the space has no other."""
         accounts = self.budget.accounts.values()
         params = propose_backbone(
             self._observations,
@@ -111,7 +111,7 @@ class Search:
         return params
 
     def _drawn(self, kind: Literal["search", "refine"], index: int, count: int) -> Proposal | None:
-        """So many heads on a backbone, or as many as its space still has; None when that is none."""
+        """`count` heads on a backbone, fewer if the space has no more; None if it has none."""
         account = self.budget.accounts[index]
         heads = propose_heads(
             self._observations,

@@ -1,4 +1,4 @@
-"""What a study's budget still asks for, counted in the heads that each backbone has had."""
+"""What is left of a study's budget, counted in heads per backbone."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from trainers.config import Scalar
 
 @dataclass
 class Account:
-    """One backbone of the search, and the heads that were asked for on it, whatever became of them."""
+    """One backbone of the search, and the heads proposed on it, failed ones included."""
 
     params: Mapping[str, Scalar]  # `stage1.*`
     searched: int = 0  # heads of the search
-    refined: int = 0  # and of the refinement
-    jobs: int = 0  # so far; the next one has this number as its round
+    refined: int = 0  # heads of the refinement
+    jobs: int = 0  # so far; the next job gets this number as its round
     under_way: int = 0  # jobs
-    lost: bool = False  # a job of its failed: no more heads
-    exhausted: bool = False  # its space has no more points
+    lost: bool = False  # one of its jobs failed: it gets no more heads
+    exhausted: bool = False  # the space has no more heads for it
 
     @property
     def closed(self) -> bool:
-        """Whether nothing more can be asked for on it."""
+        """True if it gets no more heads."""
         return self.lost or self.exhausted
 
 
 @dataclass
 class Budget:
-    """All backbones of a study against what its space allows now, whatever the budget was when they were asked for."""
+    """The backbones of a study against the current budget of its space, which may have changed since."""
 
     space: Space
     accounts: dict[int, Account] = field(default_factory=dict)
     used_up: bool = False  # the space has no more backbones
 
     def asked(self, kind: JobKind, index: int, heads: int, *, round: int) -> None:
-        """Notes heads that were asked for."""
+        """Counts proposed heads."""
         account = self.accounts[index]
         account.jobs = max(account.jobs, round + 1)
         if kind == "refine":
@@ -47,7 +47,7 @@ class Budget:
             account.searched += heads
 
     def rounds_left(self, account: Account) -> list[int]:
-        """Heads of each round that the backbone still gets, after those that it has had."""
+        """The numbers of heads of the rounds that the backbone still gets."""
         if account.closed:
             return []
         ends = itertools.accumulate(self.space.heads_by_round())
@@ -55,19 +55,19 @@ class Budget:
         return [end - before for before, end in itertools.pairwise([account.searched, *later])]
 
     def with_open_round(self) -> int | None:
-        """The first backbone that has rounds left, free ones before those at work."""
+        """The first backbone with rounds left, idle ones before those with running jobs."""
         left = [index for index, account in self.accounts.items() if self.rounds_left(account)]
         return min(left, key=lambda index: (self.accounts[index].under_way, index), default=None)
 
     def backbones_left(self) -> int:
-        """How many are still to be proposed."""
+        """How many backbones are still to be proposed."""
         return 0 if self.used_up else max(0, self.space.backbones - len(self.accounts))
 
     def to_refine(self, best: Mapping[int, float]) -> tuple[int, int] | None:
-        """Which backbone gets extra heads next, and how many; None when the refinement is spent.
+        """Which backbone gets extra heads next, and how many; None if none can get any now.
 
-        `best` is the value of each backbone's best head. What was spent on a backbone that has been overtaken since is
-        spent.
+        `best` is the value of each backbone's best head. Heads already spent on a backbone that is no longer among the
+        best still count.
         """
         left = self.refinement_left()
         order = sorted(best, key=lambda index: (-best[index], index))
@@ -79,14 +79,14 @@ class Budget:
         return None
 
     def refinement_left(self) -> int:
-        """Heads of the refinement that were not asked for yet."""
+        """Heads of the refinement that are not proposed yet."""
         if self.space.refine is None:
             return 0
         whole = min(self.space.refine.top, self.space.backbones) * self.space.heads_to_refine
         return max(0, whole - sum(account.refined for account in self.accounts.values()))
 
     def jobs_left(self) -> tuple[int, int]:
-        """Jobs that are still to be asked for: those that train a new backbone, and those on a known one."""
+        """Jobs that are not proposed yet: those that train a new backbone, and those on a known one."""
         new = self.backbones_left()
         known = sum(len(self.rounds_left(account)) for account in self.accounts.values())
         known += new * (len(self.space.heads_by_round()) - 1)

@@ -1,4 +1,4 @@
-"""Whole configurations: what the sampler chose, what the space fixes, and every default; and the naive baseline's."""
+"""Whole configurations: searched values, fixed values and defaults; and that of the naive baseline."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NAIVE: dict[str, Scalar] = {
     "stage1.feature_regularization": 0.0,
     "stage1.weight_decay": 0.0,
     "stage2.method": "none",
-    "stage2.features": "search",  # no replay, in which BatchNorm moves on after stage 1
+    "stage2.features": "search",  # no replay, which would move BatchNorm's statistics after stage 1
 }  # cross-entropy alone, classifier as it was learned
 
 
@@ -24,6 +24,6 @@ def whole(config: Mapping[str, Scalar]) -> dict[str, Scalar]:
 
 
 def naive(space: Space) -> dict[str, Scalar]:
-    """No weight decay and the classifier as it was learned; what else is searched stands in the middle of its range."""
+    """No weight decay and stage 1's own classifier; every other searched parameter is at the middle of its range."""
     middle = {name: geometry.middle(distribution) for name, distribution in space.searched.items()}
     return whole(space.fixed | middle | NAIVE)

@@ -1,8 +1,8 @@
 """Many proposals from one fit of Optuna's tree-structured Parzen estimator (Bergstra et al. 2011, NeurIPS).
 
-Optuna fits its estimators anew for each proposal. Heads of one round are trained together, so nothing is learned
-between them: one fit serves all. It uses internals of Optuna, as `studies/sql/optuna_rows.py` does; optuna is pinned
-below its next major version, and a test holds it to `TPESampler`, proposal by proposal.
+Optuna fits its estimators anew for each proposal. Heads of one round are trained together and give no results in
+between, so one fit serves all. This file uses internals of Optuna, as `studies/sql/optuna_rows.py` does; optuna is
+pinned below its next major version, and a test compares each proposal with `TPESampler`'s.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ CANDIDATES = 8  # per proposal; Optuna's 24 pull a whole round together to one p
 
 @dataclass(frozen=True)
 class Learned:
-    """A finished trial to learn from: larger values are better, and the weight says how much it counts."""
+    """A finished trial to learn from. Larger values are better."""
 
     params: Params  # every parameter of the level
     value: float
-    weight: float = 1.0
+    weight: float = 1.0  # how much the trial counts
 
 
 def fit(
     rows: Sequence[Learned], distributions: Mapping[str, BaseDistribution], *, seed: int, candidates: int = CANDIDATES
 ) -> Callable[[int], list[dict[str, Scalar]]]:
-    """A function that draws so many proposals; each is the best of `candidates` samples of its own."""
+    """A function that draws a given number of proposals, each the best of its own `candidates` samples."""
     order = sorted(range(len(rows)), key=lambda i: -rows[i].value)
     n_good = min(math.ceil(0.1 * len(rows)), 25)  # a tenth, at most 25, as in Optuna
-    n_good = max(n_good, min(3, math.ceil(0.25 * len(rows))))  # but three, where that is no more than a quarter
+    n_good = max(n_good, min(3, math.ceil(0.25 * len(rows))))  # but at least three, or a quarter if that is fewer
     good = _estimator([rows[i] for i in sorted(order[:n_good])], distributions)
     rest = _estimator([rows[i] for i in sorted(order[n_good:])], distributions)
     rng = np.random.RandomState(seed)

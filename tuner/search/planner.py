@@ -1,7 +1,7 @@
 """Which job comes next: interrupted ones, baselines, second rounds, new backbones, refinement, and the final readings.
 
-The planner reads the study once, then follows its own jobs. What it proposes is a pure function of the study's finished
-rows and the seed, so that a resumed study goes on as it would have gone on.
+The planner reads the study once, then follows its own jobs. Its proposals are a pure function of the study's finished
+rows and the seed, so that a resumed study continues like one that was never interrupted.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from tuner.search.readings import Reading, by_backbone, readings_due
 
 @dataclass(frozen=True)
 class Assignment:
-    """What a worker is given: heads on one backbone. A reading has no job, for it is no trial."""
+    """A unit of work for a worker: heads on one backbone. A reading has no job because it is no trial."""
 
     kind: JobKind | Literal["reading"]
     configs: tuple[Mapping[str, Scalar], ...]
     job: JobRow | None = None
     readings: tuple[Reading, ...] = ()
-    attempts: int = 1  # at a reading; a job's own are in the study
+    attempts: int = 1  # at a reading; the study holds those at a job
 
 
 @dataclass
 class Tally:
-    """What the study holds, counted in trials; `failed_jobs` in jobs."""
+    """Numbers of trials in the study; `failed_jobs` counts jobs."""
 
     total: int
     complete: int = 0
@@ -59,12 +59,12 @@ class Leader:
 
     @property
     def preference(self) -> tuple[float, ...]:
-        """The same order as that of the report's choice."""
+        """The sort key by which the report chooses the best trial, too."""
         return preference(self.value, self.slope, self.number)
 
 
 class Planner:
-    """Hands out tasks until the budget is spent, and takes their results into the study."""
+    """Hands out tasks until the budget is spent, and records their results in the study."""
 
     def __init__(self, space: Space, store: Store) -> None:
         self.space = space
@@ -72,11 +72,11 @@ class Planner:
         self.tally = Tally(total=space.trials)
         self.leader: Leader | None = None
         self.failures: list[str] = []
-        self.unread: list[str] = []  # final readings that came to nothing, and why
+        self.unread: list[str] = []  # failed final readings, with reasons
         self.lifecycle = Lifecycle()
         self._search = Search(space)
         self._baselines: set[str] = set()
-        self._waiting: list[JobRow] = []  # interrupted or to be tried again
+        self._waiting: list[JobRow] = []  # interrupted, or waiting for a retry
         self._under_way: dict[int, JobKind] = {}  # by job
         self._readings: list[Assignment] | None = None
         self._readings_under_way = 0
@@ -84,26 +84,26 @@ class Planner:
 
     @property
     def finished(self) -> bool:
-        """Nothing is under way and nothing is left to hand out."""
+        """True if nothing is under way and nothing is left to hand out."""
         if self._under_way or self._readings_under_way:
             return False
         return self.lifecycle.hands_out == "nothing" or self._readings == []
 
     def has_work(self) -> bool:
-        """Whether the study's budget, or a reading, still asks for anything."""
+        """True if the budget is not spent or a reading is missing."""
         if self.lifecycle.phase == "failing":
             return False
         searching = self._waiting or self._owes_naive() or self._search.has_left()
         return bool(searching and not self.lifecycle.drops_waiting) or bool(readings_due(self.space, self.store))
 
     def verdict(self) -> Verdict:
-        """How the launch has ended."""
+        """How the launch ended."""
         work_left = self.lifecycle.ends_jobs and self.has_work()
         return self.lifecycle.verdict(work_left=work_left, complete=self.tally.complete, unread=len(self.unread))
 
     @property
     def work_left(self) -> tuple[int, int]:
-        """Jobs that are still to be handed out: those that will train a backbone, and those that will find one."""
+        """Jobs still to be handed out: those that train a backbone, and those that find theirs in the cache."""
         trainings, others = self._search.budget.jobs_left()
         again = sum(job.round == 0 for job in self._waiting)
         trainings, others = trainings + again, others + len(self._waiting) - again
@@ -113,7 +113,7 @@ class Planner:
         return trainings + fresh, others + len(self._readings) - fresh
 
     def next_task(self) -> Assignment | None:
-        """The next task; None when all is done or everything left waits for what is under way."""
+        """The next task; None if all is done, or if the rest waits for running jobs."""
         if self.lifecycle.phase in ("closing", "failing"):
             self.close_waiting()
         if self.lifecycle.hands_out == "nothing":
@@ -128,7 +128,7 @@ class Planner:
         return None if self._under_way else self._reading()
 
     def complete(self, task: Assignment, result: JobResult) -> None:
-        """Takes the result of a task into the study, once."""
+        """Records the result of a task in the study. Call it once per task."""
         if task.job is None:
             self._readings_under_way -= 1
             for reading, head in zip(task.readings, result.heads, strict=True):
@@ -145,7 +145,7 @@ class Planner:
             self._count(task.job, number, config, head)
 
     def fail(self, task: Assignment, failure: Failure) -> bool:
-        """A task came to nothing. What can pass is tried again, up to `max_retries`; returns whether it will be."""
+        """Records a failed task; returns True if it is retried: for a transient failure, up to `max_retries` times."""
         if task.job is None:
             return self._fail_reading(task, failure)
         self._settle(task.job)
@@ -158,19 +158,19 @@ class Planner:
         return False
 
     def close_waiting(self) -> None:
-        """Ends what will never be run: a study that is over leaves no trial RUNNING."""
+        """Ends the waiting jobs that will never run: a study that is over leaves no trial RUNNING."""
         while self._waiting and (over := self.lifecycle.drops_waiting):
             job = self._waiting.pop(0)
             before = f" (before: {job.reason})" if job.reason else ""
             self._end(job, Failure(FailureKind.NOT_RUN, f"not run: {over}{before}"))
 
     def interrupted(self, task: Assignment) -> None:
-        """A task was stopped in the middle: its trials stay RUNNING and are adopted by the next launch."""
+        """Takes back a task stopped in the middle; its trials stay RUNNING, and the next launch adopts them."""
         if task.job is None:
             self._readings_under_way -= 1
         else:
             self._settle(task.job)
-            self._waiting.append(task.job)  # so that the study is known to have work left
+            self._waiting.append(task.job)  # so that `has_work` sees it
 
     # -- what there is ------------------------------------------------------------------------------------------
 
@@ -192,10 +192,10 @@ class Planner:
             state = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}.get(row.state, "running")
             setattr(self.tally, state, getattr(self.tally, state) + 1)
             self._recall(row)
-        self.tally.total = max(self.tally.total, len(rows))  # a budget that was made smaller takes nothing back
+        self.tally.total = max(self.tally.total, len(rows))  # a smaller budget removes no trials
 
     def _recall(self, row: TrialRow) -> None:
-        """What a finished trial of an earlier launch teaches."""
+        """Learns from a finished trial of an earlier launch."""
         if row.role != "search":
             return
         if row.failure is not None and row.failure.blames_configuration:
@@ -239,7 +239,7 @@ class Planner:
             self._search.budget.accounts[job.backbone_index].under_way -= 1
 
     def _end(self, job: JobRow, failure: Failure) -> None:
-        """A job and its trials fail; its backbone gets no more heads, and what that teaches is learned."""
+        """Fails a job and its trials. Unless it never ran, its backbone gets no more heads."""
         self.store.fail_job(job.id, failure)
         self.tally.failed += len(job.numbers)
         self.tally.running -= len(job.numbers)
@@ -284,7 +284,7 @@ class Planner:
         if self._readings is None:
             due = readings_due(self.space, self.store)
             if self.lifecycle.hands_out == "readings":
-                due = [reading for reading in due if reading.role != FRESH_SEED]  # which trains
+                due = [reading for reading in due if reading.role != FRESH_SEED]  # they need training
             self._readings = [
                 Assignment(kind="reading", configs=tuple(r.config for r in group), readings=tuple(group))
                 for group in by_backbone(due)

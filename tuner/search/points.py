@@ -1,6 +1,6 @@
-"""The points of one level of the search: its middle, an even spread, and all of them where they are finitely many.
+"""The points of one level of the search: its middle, an even spread, and all of them if they are finitely many.
 
-Everything happens in the unit cube of `search_spaces.geometry`.
+Distances and places are measured in the unit cube of `search_spaces.geometry`.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ def _always(name: str, params: Params) -> bool:  # noqa: ARG001
 
 @dataclass(frozen=True)
 class Level:
-    """What is searched on one level, parents before those that depend on them.
+    """The searched parameters of one level, parents before the parameters that depend on them.
 
-    `active` says whether a conditional parameter exists beside those chosen before it.
+    `active` is True if a conditional parameter exists, given the parameters chosen before it.
     """
 
     distributions: Mapping[str, BaseDistribution]
     active: Callable[[str, Params], bool] = _always
 
     def existing(self, point: Params, context: Params) -> dict[str, Scalar]:
-        """The parameters of a full point that exist beside each other and beside `context`."""
+        """The parameters of a full point whose conditions hold, given each other and `context`."""
         kept: dict[str, Scalar] = {}
         for name in self.distributions:
             if self.active(name, {**context, **kept}):
@@ -42,13 +42,13 @@ class Level:
         return kept
 
     def filled(self, params: Params) -> dict[str, Scalar]:
-        """A full point: what does not exist in `params` lies at its middle, so that every sampler can use the row."""
+        """A full point that every sampler can use: parameters missing in `params` take their middle."""
         return {name: params[name] if name in params else geometry.middle(d) for name, d in self.distributions.items()}
 
     def place(self, params: Params) -> tuple[float, ...]:
-        """Where the parameters lie in the unit cube, (D,), to a thousandth; -1 for one that does not exist.
+        """The parameters in the unit cube, (D,), to a thousandth; -1 for a missing one.
 
-        Points with the same place are one point: nothing is learned from asking for both.
+        Points with the same place count as one point: trying both would teach nothing.
         """
         return tuple(
             round(geometry.share(d, params[name]), 3) if name in params else -1.0
@@ -56,7 +56,7 @@ class Level:
         )
 
     def middle(self, context: Params) -> dict[str, Scalar]:
-        """The middle of every range, and the first of every list of choices."""
+        """The middle of every range, and the first value of every list of choices."""
         return self.existing({name: geometry.middle(d) for name, d in self.distributions.items()}, context)
 
 
@@ -74,7 +74,7 @@ def spread(level: Level, *, seed: int, first: int, count: int, context: Params) 
 
 
 def combinations(level: Level, context: Params) -> list[dict[str, Scalar]]:
-    """Every point of a level with finitely many. Raises ValueError when a parameter is a range without a step."""
+    """Every point of a finite level. Raises ValueError if a parameter is a range without a step."""
     for name, distribution in level.distributions.items():
         if math.isinf(geometry.count(distribution)):
             raise ValueError(f"sampler: grid needs finitely many values, but {name} is a range; use choices or a step")

@@ -1,6 +1,6 @@
-"""Which configurations are read on test data when a search ends, once each.
+"""The final readings: the configurations that are measured on test data, once each, when a search ends.
 
-The chosen one, each baseline, and the chosen one with fresh seeds, which are trained for this: none is selected by it.
+These are the chosen one, each baseline, and the chosen one trained again with fresh seeds. Nothing is selected by them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ POSTHOC_BASELINES: Mapping[str, str] = {  # baseline -> the post-hoc method it i
 
 @dataclass(frozen=True)
 class Reading:
-    """One configuration to be read on test under a role; `number` when it is a trial of the study."""
+    """One configuration to read on test, and its role; `number` if it is a trial of the study."""
 
     role: str
     config: Mapping[str, Scalar]
@@ -35,7 +35,7 @@ class Reading:
 
 
 def readings_due(space: Space, store: Store) -> list[Reading]:
-    """The readings that the study does not hold yet. Selection is on validation, among what this study ran."""
+    """The readings that the study does not hold yet. Selection is on validation, among this study's own results."""
     trials = store.trials()
     due: list[Reading] = []
     best = best_trial(trials)
@@ -57,14 +57,14 @@ def readings_due(space: Space, store: Store) -> list[Reading]:
 
 
 def fresh_seeds(config: Mapping[str, Scalar], count: int) -> list[dict[str, Scalar]]:
-    """The configuration with as many other seeds, the smallest that it does not have itself."""
+    """`count` copies of the configuration, with the smallest seeds that it does not use itself."""
     own = {config[name] for name in SEEDS}
     fresh = (seed for seed in itertools.count() if seed not in own)
     return [{**config, **dict.fromkeys(SEEDS, seed)} for seed in itertools.islice(fresh, count)]
 
 
 def by_backbone(readings: Sequence[Reading]) -> Iterator[list[Reading]]:
-    """The readings that one job can make, for they share a backbone."""
+    """Groups readings that share a backbone; one job makes a group."""
     groups: dict[tuple[tuple[str, Scalar], ...], list[Reading]] = {}
     for reading in readings:
         key = tuple(sorted((k, v) for k, v in reading.config.items() if not k.startswith("stage2.")))

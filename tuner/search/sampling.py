@@ -4,7 +4,7 @@ Stage 2 costs a sixtieth of stage 1, so few backbones carry many heads each. A f
 many good trials for a good region and collapse onto it. So the outer level sees one observation a backbone, over
 `stage1.*` alone; the inner one sees heads over `stage2.*`, relative to the best head of their own backbone. Both are
 Optuna's samplers, made anew from the rows for each proposal: the same rows in any order give the same proposal.
-What helped and what did not is logged with figures in benchmarks/README.md.
+benchmarks/README.md records with figures what helped and what did not.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ from tuner.search.points import Level, Params, combinations, spread
 
 __all__ = ["SAMPLERS", "Level", "Observation", "backbone_values", "propose_backbone", "propose_heads"]
 
-SAMPLERS: tuple[str, ...] = get_args(SamplerName)  # whose proposal can be a function of finished rows alone
-STARTUP = 5  # backbones before the outer sampler has a say: the middle of the ranges, then an even spread
+SAMPLERS: tuple[str, ...] = get_args(SamplerName)  # those that propose from finished rows and a seed alone
+STARTUP = 5  # backbones before the outer sampler starts: the middle of the ranges, then an even spread
 EXPLORED = 0.25  # share of a backbone's first round that is spread evenly
 NEIGHBOURS = 4  # backbones whose heads another learns from
-WIDTH = 0.2  # decades of stage-1 parameters (root mean square) over which what heads teach fades, as a Gaussian
-HEADS = 128  # heads a neighbour teaches with, at most
-GP_HEADS = 96  # and those that a Gaussian process inside is fitted to: its cost grows with their cube
-DRAWS = 4  # from one fit, to replace proposals that were made before
-LISTED = 4096  # a level with no more points than this is gone through to the last before a point comes twice
-SPARE = 1024  # even points in place of proposals that were made before, where points cannot be listed
+WIDTH = 0.2  # width of the Gaussian weight of a neighbour's heads: root mean square of decades of stage-1 parameters
+HEADS = 128  # heads taken from a neighbour, at most
+GP_HEADS = 96  # heads that the inner Gaussian process is fitted to, at most: its cost grows with their cube
+DRAWS = 4  # from one fit, to replace duplicates
+LISTED = 4096  # a level with at most so many points is listed, so that each of them can be proposed
+SPARE = 1024  # evenly spread points that replace duplicates on larger levels
 NOTHING: Params = {}
 
 
 @dataclass(frozen=True)
 class Observation:
-    """One finished trial of the search: a larger value is better, and None says that it failed."""
+    """One finished trial of the search. A larger value is better; None means that it failed."""
 
     backbone: int
     params: Params  # `stage1.*` and `stage2.*`
@@ -66,11 +66,11 @@ def propose_backbone(
     known: Sequence[Params] = (),
     pending: Sequence[Params] = (),
 ) -> dict[str, Scalar] | None:
-    """The stage-1 parameters of backbone `index`: others than those of the `known` ones, and of those in `rows`.
+    """The stage-1 parameters of backbone `index`, different from those in `known`, `pending` and `rows`.
 
-    Those under way are `pending`. A backbone counts as the mean of its best eighth of heads, one on which all failed as
-    the worst. None when the space has no other point. Raises ValueError for an unknown sampler, and for `grid` over a
-    range without a step.
+    `pending` are the backbones under way. A backbone's value is the mean of its best eighth of heads; one whose heads
+    all failed counts as the worst. Returns None if the space has no other point. Raises ValueError for an unknown
+    sampler, and for `grid` over a range without a step.
     """
     _check_known(sampler)
     learned = _backbones([row for row in rows if row.backbone != index], space)
@@ -107,13 +107,13 @@ def propose_heads(
 ) -> list[dict[str, Scalar]]:
     """The stage-2 parameters of a round of `count` heads on a backbone, drawn from one fit of the sampler.
 
-    They differ from each other and from the backbone's earlier heads: there are fewer where the space has no more
-    points. `gp` is asked head by head, each seeing those before it as under way: a hundred times the cost of `tpe`.
+    They differ from each other and from the backbone's earlier heads; there are fewer if the space has no more points.
+    `gp` proposes head by head and counts the earlier ones as running, which costs a hundred times as much as `tpe`.
     Raises ValueError for an unknown sampler, and for `grid` over a range without a step.
     """
     _check_known(sampler)
     own = [row for row in rows if row.backbone == backbone]
-    if not space.distributions:  # one head there is
+    if not space.distributions:  # then there is exactly one head
         return [] if own else [{}]
     learned = _lessons(rows, space, backbone, stage1_params) if sampler in LEARNING else []
 
@@ -125,7 +125,7 @@ def propose_heads(
                 optuna.samplers.RandomSampler(seed=drawn_by), [], [], level=space, count=count, context=stage1_params
             )
         elif sampler != "grid":
-            evenly_by = _mix(seed, "stage2", backbone)  # one sequence for all rounds: it goes on where it stopped
+            evenly_by = _mix(seed, "stage2", backbone)  # all rounds share one sequence, each from where it stopped
             yield spread(space, seed=evenly_by, first=len(own), count=explored, context=stage1_params)
         if sampler == "gp" and learned:
             gp = LEARNING["gp"](drawn_by)
@@ -140,7 +140,7 @@ def propose_heads(
 
 
 def backbone_values(rows: Sequence[Observation]) -> dict[int, float]:
-    """What each backbone is worth: the mean of its best eighth of heads (at least one); those that all failed lack."""
+    """Each backbone's value: the mean of its best eighth of heads, at least one; none if all its heads failed."""
     found: dict[int, list[float]] = {}
     for row in rows:
         if row.value is not None:
@@ -160,9 +160,9 @@ def _backbones(rows: Sequence[Observation], space: Level) -> list[Learned]:
 
 
 def _lessons(rows: Sequence[Observation], space: Level, backbone: int, stage1_params: Params) -> list[Learned]:
-    """The backbone's own heads, then those of its nearest neighbours, less the best of their own backbone.
+    """The backbone's own heads, then those of its nearest neighbours; values are relative to their backbone's best.
 
-    Neighbours come from the better half of the backbones: where a network has collapsed, all heads are alike, and each
+    Neighbours come from the better half of the backbones: on a collapsed network all heads are alike, so that each
     would look like the best.
     """
     heads: dict[int, list[Observation]] = {backbone: []}
@@ -180,7 +180,7 @@ def _lessons(rows: Sequence[Observation], space: Level, backbone: int, stage1_pa
 
 
 def _relative(heads: Sequence[Observation], space: Level, *, weight: float) -> list[Learned]:
-    """Heads of one backbone, best first, their values less that of the best; a failed head counts as the worst."""
+    """Heads of one backbone, best first, with values minus the best one's; a failed head counts as the worst."""
     values = [row.value for row in heads if row.value is not None]
     best, worst = max(values), min(values)
     found = [
@@ -191,7 +191,7 @@ def _relative(heads: Sequence[Observation], space: Level, *, weight: float) -> l
 
 
 def _decades(a: Params, b: Params) -> float:
-    """How far two stage-1 configurations lie apart: root mean square, in decades; 1 for another choice or none."""
+    """The distance of two stage-1 configurations: root mean square of decades; a different choice counts as 1."""
     names = [name for name in b if name.startswith("stage1.")]
     gaps = [_gap(a.get(name), b[name]) for name in names]
     return math.sqrt(sum(gap**2 for gap in gaps) / len(gaps)) if gaps else 0.0
@@ -215,7 +215,7 @@ def _part(params: Params, space: Level) -> dict[str, Scalar]:
 # -- proposals ----------------------------------------------------------------------------------------------------
 
 
-LEARNING: Mapping[str, Callable[[int], BaseSampler]] = {  # from a seed; those that look at rows
+LEARNING: Mapping[str, Callable[[int], BaseSampler]] = {  # from a seed; the samplers that learn from rows
     "gp": lambda seed: optuna.samplers.GPSampler(seed=seed, n_startup_trials=0),
     "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed, n_startup_trials=0),
 }
@@ -230,13 +230,13 @@ def _ask(
     count: int,
     context: Params = NOTHING,
 ) -> list[dict[str, Scalar]]:
-    """Proposals one after another from a study in memory that holds what is learned, and what is under way."""
+    """`count` proposals, one after another, from a study in memory with the finished and running trials."""
     distributions = dict(level.distributions)
 
     def trial(params: Params, state: TrialState, value: float | None) -> FrozenTrial:
         return optuna.create_trial(state=state, value=value, params=level.filled(params), distributions=distributions)
 
-    with _quiet(), threadpool_limits(1):  # matrices this small are slower on many threads, by tens where cores are busy
+    with _quiet(), threadpool_limits(1):  # such small matrices are slower on many threads, tens of times on busy cores
         study = optuna.create_study(direction="maximize", sampler=sampler)
         study.add_trials([trial(row.params, TrialState.COMPLETE, row.value) for row in learned])
         study.add_trials([trial(params, TrialState.RUNNING, None) for params in running])
@@ -244,12 +244,12 @@ def _ask(
 
 
 def _even(level: Level, *, seed: int, index: int) -> list[dict[str, Scalar]]:
-    """The middle of the ranges first, where their author looks for the best, then a Sobol sequence."""
+    """The middle of the ranges first, where their author expects the best, then a Sobol sequence."""
     return [level.middle({})] if index == 0 else spread(level, seed=seed, first=index - 1, count=1, context={})
 
 
 def _rest(level: Level, *, seed: int, listed: bool, context: Params = NOTHING) -> Iterator[list[dict[str, Scalar]]]:
-    """What is left to propose: all points in seeded order where they can be listed, some even ones where not."""
+    """Replacements for duplicates: all points in seeded order if they can be listed, else evenly spread ones."""
     if listed or geometry.size(level.distributions) <= LISTED:
         points = combinations(level, context)
         yield [points[i] for i in np.random.default_rng(seed).permutation(len(points))]
@@ -260,7 +260,7 @@ def _rest(level: Level, *, seed: int, listed: bool, context: Params = NOTHING) -
 def _new(
     batches: Iterable[Sequence[dict[str, Scalar]]], level: Level, *, taken: set[tuple[float, ...]], count: int
 ) -> list[dict[str, Scalar]]:
-    """The first `count` points that are not taken; fewer when there are no more."""
+    """The first `count` points that are not taken, or fewer."""
     found: list[dict[str, Scalar]] = []
     seen = set(taken)
     for point in itertools.chain.from_iterable(batches):
@@ -275,7 +275,7 @@ def _new(
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without Optuna's line for each study that it makes, and its warnings of experimental options."""
+    """Silences Optuna's log lines and its warnings of experimental options."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:

@@ -1,1 +1,1 @@
-"""What a person sees in a terminal: the live view, tables, `--watch`, and the one way to print."""
+"""The terminal: the live view, tables, `--watch`, and the one way to print."""

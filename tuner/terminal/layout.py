@@ -1,4 +1,4 @@
-"""How far studies stand, drawn alike on the driver's own terminal and on any other."""
+"""Draws the progress of studies, for `tuner launch` and for `tuner status`."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from studies.wording import duration, per_cent
 from tuner.terminal.output import printable, styled
 
 _SPARKS = "▁▂▃▄▅▆▇█"
-_COURSE = 10  # sparks where there is room
+_COURSE = 10  # sparks, if there is room
 _BAR = 16  # columns of a bar
-_WHAT = 24  # columns of what a job is
+_WHAT = 24  # columns of a job's name
 
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """One row of the table that both `tuner launch` and `tuner status --watch` draw."""
+    """One row of the table that `tuner launch` and `tuner status` draw."""
 
     study: str
     done: int
@@ -43,7 +43,7 @@ _GAP = 2  # columns between two of the table
 
 @dataclass(frozen=True)
 class Standings:
-    """One row a study, as wide as the terminal allows: a long name and the course give way, numbers never do."""
+    """One row a study, as wide as the terminal. If it is too narrow, the course and the name are cut, never numbers."""
 
     rows: Sequence[Standing]
 
@@ -80,7 +80,7 @@ def _cut(name: str, width: int) -> str:
 
 
 def bars(rows: Sequence[RunningRow]) -> Table:
-    """One line a job: what it is, how far its backbone is, and what it does now."""
+    """One line a job: its name, the progress of its backbone, and its present step."""
     drawn = Table.grid(padding=(0, 1, 0, 0))
     drawn.add_column(no_wrap=True, max_width=_WHAT, overflow="ellipsis")
     drawn.add_column(no_wrap=True)
@@ -97,7 +97,7 @@ def _bar(row: RunningRow) -> ProgressBar:
 
 
 def detail(row: RunningRow) -> str:
-    """What a job does now, in words."""
+    """A job's present step in words."""
     if row.reading:
         return f"reading test · {row.heads} classifier{'' if row.heads == 1 else 's'}"
     heads = f"stage 2 · {row.heads} head{'' if row.heads == 1 else 's'}"
@@ -117,23 +117,23 @@ def course(rows: Sequence[TrialRow]) -> tuple[float, ...]:
 
 
 def share(done: int, total: int | None) -> str:
-    """How many of how many."""
+    """`done/total`, with `?` for an unknown total."""
     return f"{done}/{'?' if total is None else total}"
 
 
 def thinned(values: Sequence[float], *, most: int = _COURSE) -> list[float]:
-    """At most so many values, evenly spread, the last one always."""
+    """At most `most` values, evenly spread, always with the last one."""
     count = min(len(values), most)
     return [values[(place + 1) * len(values) // count - 1] for place in range(count)]
 
 
 def time_left(seconds: float | None) -> str:
-    """The rest of a run in words; None is not measured yet."""
+    """The time left in words; None means that it is not measured yet."""
     return "measuring" if seconds is None else duration(seconds)
 
 
 def sparkline(values: Sequence[float]) -> str:
-    """Bars of eight heights, the lowest and highest value at the ends."""
+    """Bars of eight heights, scaled from the lowest to the highest value."""
     if not values:
         return ""
     low, span = min(values), (max(values) - min(values)) or 1.0
@@ -141,5 +141,5 @@ def sparkline(values: Sequence[float]) -> str:
 
 
 def share_of_stage1(row: RunningRow) -> float:
-    """How much of its backbone a job has trained."""
+    """The share of its backbone that a job has trained."""
     return 1.0 if row.stage == 2 else row.epoch / row.epochs if row.epochs else 0.0

@@ -1,4 +1,4 @@
-"""What a study shows while it runs: a live table on a terminal, plain key=value lines elsewhere."""
+"""The output of a running study: a live table on a terminal, plain key=value lines elsewhere."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ from tuner.terminal.time_left import Running
 if TYPE_CHECKING:
     from tuner.execution.dispatcher import Watcher
 
-HEARTBEAT = 60.0  # seconds between two plain lines on what runs
+HEARTBEAT = 60.0  # seconds without a line after which one describes the running jobs
 
 
 class Watchers:
-    """Several watchers that are told of everything, in order."""
+    """Forwards every event to several watchers, in order."""
 
     def __init__(self, *watchers: Watcher) -> None:
         self._watchers = watchers
 
     def started(self, key: str, task: Assignment) -> None:
-        """A job more."""
+        """Job started."""
         for watcher in self._watchers:
             watcher.started(key, task)
 
     def progressed(self, key: str, progress: Progress) -> None:
-        """An epoch more."""
+        """Job reported progress."""
         for watcher in self._watchers:
             watcher.progressed(key, progress)
 
     def ended(self, key: str, task: Assignment, outcome: JobResult | Failure | None, *, again: bool = False) -> None:
-        """A job less; `again`: it came to nothing, and will be tried again."""
+        """Job ended; `again` if it will be retried."""
         for watcher in self._watchers:
             watcher.ended(key, task, outcome, again=again)
 
 
 class PlainLines:
-    """A line for each trial and reading, and one a minute on what runs; nothing is redrawn, as a log file wants it."""
+    """Prints a line for each trial and reading, and one after each silent minute; redraws nothing, for log files."""
 
     def __init__(
         self,
@@ -64,10 +64,10 @@ class PlainLines:
         self._said = clock()
 
     def started(self, key: str, task: Assignment) -> None:
-        """Nothing: it is said when it ends, or once a minute."""
+        """Prints nothing."""
 
     def progressed(self, key: str, progress: Progress) -> None:
-        """A line on all that runs, when nothing else was said for a minute."""
+        """Prints a line about all running jobs after a minute without any other."""
         if self._clock() - self._said < HEARTBEAT:
             return
         leader, tally = self.planner.leader, self.planner.tally
@@ -82,7 +82,7 @@ class PlainLines:
         )
 
     def ended(self, key: str, task: Assignment, outcome: JobResult | Failure | None, *, again: bool = False) -> None:
-        """A line for each trial of the job, or for each reading."""
+        """Prints a line for each trial or reading of the job."""
         match outcome:
             case JobResult() if task.job is None:
                 for name, head in zip(_names(task), outcome.heads, strict=True):
@@ -97,7 +97,7 @@ class PlainLines:
                     self._line({**name, "state": state, "reason": reason})
 
     def close(self) -> None:
-        """Says what takes the time after the last job."""
+        """Prints that the report is being written, if it is."""
         if _report_comes(self.planner):
             self._line({"writing": "report"})
 
@@ -121,7 +121,7 @@ class PlainLines:
 
 
 class LiveTable:
-    """Redrawn in place: how far the study stands, and a bar for each job under way."""
+    """A table redrawn in place: the study's progress, and a bar for each running job."""
 
     def __init__(self, planner: Planner, running: Running, *, name: str, console: Console) -> None:
         self.planner = planner
@@ -132,21 +132,21 @@ class LiveTable:
         self._live.start()
 
     def started(self, key: str, task: Assignment) -> None:
-        """Nothing: it is drawn twice a second."""
+        """Does nothing: the table is redrawn twice a second."""
 
     def progressed(self, key: str, progress: Progress) -> None:
-        """Nothing: it is drawn twice a second."""
+        """Does nothing: the table is redrawn twice a second."""
 
     def ended(self, key: str, task: Assignment, outcome: JobResult | Failure | None, *, again: bool = False) -> None:
-        """A failure leaves its reason above the table."""
+        """Prints the reason of a failure above the table."""
         if isinstance(outcome, Failure):
-            what = styled("tried again ", "yellow") if again else styled("failed ", "red")
+            what = styled("retry ", "yellow") if again else styled("failed ", "red")
             self._live.console.print(what + styled(outcome.text))
         if self.planner.leader:
             self._course = (*self._course, self.planner.leader.value)
 
     def close(self) -> None:
-        """Draws the last state, gives the terminal back, and says what takes the time after the last job."""
+        """Draws the last state, releases the terminal, and prints that the report is being written, if it is."""
         self._live.stop()
         if _report_comes(self.planner):
             self._live.console.print(styled("writing the report", "dim"))
@@ -167,7 +167,7 @@ class LiveTable:
         return Group(standings([standing]), bars(self.running.rows))
 
     def _left(self) -> str:
-        """The time left, or how it ended; in the words of `tuner status`."""
+        """The time left, or the state in the words of `tuner status`."""
         match self.planner.lifecycle.phase:
             case "failing":
                 return "failed"
@@ -177,12 +177,12 @@ class LiveTable:
 
 
 def _report_comes(planner: Planner) -> bool:
-    """The search ended by itself, and not by a stop or by failures."""
+    """True if the search ended by itself, not by a stop or by failures."""
     return planner.finished and planner.lifecycle.hands_out != "nothing"
 
 
 def _names(task: Assignment) -> list[dict[str, object]]:
-    """How a log calls what a task is of: trials, or readings, of which only fresh seeds have a number."""
+    """The fields that name a task's trials or readings in a log."""
     if task.job is not None:
         return [{"trial": number} for number in task.job.numbers]
     return [

@@ -1,8 +1,8 @@
-"""The only way to standard output and error: text that is not ours is shown there, never obeyed.
+"""The only way to standard output and error. It shows foreign text and never interprets it.
 
 A class name, path or reason may hold markup, terminal escapes or bidirectional overrides. No string is markup here:
-styles are arguments. Whatever is not printable is written as an escape, such as \\x1b. A test finds every print that
-goes another way.
+styles are arguments. Characters that are not printable are written as escapes, such as \\x1b. A test finds every print
+that bypasses this file.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from rich.style import Style
 from rich.text import Text
 
 _SIZE = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
-WIDE = 400  # columns where no line may be cut: in a pipe, a log or a file
+WIDE = 400  # columns of a pipe, a log or a file, where no line may be cut
 
 
 class Stream(Protocol):
-    """What text is written to."""
+    """A text stream."""
 
     def write(self, text: str, /) -> object: ...
     def flush(self) -> None: ...
 
 
 def say(text: object, *, to: Stream | None = None, err: bool = False) -> None:
-    """Writes one line, at once: a reader may be waiting at the other end of a pipe."""
+    """Writes one line and flushes it: a reader may be waiting at the other end of a pipe."""
     _write(printable(str(text)), to or (sys.stderr if err else sys.stdout))
 
 
@@ -46,7 +46,7 @@ def say_json(value: Any, *, indent: int | None = None) -> None:
 
 
 def json_text(value: Any, *, indent: int | None = None) -> str:
-    """A JSON document in which whatever is not printable is escaped, and all but ASCII where output is not UTF-8."""
+    """A JSON document that escapes unprintable characters, and all but ASCII if the output is not UTF-8."""
     encoding = str(getattr(sys.stdout, "encoding", None) or "utf-8")
     ascii_only = codecs.lookup(encoding).name != "utf-8"
     text = json.dumps(value, indent=indent, default=str, ensure_ascii=ascii_only)
@@ -63,35 +63,35 @@ def _write(text: str, stream: Stream) -> None:
 
 
 def styled(text: object, style: str = "") -> Text:
-    """A part of a line in a style."""
+    """Text in a style."""
     return Text(printable(str(text)), style)
 
 
 def printable(text: str) -> str:
-    """The text with escapes for what would break a line or steer a terminal."""
+    """The text with escapes for characters that would break a line or control a terminal."""
     from search_spaces.problems import printable as escaped
 
     return text if text.isprintable() else escaped(text)
 
 
 def screen(*, stderr: bool = False, wide: bool = False) -> Console:
-    """Where tables are drawn; a `wide` one cuts no line where it is not a terminal."""
+    """The console for tables; with `wide` it cuts no line unless it is a terminal."""
     console = PlainConsole(stderr=stderr)
     return PlainConsole(stderr=stderr, width=WIDE) if wide and not console.is_terminal else console
 
 
 class PlainConsole(Console):
-    """A console to which strings are text: no markup, no emoji codes, nothing highlighted, no escape obeyed."""
+    """A console that prints strings as text, without markup, emoji codes, highlighting or terminal escapes."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(markup=False, emoji=False, highlight=False, **options)
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """As of any console; escapes before the text is measured."""
+        """Like rich's, but escapes the text before it is measured."""
         return super().render_str(printable(text), **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """As of any console; the last look at what was drawn by other means than a string."""
+        """Like rich's, but also escapes text that was not drawn from a string."""
         for segment in super().render(renderable, options):
             text, style, control = segment
             yield segment if control or text.isprintable() else _plain(text, style)
@@ -102,21 +102,21 @@ def _plain(text: str, style: Style | None) -> Segment:
 
 
 def take_over() -> None:
-    """Sends warnings, log lines and tracebacks of this process the same way; what an encoding lacks is escaped, and a
-    size of the terminal that cannot be is none."""
+    """Sends this process's warnings, log lines and tracebacks the same way, escapes characters that the encoding lacks,
+    and ignores invalid terminal sizes."""
     logging.lastResort = _LogLines(logging.WARNING)
     warnings.formatwarning = _warning
     sys.excepthook = _defect
     for name in ("COLUMNS", "LINES"):
         if not _SIZE.fullmatch(os.environ.get(name, "1")):
-            del os.environ[name]  # rich reads any digits, also none at all and five thousand
+            del os.environ[name]  # rich accepts any digits, even none or five thousand of them
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
 
 
 class _LogLines(logging.Handler):
-    """What is logged and nobody else listens to."""
+    """The handler of log records that no other handler takes."""
 
     def emit(self, record: logging.LogRecord) -> None:
         say(record.getMessage(), err=True)

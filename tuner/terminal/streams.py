@@ -1,4 +1,4 @@
-"""Output whose reader may go away in the middle: after Ctrl-C on `tuner launch 2>&1 | tee log`, tee is gone at once."""
+"""Output that survives its reader: after Ctrl-C on `tuner launch 2>&1 | tee log`, tee is gone at once."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import sys
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-_NO_READER = (errno.EPIPE, errno.EIO)  # of a pipe, and of a terminal that was closed
+_NO_READER = (errno.EPIPE, errno.EIO)  # from a pipe, and from a closed terminal
 
 
 class SteadyStream:
-    """Writes to `stream` as long as somebody reads it, and to nobody after that: a study must not end for it."""
+    """Writes to `stream` while it has a reader, then to /dev/null, so that the study goes on."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """As of any text stream."""
+        """Like any text stream's, and flushes."""
         try:
             self._stream.write(text)
             self._stream.flush()
@@ -28,7 +28,7 @@ class SteadyStream:
         return len(text)
 
     def flush(self) -> None:
-        """As of any text stream."""
+        """Like any text stream's."""
         try:
             self._stream.flush()
         except OSError as error:
@@ -38,8 +38,10 @@ class SteadyStream:
         return getattr(self._stream, name)
 
     def _to_nobody(self, error: OSError) -> None:
-        """Under the stream, so that what it still holds back does no harm when the interpreter ends. Raises any other
-        error than that nobody reads."""
+        """Redirects the file descriptor, so that the stream's buffer causes no error when the interpreter ends.
+
+        Raises any error other than a missing reader.
+        """
         if error.errno not in _NO_READER:
             raise error
         nobody = os.open(os.devnull, os.O_WRONLY)
@@ -49,7 +51,7 @@ class SteadyStream:
 
 @contextlib.contextmanager
 def steady_output() -> Iterator[None]:
-    """Standard output and error that outlive their readers, while the block runs."""
+    """Makes standard output and error survive their readers within the block."""
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = (SteadyStream(stream) for stream in before)
     try:

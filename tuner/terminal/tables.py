@@ -1,4 +1,4 @@
-"""A study as the terminal and `--json` show it."""
+"""Tables for the terminal, and the objects that `--json` prints."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ GROUPS = ("balanced_accuracy", "many", "medium", "few")
 
 
 def status(store: Store) -> dict[str, Any]:
-    """How far a study is: state, counts, best."""
+    """A study's state, number of trials by state, and best trial."""
     study, rows = store.study(), store.trials()
     states = Counter(row.state for row in rows)
     chosen = best_trial(rows)
@@ -62,7 +62,7 @@ def trial(row: TrialRow) -> dict[str, Any]:
 
 
 def best(store: Store) -> dict[str, Any]:
-    """The chosen trial, its configuration and its reading on test. Raises NotThereError when none is complete."""
+    """The chosen trial, its configuration and its reading of test. Raises NotThereError if no trial is complete."""
     chosen = best_trial(store.trials())
     if chosen is None:
         raise NotThereError(f"study {store.study().name} has no complete trial yet; see: tuner status")
@@ -77,7 +77,7 @@ def best(store: Store) -> dict[str, Any]:
 
 
 def _fresh(chosen: TrialRow, readings: Sequence[ReadingRow]) -> dict[str, Any] | None:
-    """Test figures of the chosen configuration with other seeds; None where fewer than two were read."""
+    """Test figures of the chosen configuration over fresh seeds; None if fewer than two were read."""
     own = without_seeds(chosen.config)
     fresh = [row for row in readings if row.role == FRESH_SEED and without_seeds(row.config) == own]
     if len(fresh) < 2:
@@ -88,7 +88,7 @@ def _fresh(chosen: TrialRow, readings: Sequence[ReadingRow]) -> dict[str, Any] |
 
 
 def trials_table(rows: Sequence[TrialRow], *, title: str) -> Table:
-    """One line a trial, a column for each parameter; reasons where a trial failed."""
+    """One line a trial and one column a parameter, with the reasons of failed trials."""
     names = list(dict.fromkeys(name for row in rows for name in row.params))
     reasons = any(row.reason for row in rows)
     table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
@@ -174,7 +174,7 @@ def prediction(found: Prediction, class_names: Sequence[str], *, top: int | None
 
 
 def predictions_table(found: Sequence[Prediction], class_names: Sequence[str], *, top: int) -> Table:
-    """One row an image: the likeliest class, then the next ones. A file's name is folded where it is too long."""
+    """One row an image: the likeliest class, then the next ones. Wraps long file names."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("file", overflow="fold")
     for place in range(min(top, len(class_names))):
@@ -187,7 +187,7 @@ def predictions_table(found: Sequence[Prediction], class_names: Sequence[str], *
 
 
 def plan(space: Space, built: Preflight) -> list[str]:
-    """What a space would do, for `tuner check`: trials, parameters, data, model."""
+    """The lines of `tuner check`: trials, parameters, data, model."""
     counts = built.train_counts
     parts = [f"{space.backbones} backbones x {space.heads_per_backbone} heads"]
     parts += [f"{space.refine.top} refined by {space.heads_to_refine}"] if space.refine else []
@@ -203,7 +203,7 @@ def plan(space: Space, built: Preflight) -> list[str]:
 
 
 def _fewer(space: Space) -> Iterator[str]:
-    """Where the budget asks for more than there is."""
+    """Notes where the budget asks for more configurations than the space has."""
     asked = {"backbones": ("stage1", space.backbones), "heads_per_backbone": ("stage2", space.heads_per_backbone)}
     for name, (stage, there) in asked.items():
         if there < getattr(space.budget, name):
@@ -214,10 +214,10 @@ def _fewer(space: Space) -> Iterator[str]:
 
 
 def headline(readings: Sequence[ReadingRow]) -> list[str]:
-    """The figures that matter, on test: what was chosen, its fresh seeds, each baseline in the order given, and the
-    distance to naive and to the best of the others."""
+    """The main test figures: the chosen configuration, its fresh seeds, each baseline, and the gains over naive and
+    over the other baseline that is best on validation."""
     fresh = [row for row in readings if row.role == FRESH_SEED]
-    latest = {row.role: row for row in readings if row.role != FRESH_SEED}  # of several that were best, the last
+    latest = {row.role: row for row in readings if row.role != FRESH_SEED}  # the last reading of each role
     rows = sorted(latest.values(), key=lambda row: row.role != "best")
     lines = [f"{'recall on test images':22}" + "".join(f"{group:>10}" for group in ("all", *GROUPS[1:]))] * bool(rows)
     for row in rows:

@@ -1,4 +1,4 @@
-"""What a driver is at: its jobs and the time left, in memory for its own terminal and in the database for others."""
+"""A driver's running jobs and its estimate of the time left, in memory and in the database."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from tuner.terminal.layout import share_of_stage1
 log = logging.getLogger(__name__)
 
 WRITE_EVERY = 2.0  # seconds; a write costs the driver about a millisecond
-_CACHED = 0.25  # of a job that trains: what one on a cached backbone takes, until both have been measured
-_TRAINING = 0.9  # of a job that trains: its stage 1; the heads come after
-_MEASURED = 2.0  # seconds from which on a speed is worth telling
+_CACHED = 0.25  # time of a job on a cached backbone, as a share of one that trains, until both are measured
+_TRAINING = 0.9  # stage 1's share of a job that trains; the heads take the rest
+_MEASURED = 2.0  # seconds before the first estimate
 
 
 @dataclasses.dataclass
@@ -31,35 +31,34 @@ class _Job:
 
 
 class Running:
-    """Watchers of every job, like a watcher; `rows` are those under way.
+    """A watcher that keeps the running jobs in `rows`, and writes them to the database for `tuner status`.
 
-    The database holds them for `tuner status` in another terminal, for as long as the study's state is "running". That
-    is a view: what cannot be written is logged, and the search goes on.
+    A failed write is logged, and the search goes on: nothing is derived from these rows.
     """
 
     def __init__(self, planner: Planner, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._planner = planner
         self._clock = clock
         self._jobs: dict[str, _Job] = {}
-        self._first: tuple[float, float] | None = None  # when something was first heard, and what was done by then
+        self._first: tuple[float, float] | None = None  # time of the first report, and the work done by then
         self._written = -math.inf
         self._took: dict[bool, list[float]] = {False: [], True: []}  # seconds of ended jobs, by "cached"
-        self._write()  # that of an earlier driver is no longer true
+        self._write()  # replaces the rows of an earlier driver
 
     @property
     def rows(self) -> tuple[RunningRow, ...]:
-        """The jobs under way, oldest first."""
+        """The running jobs, oldest first."""
         return tuple(job.row for job in self._jobs.values())
 
     def started(self, key: str, task: Assignment) -> None:
-        """A job more, known to others at once."""
+        """Job started; written at once."""
         trains = _trains(task)
         row = RunningRow(what=_what(task), heads=len(task.configs), reading=_only_reads(task), stage=1 if trains else 2)
         self._jobs[key] = _Job(row, trains=trains, since=self._clock())
         self._write()
 
     def progressed(self, key: str, progress: Progress) -> None:
-        """An epoch more."""
+        """Job reported progress; written every two seconds."""
         job = self._jobs[key]
         job.row = dataclasses.replace(
             job.row,
@@ -73,16 +72,16 @@ class Running:
             self._write()
 
     def ended(self, key: str, task: Assignment, outcome: JobResult | Failure | None, *, again: bool = False) -> None:
-        """A job less; the next one that starts makes it known."""
+        """Job ended; written with the next event of another job."""
         job = self._jobs.pop(key)
         if isinstance(outcome, JobResult):
             self._took[outcome.backbone.cached].append(self._clock() - job.since)
             self._heard()
 
     def seconds_left(self) -> float | None:
-        """At the speed so far, by the epochs of what runs and the jobs that ended; None before anything is measured.
+        """The time left at the speed so far, from ended jobs and epochs of running ones; None before it is measured.
 
-        Counted in trainings of a backbone: a job that finds one in the cache is the share of it that it was till now.
+        The unit is the training of a backbone. A job on a cached backbone counts as the share measured so far.
         """
         if self._first is None:
             return None
@@ -97,7 +96,7 @@ class Running:
         return passed / done * left
 
     def _heard(self) -> None:
-        """The clock runs from the first word of a worker: its start-up is paid once."""
+        """Starts the clock at the first report of a worker, so that start-up does not count."""
         if self._first is None:
             self._first = (self._clock(), self._done())
 
@@ -117,20 +116,20 @@ class Running:
         row = ProgressRow(updated=datetime.now(UTC), running=self.rows, seconds_left=self.seconds_left())
         try:
             self._planner.store.keep_progress(row)
-        except Exception as error:  # whatever it is, it must not end hours of training
+        except Exception as error:  # no error here may end hours of training
             log.warning("what runs now was not written down for `tuner status`: %s", error)
         self._written = self._clock()
 
 
 def _trains(task: Assignment) -> bool:
-    """Whether the job is likely to train its backbone, and not to find it."""
+    """True if the job is expected to train its backbone, not to find it in the cache."""
     if task.job is None:
         return not _only_reads(task)
     return task.job.round == 0
 
 
 def _only_reads(task: Assignment) -> bool:
-    """Whether test data is read and nothing is trained."""
+    """True if the task only reads test data and trains nothing."""
     return task.job is None and any(reading.role != FRESH_SEED for reading in task.readings)
 
 

@@ -1,4 +1,4 @@
-"""A study watched from outside, by its database alone: what changed, and about how long it will take."""
+"""Watches studies through the database alone: their progress, and an estimate of the time left."""
 
 from __future__ import annotations
 
@@ -21,36 +21,36 @@ from tuner.terminal import tables
 from tuner.terminal.layout import Standing, bars, course, share, standings, time_left
 from tuner.terminal.output import json_text, say, styled
 
-SILENT = 60.0  # seconds without a word of the driver before one says so; an epoch may take as long
+SILENT = 60.0  # seconds without an update by the driver before a warning; an epoch may take as long
 
 
 @dataclass(frozen=True, kw_only=True)
 class Glance:
-    """One study at one moment. What moves all the time makes no glance another one."""
+    """One study at one moment. Equality ignores the fields that change all the time."""
 
-    status: Mapping[str, Any]  # as `tables.status` gives it
-    total: int | None  # of its budget; None where the space was written for another release
+    status: Mapping[str, Any]  # from `tables.status`
+    total: int | None  # trials of its budget; None if this release cannot read the space
     few: float | None  # few-shot accuracy of the best trial, on validation
     course: tuple[float, ...]  # the best value after each finished trial
     seconds_left: float | None = field(compare=False)
-    jobs: tuple[RunningRow, ...] = field(default=(), compare=False)  # under way, as the driver last said
-    silent: float | None = field(default=0.0, compare=False)  # seconds since it did; None: it never has
-    driver: str | None = field(default=None, compare=False)  # who holds the study; looked up for silent ones
+    jobs: tuple[RunningRow, ...] = field(default=(), compare=False)  # running, at the driver's last update
+    silent: float | None = field(default=0.0, compare=False)  # seconds since that update; None: there was none
+    driver: str | None = field(default=None, compare=False)  # who holds the study; looked up if it is silent
 
     @property
     def running(self) -> bool:
-        """Whether more may come."""
+        """True if the study's state is "running"."""
         return bool(self.status["state"] == "running")
 
     @property
     def done(self) -> int:
-        """Trials that have ended, however they did."""
+        """The number of trials that ended, failed and pruned ones included."""
         counts = self.status["trials"]
         return int(counts["complete"] + counts["pruned"] + counts["failed"])
 
 
 def glance(store: Store) -> Glance:
-    """Looks at a study."""
+    """Reads a study."""
     rows, status, said, now = store.trials(), tables.status(store), store.progress(), datetime.now(UTC)
     silent = max(0.0, (now - said.updated).total_seconds()) if said else None
     told = _driver_says(said, silent)
@@ -81,14 +81,14 @@ def _total(store: Store) -> int | None:
 
 
 def _driver_says(said: ProgressRow | None, silent: float | None) -> float | None:
-    """The time left by the driver's own measure, if that is not too old."""
+    """The driver's own estimate of the time left; None if it is too old."""
     if said is None or said.seconds_left is None or silent is None or _long(silent):
         return None
     return max(0.0, said.seconds_left - silent)
 
 
 def seconds_left(rows: Sequence[TrialRow], total: int | None, *, now: datetime | None = None) -> float | None:
-    """What the open trials will take at the speed of those that ended, pauses left out; None before the first ended."""
+    """The time for the remaining trials at the speed of the ended ones, without pauses; None before the first ended."""
     ended = [row for row in rows if row.finished is not None]
     if not ended or total is None:
         return None
@@ -100,9 +100,9 @@ def seconds_left(rows: Sequence[TrialRow], total: int | None, *, now: datetime |
 def watch(
     look: Callable[[], list[Glance]], *, every: float, pause: Callable[[float], None] = time.sleep
 ) -> Iterator[tuple[list[Glance], bool]]:
-    """What `look` sees, and whether it is another thing than before, until no study is running any more.
+    """Yields what `look` returns, and whether it changed, until no study is running.
 
-    A large study takes longer to read, and is looked at less often: never for more than a tenth of the time.
+    Reading takes at most a tenth of the time, so a large study is read less often.
     """
     before: list[Glance] | None = None
     while True:
@@ -117,7 +117,7 @@ def watch(
 
 
 def show(seen: Iterator[tuple[list[Glance], bool]], *, console: Console, as_json: bool) -> None:
-    """A table that is redrawn on a terminal; else a line for each study that changed, as JSON if asked for."""
+    """Redraws a table on a terminal; else prints a line for each study that changed, as JSON if `as_json`."""
     if console.is_terminal and not as_json:
         with Live(console=console, auto_refresh=False) as live:
             for found, _ in seen:
@@ -175,12 +175,12 @@ def picture(found: Sequence[Glance]) -> Group:
 
 
 def _jobs(one: Glance, *, named: bool) -> Iterator[RenderableType]:
-    """The bars of one study, and how old they are when the driver has long been silent."""
+    """The bars of one study, and a warning if its driver has been silent for long."""
     name = one.status["study"]
     if named and one.jobs:
         yield styled(name, "dim")
     if _long(one.silent):
-        since = "has not been heard of" if one.silent is None else f"was last heard of {duration(one.silent)} ago"
+        since = "has reported nothing yet" if one.silent is None else f"last reported {duration(one.silent)} ago"
         end = f"if it was killed: tuner resume {name}" if one.driver is None else f"it still runs: {one.driver}"
         yield styled(f"the driver of {name} {since}; {end}", "yellow")
     yield bars(one.jobs)
