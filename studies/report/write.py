@@ -43,7 +43,7 @@ def write_report(data: StudyData, path: Path, *, images: bool = False) -> list[P
     Returns all files written. The same data gives the same files. They do not reveal where data and study are.
     """
     data, folder = redacted(data), tables_folder(path)
-    drawn = {name: _draw(name, data) for name in FIGURES}
+    drawn = {name: draw_panel(name, data) for name in FIGURES}
     tables = {**study_tables(data), **{panel.name: panel.table for panel, _ in drawn.values() if panel.table}}
     page = _page(data, tuple(panel for panel, _ in drawn.values()), tables, path)
     write_text(path, _render(page))
@@ -96,7 +96,7 @@ def write_images(figures: Mapping[str, go.Figure], folder: Path) -> list[Path]:
     return [folder / f"{name}.svg" for name in drawn]
 
 
-def _draw(name: str, data: StudyData) -> tuple[Panel, go.Figure | None]:
+def draw_panel(name: str, data: StudyData) -> tuple[Panel, go.Figure | None]:
     figure = FIGURES[name]
     info = figure.info(data)
     if isinstance(info, Absent):

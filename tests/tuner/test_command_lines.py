@@ -26,7 +26,7 @@ from PIL import Image
 
 from search_spaces import load
 from studies.export.write import dump_config, export_config
-from studies.report.write import _draw as draw_panel
+from studies.report.write import draw_panel
 from studies.store import Store
 from studies.study_data import StudyData, load_study_data
 from tests.support.pretend import job_result
@@ -217,7 +217,7 @@ def ended_early(made: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr("tuner.retrain.model_export.export_model", written)
     monkeypatch.setattr("studies.dashboard.server.server", lambda *_, **__: Nobody())
     monkeypatch.setattr("studies.report.images.svg", lambda figures: dict.fromkeys(figures, b"<svg/>"))
-    monkeypatch.setattr("studies.report.write._draw", _drawn_once)
+    monkeypatch.setattr("studies.report.write.draw_panel", _drawn_once)
     for name in ("TUNER_HOME", "TUNER_STORAGE", "TUNER_CHECKPOINT_SECONDS", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
     made_once = program()

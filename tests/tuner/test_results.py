@@ -17,7 +17,7 @@ from studies.store import Store
 from studies.study_data import load_study_data
 from trainers.results import JobResult
 from tuner.cli import app
-from tuner.commands.results import _check_name
+from tuner.commands.results import check_name
 from tuner.errors import UsageError
 from tuner.paths import Home
 from tuner.search.planner import Planner
@@ -119,5 +119,5 @@ def test_the_dashboard_takes_names_of_machines_and_of_studies_only(store: Store,
         assert "without http:// and port" in str(ran.exception)
     for name in ("cache", "artifacts", "studies.db"):
         with pytest.raises(StudyMismatchError, match="the output folder uses that name"):
-            _check_name(home, name)
-    _check_name(home, "wd_maxnorm")
+            check_name(home, name)
+    check_name(home, "wd_maxnorm")

@@ -193,7 +193,7 @@ def dashboard(
             port=port,
             artifacts=place.artifacts,
             hosts=hosts or (),
-            check_name=functools.partial(_check_name, place),
+            check_name=functools.partial(check_name, place),
         )
     except OSError as error:
         if error.filename is not None:  # a folder, not the port
@@ -204,7 +204,7 @@ def dashboard(
         served.serve_forever()
 
 
-def _check_name(home: Home, name: str) -> None:
+def check_name(home: Home, name: str) -> None:
     """Raises StudyMismatchError for a reserved name."""
     from studies.errors import StudyMismatchError
     from tuner.errors import UsageError

@@ -195,11 +195,11 @@ def _read_test(
     from trainers.predict import evaluate
 
     trained.model.classifier.load_state_dict({"weight": linear.weight, "bias": linear.bias})
-    model = LoadedModel(trained.model.eval(), _describe(config, task, temperature, full=True))
+    model = LoadedModel(trained.model.eval(), describe_model(config, task, temperature, full=True))
     return evaluate(model, task, device=next(trained.model.parameters()).device)
 
 
-def _describe(config: Mapping[str, Any], task: Task, temperature: float, *, full: bool) -> ModelCard:
+def describe_model(config: Mapping[str, Any], task: Task, temperature: float, *, full: bool) -> ModelCard:
     from trainers.files.model_file import describe
 
     where = config.get("task.data")
@@ -221,7 +221,7 @@ def _write(
     from trainers.files.model_file import save_model
 
     first = runs[0]
-    card = _describe(config, task, first.temperature, full=full)
+    card = describe_model(config, task, first.temperature, full=full)
     over = spreads([run.metrics for run in runs])
     text = model_card(card, first.classes, over, seeds=[run.seed for run in runs], task=task, exported=exported)
     with staged(output / _FILES[0]) as draft:
