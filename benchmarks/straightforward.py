@@ -18,8 +18,9 @@ from torchvision import transforms
 from trainers.config import Stage2Config
 from trainers.features import ImageTask, epoch_order, extraction_batch
 from trainers.losses import make_loss
+from trainers.schedule import learning_rate
 from trainers.stage1.models import Network
-from trainers.stage2.recipe import learning_rate, stage2_loss, stage2_radius
+from trainers.stage2.recipe import stage2_loss, stage2_radius
 from trainers.weight_balance import LinearHead, project_maxnorm
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)

@@ -10,7 +10,8 @@ import torch
 from trainers.config import Stage1Config, TaskConfig
 from trainers.data.task import Task, load_task
 from trainers.errors import DivergedError
-from trainers.stage1.loop import Stage1State, criteria, learning_rate, stage1_head, start, train
+from trainers.schedule import learning_rate
+from trainers.stage1.loop import Stage1State, criteria, stage1_head, start, train
 from trainers.weight_balance import row_norms
 
 CPU = torch.device("cpu")

@@ -11,13 +11,13 @@ from torch.nn import functional as F
 from trainers.config import Stage2Config
 from trainers.errors import ConfigError, DivergedError
 from trainers.features import FeatureBank, LabelledFeatures
+from trainers.schedule import learning_rate
 from trainers.stage2.one_head import train_head
 from trainers.stage2.recipe import (
     class_balanced_order,
     epoch_batches,
     forgetting,
     initial_head,
-    learning_rate,
 )
 from trainers.weight_balance import LinearHead, row_norms
 

@@ -19,6 +19,7 @@ from trainers.features import extraction_batch
 from trainers.losses import Counts, Loss, make_loss
 from trainers.measures.metrics import evaluate_logits
 from trainers.results import EpochResult, Metrics
+from trainers.schedule import learning_rate
 from trainers.stage1.cuda_graph import Step, WrapStep, recorded_on_cuda
 from trainers.stage1.models import Network, build_model, simplex_etf
 from trainers.stage1.precision import autocast
@@ -189,12 +190,6 @@ def criteria(config: Stage1Config, counts: Counts) -> tuple[Loss, Loss]:
     """The losses before and after deferred re-weighting (Cao et al. 2019); equal without `drw`."""
     loss = make_loss(config.loss, counts, **loss_options(config))
     return (loss, loss) if config.drw is None else (loss.with_class_weights(0.0), loss.with_class_weights(config.beta))
-
-
-def learning_rate(config: Stage1Config, epoch: int) -> float:
-    """Cosine from `lr` towards 0; `cosine_ahead` steps before the epoch, so that its last epoch has lr 0."""
-    position = epoch + 1 if config.schedule == "cosine_ahead" else epoch
-    return config.lr / 2 * (1 + math.cos(math.pi * position / config.epochs))
 
 
 def classify(model: Network, features: Tensor, config: Stage1Config) -> Tensor:

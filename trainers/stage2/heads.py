@@ -20,6 +20,7 @@ from trainers.errors import ConfigError
 from trainers.features import FeatureBank
 from trainers.losses import Counts, class_counts
 from trainers.results import EpochResult, HeadFailure, Metrics
+from trainers.schedule import learning_rate
 from trainers.stage2.head_gradients import StackedLosses
 from trainers.stage2.recipe import (
     TrainedHead,
@@ -30,7 +31,6 @@ from trainers.stage2.recipe import (
     forgetting,
     inactive_radius_note,
     initial_head,
-    learning_rate,
     norm_measures,
     stage2_loss,
     stage2_radius,

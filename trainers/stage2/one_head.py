@@ -16,6 +16,7 @@ from trainers.errors import DivergedError
 from trainers.features import FeatureBank
 from trainers.losses import Counts, class_counts
 from trainers.results import EpochResult, Metrics
+from trainers.schedule import learning_rate
 from trainers.stage2.recipe import (
     TrainedHead,
     balanced_accuracies,
@@ -25,7 +26,6 @@ from trainers.stage2.recipe import (
     forgetting,
     inactive_radius_note,
     initial_head,
-    learning_rate,
     norm_measures,
     stage2_loss,
     stage2_radius,

@@ -18,6 +18,7 @@ from trainers.features import FeatureBank, LabelledFeatures, epoch_order
 from trainers.losses import Counts, Loss, make_loss
 from trainers.measures.metrics import classified_right
 from trainers.results import EpochResult
+from trainers.schedule import learning_rate
 from trainers.weight_balance import LinearHead, maxnorm_radius, norm_slope
 
 EVALUATION_LOGITS = 2**22  # in memory at once: 16 MiB
@@ -82,12 +83,6 @@ def stage2_radius(start: LinearHead, config: Stage2Config) -> float:
     if config.maxnorm_radius is None or config.method != "weight_balancing":
         return math.inf
     return maxnorm_radius(start.weight, config.maxnorm_radius, config.radius_unit)
-
-
-def learning_rate(config: Stage2Config, epoch: int) -> float:
-    """Cosine from `lr` towards 0, epoch from 0; `cosine_ahead` steps before the epoch and ends at lr 0."""
-    position = epoch + 1 if config.schedule == "cosine_ahead" else epoch
-    return config.lr / 2 * (1 + math.cos(math.pi * position / config.epochs))
 
 
 def epoch_batches(bank: FeatureBank, config: Stage2Config, epoch: int) -> Iterator[Tensor]:
