@@ -1,4 +1,4 @@
-"""Versions of our tables: made new, migrated, refused, and left alone by who only looks."""
+"""Versions of our tables: made new, migrated, refused, and left alone by readers."""
 
 from __future__ import annotations
 
