@@ -16,7 +16,19 @@ from hypothesis import settings
 settings.register_profile("busy machine", deadline=None)  # time decides no test
 settings.load_profile("busy machine")
 
+# Files of launches that wait more than they compute; the two processes of `make test` begin with them, so that neither
+# ends with a long one alone.
+LONGEST = (
+    "test_chaos", "test_stopping", "test_disasters", "test_launch", "test_stop_moments", "test_command_lines",
+    "test_fuzz", "test_same_code", "test_executors", "test_onlookers", "test_publishing", "test_engine", "test_browser",
+)  # fmt: skip
+
 Command = Callable[..., tuple[int, str]]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first."""
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
 
 
 @pytest.fixture
