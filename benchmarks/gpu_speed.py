@@ -31,6 +31,7 @@ from trainers.long_tail import long_tail_counts
 from trainers.measures.evaluation import evaluate_heads
 from trainers.results import HeadFailure
 from trainers.stage1 import loop
+from trainers.stage1.cuda_graph import recorded_on_cuda
 from trainers.stage1.models import Network, build_model
 from trainers.stage2.heads import train_heads
 from trainers.weight_balance import LinearHead
@@ -137,7 +138,7 @@ class Trial:
         self.state = loop.start(task, config, model=model, pretrained=False, device=device)
         self._task, self._config, self._device = task, config, device
         loss_sum = torch.zeros((), device=device)
-        self._step, _ = loop._steps(self.state, config, task.counts, loss_sum)
+        self._step, _ = loop.steps(self.state, config, task.counts, loss_sum, recorded_on_cuda)
         self._batches = self._endless()
         next(iter(task.train.batches(None, batch_size=1, device=device, generator=None)))  # now the images are there
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]

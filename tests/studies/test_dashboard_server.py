@@ -179,7 +179,7 @@ def test_no_driver_takes_the_new_name_while_a_study_gets_it(opened, store):
 
 def test_a_space_of_another_release_is_not_rewritten(opened, new_store, url):
     made = new_store(url, name="newer")  # its text is no space of this release
-    with pytest.raises(StudyMismatchError, match="another release"):
+    with pytest.raises(StudyMismatchError, match="only the release that wrote"):
         rename_study(opened, study_id(made), "new")
     assert "newer" in study_names(url)
 

@@ -48,7 +48,7 @@ def folder() -> Iterator[Path]:
 
 def test_a_launch_beside_look_alikes_runs_none_of_them(folder: Path) -> None:
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "TUNER_", "PYTHONPATH"))}
-    root = str(Path(same_code.__file__).parents[1])
+    root = str(Path(same_code.__file__).parents[2])
     done = subprocess.run(
         [sys.executable, "-c", TUNER, "launch", "--space", "alike.yaml"],
         cwd=folder, env={**kept, "PYTHONPATH": root, "TMPDIR": str(folder), "OMP_NUM_THREADS": "1"},
@@ -63,7 +63,7 @@ def test_the_hash_covers_every_package_and_names_of_files(tmp_path: Path, monkey
     def copied(change: str | None = None) -> str:
         root = tmp_path / (change or "same").replace("/", "-")
         for package in PACKAGES:
-            shutil.copytree(Path(same_code.__file__).parents[1] / package, root / package)
+            shutil.copytree(Path(same_code.__file__).parents[2] / package, root / package)
         if change is not None:
             (root / change).write_text("changed = True\n")
         monkeypatch.setattr(same_code.importlib.util, "find_spec", lambda name: Spec([str(root / name)]))
@@ -86,4 +86,4 @@ def test_the_same_code_differs_in_nothing_and_other_code_is_told_where_it_lies()
     assert difference(code_sha256()) is None
     said = difference("0" * 64)
     assert said is not None
-    assert str(Path(same_code.__file__).parents[1] / "trainers") in said
+    assert str(Path(same_code.__file__).parents[2] / "trainers") in said

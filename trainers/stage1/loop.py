@@ -88,7 +88,7 @@ def train(
     torch.backends.cudnn.benchmark = True  # batches have one shape
     model = state.model
     loss_sum = torch.zeros((), device=device)  # stays on the device: no synchronisation inside an epoch
-    plain, reweighted = _steps(state, config, task.counts, loss_sum, wrap_step)
+    plain, reweighted = steps(state, config, task.counts, loss_sum, wrap_step)
     while state.epoch < config.epochs:
         epoch, began = state.epoch, time.perf_counter()
         lr = learning_rate(config, epoch)
@@ -136,7 +136,7 @@ def one_step(
     loss_sum += loss.detach() * len(labels)
 
 
-def _steps(
+def steps(
     state: Stage1State, config: Stage1Config, counts: Counts, loss_sum: Tensor, wrap_step: WrapStep
 ) -> tuple[Step, Step]:
     """A step with the loss before deferred re-weighting, and one with the loss after it."""
