@@ -13,16 +13,18 @@ from trainers.measures.metrics import (
 )
 from trainers.results import ClassCounts
 
+SHOTS = {"many": 100, "few": 20}
+
 
 def test_groups_go_by_training_counts_and_100_and_20_are_medium() -> None:
-    groups = group_accuracies([101, 100, 20, 19], [5, 4, 2, 1], [10, 10, 10, 10])
+    groups = group_accuracies([101, 100, 20, 19], [5, 4, 2, 1], [10, 10, 10, 10], 100, 20)
     assert groups == pytest.approx({"many": 0.5, "medium": 0.3, "few": 0.1, "all": 0.3})
 
 
 def test_an_empty_group_is_none_and_classes_without_test_images_count_nowhere() -> None:
-    groups = group_accuracies([500, 200, 50], [3, 0, 1], [4, 0, 4])
+    groups = group_accuracies([500, 200, 50], [3, 0, 1], [4, 0, 4], 100, 20)
     assert groups == {"many": 0.75, "medium": 0.25, "few": None, "all": 0.5}
-    assert set(group_accuracies([500], [0], [0]).values()) == {None}
+    assert set(group_accuracies([500], [0], [0], 100, 20).values()) == {None}
 
 
 def test_thresholds_move_the_groups() -> None:
@@ -33,14 +35,14 @@ def test_thresholds_move_the_groups() -> None:
 
 def test_groups_of_unequal_lengths_are_an_error() -> None:
     with pytest.raises(DataError, match="3, 2 and 3"):
-        group_accuracies([1, 2, 3], [1, 2], [1, 2, 3])
+        group_accuracies([1, 2, 3], [1, 2], [1, 2, 3], 100, 20)
 
 
 def test_evaluation_of_known_logits() -> None:
     labels = torch.tensor([0, 0, 0, 1, 2, 2])
     predicted = torch.tensor([0, 0, 1, 1, 2, 0])
     logits = 50.0 * torch.nn.functional.one_hot(predicted, 7).float()
-    metrics, counts = evaluate_logits(logits, labels, [200, 50, 5, 4, 3, 2, 1], prefix="test")
+    metrics, counts = evaluate_logits(logits, labels, [200, 50, 5, 4, 3, 2, 1], prefix="test", **SHOTS)
     assert counts == ClassCounts(correct=(2, 1, 1, 0, 0, 0, 0), total=(3, 1, 2, 0, 0, 0, 0))
     assert metrics["test.top1"] == pytest.approx(4 / 6)
     assert metrics["test.balanced_accuracy"] == pytest.approx((2 / 3 + 1 + 1 / 2) / 3)
@@ -52,7 +54,7 @@ def test_evaluation_of_known_logits() -> None:
 
 
 def test_a_dead_group_makes_the_harmonic_mean_zero() -> None:
-    metrics, _ = evaluate_logits(torch.eye(2)[[0, 0]], torch.tensor([0, 1]), [200, 5])
+    metrics, _ = evaluate_logits(torch.eye(2)[[0, 0]], torch.tensor([0, 1]), [200, 5], **SHOTS)
     assert metrics["val.harmonic_mean"] == 0
     assert metrics["val.medium"] is None
 
@@ -60,8 +62,8 @@ def test_a_dead_group_makes_the_harmonic_mean_zero() -> None:
 def test_top5_needs_more_than_five_classes() -> None:
     labels = torch.arange(6)
     logits = torch.arange(6.0).expand(6, 6)
-    assert evaluate_logits(logits, labels, [9] * 6)[0]["val.top5"] == pytest.approx(5 / 6)
-    assert evaluate_logits(logits[:5, :5], labels[:5], [9] * 5)[0]["val.top5"] is None
+    assert evaluate_logits(logits, labels, [9] * 6, **SHOTS)[0]["val.top5"] == pytest.approx(5 / 6)
+    assert evaluate_logits(logits[:5, :5], labels[:5], [9] * 5, **SHOTS)[0]["val.top5"] is None
 
 
 def test_worst_decile_is_a_tenth_of_the_classes_with_images() -> None:
@@ -72,7 +74,7 @@ def test_worst_decile_is_a_tenth_of_the_classes_with_images() -> None:
 @pytest.mark.parametrize(("labels", "text"), [([0, 2], "0..1, but go from 0 to 2"), ([], "without images")])
 def test_impossible_labels_are_an_error(labels: list[int], text: str) -> None:
     with pytest.raises(DataError, match=text):
-        evaluate_logits(torch.zeros(len(labels), 2), torch.tensor(labels, dtype=torch.long), [5, 5])
+        evaluate_logits(torch.zeros(len(labels), 2), torch.tensor(labels, dtype=torch.long), [5, 5], **SHOTS)
 
 
 def test_a_tie_goes_to_the_first_class_as_in_argmax() -> None:
@@ -91,6 +93,6 @@ def test_many_heads_are_measured_as_each_alone() -> None:
     temperatures = torch.tensor([0.01, 0.9, 12.0], dtype=torch.float64)
     together = measure(logits, labels, counts, many=100, few=20, prefix="val", temperatures=temperatures)
     for head, temperature, (metrics, integers) in zip(logits, temperatures.tolist(), together, strict=True):
-        alone, counted = evaluate_logits(head.T, labels, counts, temperature=temperature)
+        alone, counted = evaluate_logits(head.T, labels, counts, temperature=temperature, **SHOTS)
         assert metrics == pytest.approx(alone)
         assert integers == counted

@@ -15,7 +15,7 @@ from trainers.results import ClassCounts, Metrics
 
 
 def group_accuracies(
-    train_counts: Sequence[int], correct: Sequence[int], total: Sequence[int], many: int = 100, few: int = 20
+    train_counts: Sequence[int], correct: Sequence[int], total: Sequence[int], many: int, few: int
 ) -> dict[str, float | None]:
     """Mean recall over the classes of each group: `many` (n > many), `few` (n < few), `medium` (the rest), and `all`.
 
@@ -40,8 +40,8 @@ def evaluate_logits(
     labels: Tensor,
     train_counts: Counts,
     *,
-    many: int = 100,
-    few: int = 20,
+    many: int,
+    few: int,
     prefix: str = "val",
     temperature: float = 1.0,
 ) -> tuple[Metrics, ClassCounts]:

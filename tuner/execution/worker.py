@@ -8,6 +8,7 @@ from typing import Any
 from ray import tune
 
 from studies.records import Failure, FailureKind
+from trainers.results import JobResult, Progress
 from tuner.execution.job_run import JobRun
 from tuner.execution.messages import Report, TrainRequest
 from tuner.execution.same_code import difference
@@ -26,7 +27,7 @@ class JobTrainable(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Runs the job for about half a second; the last step returns the whole result."""
         if self._job is None:
-            content: Any = Failure(FailureKind.OTHER_CODE, self._foreign or "")
+            content: Progress | JobResult | Failure = Failure(FailureKind.OTHER_CODE, self._foreign or "")
         else:
             content = self._job.advance()
         return Report(content=content, warnings=self._said()).to_tune()
