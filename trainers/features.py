@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from trainers.errors import ConfigError
 from trainers.stage1.precision import Precision, autocast
-from trainers.stage1.random_numbers import own_draws
+from trainers.stage1.random_numbers import OwnDraws
 
 FeatureMode = Literal["search", "default", "replay"]
 
@@ -151,7 +151,7 @@ def extract_bank(
         order = epoch_order(len(task.train), seed, epoch)
         network.train(mode == "replay")
         size = batch_size if mode == "replay" else extraction_batch(device)
-        with own_draws(seed, epoch, device):
+        with OwnDraws(seed, epoch, device):
             view = extractor.extract(task.train, order, size, generator)
         if epoch == 0:
             train = view.new_empty(count, *view.shape)

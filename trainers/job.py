@@ -24,12 +24,14 @@ from trainers.results import BackboneResult, HeadFailure, HeadResult, JobResult,
 from trainers.stage1 import loop
 from trainers.stage1.backbone import Backbone, Training, obtain
 from trainers.stage1.models import Network
+from trainers.stage1.step_ways import DEFAULT_WAY, StepWay
 from trainers.stage2.heads import train_heads
 from trainers.stage2.posthoc import posthoc_head
 from trainers.stage2.recipe import TrainedHead
+from trainers.turns import Clock, Events, alone
 from trainers.weight_balance import LinearHead
 
-__all__ = ["Job", "Progress", "Trained", "load_task_once", "run_job"]
+__all__ = ["Job", "Progress", "Trained", "job_in_turns", "load_task_once", "run_job"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +67,13 @@ class Trained:
 
 
 def run_job(
-    job: Job, *, cache: Cache | None, device: torch.device, checkpoint_every: float = 30.0, task: Task | None = None
+    job: Job,
+    *,
+    cache: Cache | None,
+    device: torch.device,
+    checkpoint_every: float = 30.0,
+    task: Task | None = None,
+    way: StepWay = DEFAULT_WAY,
 ) -> Generator[Progress, None, Trained]:
     """Runs a job, yielding after each stage-1 epoch. Closing the generator leaves a checkpoint in the cache.
 
@@ -73,8 +81,22 @@ def run_job(
     loads it. Raises ConfigError or DataError before training, DivergedError when stage 1 diverges. A failed head
     becomes a HeadFailure in the result.
     """
+    return alone(job_in_turns(job, cache=cache, device=device, checkpoint_every=checkpoint_every, task=task, way=way))
+
+
+def job_in_turns(
+    job: Job,
+    *,
+    cache: Cache | None,
+    device: torch.device,
+    checkpoint_every: float = 30.0,
+    task: Task | None = None,
+    way: StepWay = DEFAULT_WAY,
+    clock: Clock = time.perf_counter,
+) -> Events[Trained]:
+    """`run_job` in turns, for `trainers.turns.Together`; `clock` counts the seconds of stage 1."""
     task = task or load_task_once(job.task)
-    training = Training(config=job.task, stage1=job.stage1, task=task, device=device)
+    training = Training(config=job.task, stage1=job.stage1, task=task, device=device, way=way, clock=clock)
     with cache.use(training.fingerprint) if cache else contextlib.nullcontext():
         backbone = yield from obtain(training, cache=cache, checkpoint_every=checkpoint_every)
         yield Progress(stage=2, epoch=0, epochs=max((head.epochs for head in job.heads), default=0), metrics={})

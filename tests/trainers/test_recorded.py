@@ -8,43 +8,64 @@ from typing import Any
 
 import pytest
 import torch
+import torchvision
 from torch import Tensor
 
 from trainers.config import Stage1Config, TaskConfig
 from trainers.data.task import Task, load_task
-from trainers.stage1 import cuda_graph, loop
-from trainers.stage1.cuda_graph import RecordedStep, Step, WrapStep, recorded_on_cuda
+from trainers.stage1 import cuda_graph, loop, step_ways
+from trainers.stage1.cuda_graph import Candidate, RecordedStep, Step
+from trainers.stage1.models import Network, build_model
+from trainers.stage1.step import LeanStep, PlainStep, Stage1State
+from trainers.stage1.step_ways import StepWay
 
+CPU = torch.device("cpu")
 CONFIG = Stage1Config(epochs=3, lr=0.05, batch_size=50, precision="fp32", loss="ldam", drw=0.6)
 
 
-class Recorder:
-    """Stands for CUDA: what is asked for while it records is not computed, and each replay asks for it again."""
+class Tape:
+    """Stands for a CUDA graph: while it records nothing is computed, and each replay asks for the step again."""
 
-    def __init__(self, spoil: Callable[[], None] = lambda: None, *, counter: Recorder | None = None) -> None:
-        self.spoil = spoil
-        self.counter = counter or self
-        self.replays = 0
-        self.recording: Callable[[], None] | None = None
+    def __init__(self, play: Callable[[], None], count: Callable[[], None]) -> None:
+        self.play, self.count = play, count
 
     def replay(self) -> None:
-        self.counter.replays += 1
-        assert self.recording is not None
-        self.recording()
-        self.spoil()
+        self.count()
+        self.play()
 
 
-class Whole(RecordedStep):
-    """With a graph that is the step on the kept batch."""
+class Recorder:
+    """Records each step by a tape of its own; counts the replays of all. `spoil` follows each replay."""
 
-    recorder: Recorder
+    def __init__(self, spoil: Callable[[], None] = lambda: None, *, bakes_in_rate: bool = False) -> None:
+        self.spoil, self.bakes_in_rate = spoil, bakes_in_rate
+        self.replays = 0
 
-    def capture(self, images: Tensor, labels: Tensor, kept: cuda_graph.Snapshot) -> Any:
-        for _ in range(3):
-            self._step(images, labels)
-        self._put_back(kept)
-        self.recorder.recording = lambda: self._step(images, labels)
-        return self.recorder
+    def __call__(self, candidate: Candidate, otherwise: Step) -> RecordedStep:
+        recorder = self
+
+        class Taped(RecordedStep):
+            def capture(self, images: Tensor, labels: Tensor, kept: cuda_graph.Snapshot) -> Any:
+                for _ in range(3):
+                    candidate.step(images, labels)
+                cuda_graph.put_back(candidate.changed, kept)
+                rates = [rate.clone() for rate in candidate.rates]
+
+                def play() -> None:
+                    now = [rate.clone() for rate in candidate.rates]
+                    for rate, value in zip(candidate.rates, rates if recorder.bakes_in_rate else now, strict=True):
+                        rate.copy_(value)
+                    candidate.step(images, labels)
+                    for rate, value in zip(candidate.rates, now, strict=True):
+                        rate.copy_(value)
+                    recorder.spoil()
+
+                return Tape(play, recorder.count)
+
+        return Taped(candidate, otherwise)
+
+    def count(self) -> None:
+        self.replays += 1
 
 
 @pytest.fixture(scope="module")
@@ -53,87 +74,190 @@ def task() -> Task:
 
 
 def trained(
-    task: Task, device: torch.device, config: Stage1Config = CONFIG, wrap_step: WrapStep = recorded_on_cuda
+    task: Task,
+    device: torch.device,
+    config: Stage1Config = CONFIG,
+    *,
+    way: StepWay = "recorded",
+    recorder: Recorder | None = None,
 ) -> tuple[dict[str, Tensor], list[float]]:
     state = loop.start(task, config, model="cnn-small", pretrained=False, device=device)
     if device.type == "cpu":
         loop.make_recordable(state.optimizer, device)
-    epochs = loop.train(state, task, config, device=device, wrap_step=wrap_step)
+    epochs = loop.train(state, task, config, device=device, way=way, recorder=recorder)
     losses = [row.metrics["loss"] or 0.0 for row in epochs]
     return state.model.state_dict(), losses
 
 
-def as_on_a_gpu(recorder: Recorder) -> WrapStep:
-    """Records each step by a recorder of its own; `recorder` counts the replays of all."""
-
-    def whole(step: Step, changed: Callable[[], cuda_graph.Snapshot], device: torch.device) -> Step:
-        made = Whole(step, changed)
-        made.recorder = Recorder(recorder.spoil, counter=recorder)
-        return made
-
-    return whole
+def assert_equal(ones: dict[str, Tensor], others: dict[str, Tensor]) -> None:
+    assert ones.keys() == others.keys()
+    for name, value in ones.items():
+        assert torch.equal(value, others[name]), name
 
 
-def test_a_training_of_recorded_steps_is_the_training_bitwise(task: Task) -> None:
-    plain, losses = trained(task, torch.device("cpu"))
+def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name.startswith("trainers")]
+
+
+@pytest.mark.parametrize("way", ["recorded", "lean"])
+def test_a_training_of_recorded_steps_is_the_training_bitwise(task: Task, way: StepWay) -> None:
+    plain, losses = trained(task, CPU, way="plain")
     recorder = Recorder()
-    played, others = trained(task, torch.device("cpu"), wrap_step=as_on_a_gpu(recorder))
-    assert recorder.replays == 3 * (len(task.train) // 50) + 2  # and the last, smaller batch of each epoch as it is
+    played, others = trained(task, CPU, way=way, recorder=recorder)
+    assert recorder.replays == 3 * (len(task.train) // 50) + 4  # two checks a loss; the last, smaller batch is as it is
     assert losses == others
-    assert all(torch.equal(plain[name], played[name]) for name in plain)
+    assert_equal(plain, played)
 
 
+@pytest.mark.parametrize("loss", ["ce", "ldam"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("model", ["cnn-small", "resnet20", "vit_b_16"])
+def test_a_lean_step_changes_the_same_bits(model: str, precision: Any, loss: Any) -> None:
+    """Three steps; vit has no BatchNorm, dropout layers of rate 0, and weights that are no layer's."""
+    config = replace(CONFIG, precision=precision, loss=loss, drw=None)
+    size = 32 if model == "vit_b_16" else 16
+    images = torch.randn(3, 6, 3, size, size, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(6) % 4
+    ends = []
+    for way in ("plain", "lean"):
+        network = small_vit() if model == "vit_b_16" else build_model(model, 4, image_size=size, seed=1)
+        network.to(memory_format=torch.channels_last)
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=0.01, fused=True)
+        state = Stage1State(network, optimizer, torch.Generator(), history=[])
+        plain = PlainStep(state, config, loop.criteria(config, [4, 3, 2, 1])[0], torch.zeros(()))
+        step = plain if way == "plain" else LeanStep(plain)
+        for batch in images:
+            step(batch.contiguous(memory_format=torch.channels_last), labels)
+        ends.append({**network.state_dict(), "loss": plain.loss_sum})
+    assert_equal(*ends)
+
+
+def small_vit() -> Network:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        trunk = torchvision.models.VisionTransformer(32, 8, 1, 2, 16, 32, num_classes=2)
+        trunk.heads = torch.nn.Identity()
+        return Network(trunk, 16, 4)
+
+
+class WithUnused(torch.nn.Module):
+    def __init__(self, used: torch.nn.Module) -> None:
+        super().__init__()
+        self.used, self.unused = used, torch.nn.Linear(2, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.used(x)
+        return found
+
+
+def test_a_lean_step_leaves_a_weight_alone_that_took_no_part() -> None:
+    """SGD would shrink it if its gradient were 0 instead of none."""
+    network = build_model("cnn-small", 4, in_channels=1, image_size=8, seed=1)
+    network.trunk = WithUnused(network.trunk)
+    before = network.trunk.unused.weight.detach().clone()
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, weight_decay=0.1, fused=True)
+    config = replace(CONFIG, precision="bf16", loss="ce")
+    state = Stage1State(network, optimizer, torch.Generator(), history=[])
+    plain = PlainStep(state, config, loop.criteria(config, [4, 3, 2, 1])[0], torch.zeros(()))
+    LeanStep(plain)(torch.randn(4, 1, 8, 8), torch.arange(4))
+    assert torch.equal(network.trunk.unused.weight, before)
+
+
+@pytest.mark.parametrize("what", ["weights", "rate"])
 def test_a_recording_that_does_something_else_is_not_used(
-    task: Task, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    task: Task, what: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    plain, _ = trained(task, torch.device("cpu"))
-    state: list[loop.Stage1State] = []
+    plain, _ = trained(task, CPU, way="plain")
+    state: list[Stage1State] = []
     started = loop.start
 
-    def remembered(*args: Any, **named: Any) -> loop.Stage1State:
+    def remembered(*args: Any, **named: Any) -> Stage1State:
         state.append(started(*args, **named))
         return state[-1]
 
     def spoil() -> None:
-        with torch.no_grad():
-            state[-1].model.classifier.weight.add_(0.1)
+        if what == "weights":
+            with torch.no_grad():
+                state[-1].model.classifier.weight.add_(0.1)
 
-    recorder = Recorder(spoil)
+    recorder = Recorder(spoil, bakes_in_rate=what == "rate")
     monkeypatch.setattr(loop, "start", remembered)
-    played, _ = trained(task, torch.device("cpu"), wrap_step=as_on_a_gpu(recorder))
-    assert recorder.replays == 2  # one a loss, to compare
+    played, _ = trained(task, CPU, recorder=recorder)
+    assert recorder.replays == (2 if what == "weights" else 4)  # a baked-in rate is found by the second check
     assert "changes the weights differently" in caplog.text
-    assert all(torch.equal(plain[name], played[name]) for name in plain)
+    assert_equal(plain, played)
 
 
 def test_where_nothing_can_be_recorded_training_goes_on(task: Task, caplog: pytest.LogCaptureFixture) -> None:
-    total = torch.zeros(())
+    class Refusing(RecordedStep):
+        def capture(self, *_: object) -> Any:
+            raise RuntimeError("operation not permitted when stream is capturing\nmore lines")
 
-    def step(images: Tensor, labels: Tensor) -> None:
-        total.add_(images.sum())
+    plain, losses = trained(task, CPU, way="plain")
+    played, others = trained(task, CPU, way="lean", recorder=Refusing)
+    assert losses == others
+    assert_equal(plain, played)
+    said = warnings_in(caplog)
+    assert len(said) == 4  # lean, then recorded; for each of two losses
+    assert "not lean" in said[0]
+    assert "not recorded" in said[1]
+    assert "more lines" not in caplog.text
 
-    def refuse(*_: object) -> None:
-        raise RuntimeError("operation not permitted when stream is capturing")
 
-    slow = RecordedStep(step, lambda: {"total": [total]})
-    slow.capture = refuse  # type: ignore[method-assign, assignment]
-    slow(torch.ones(2, 1), torch.zeros(2))
-    slow(torch.ones(2, 1), torch.zeros(2))
-    assert total == 4
-    assert caplog.text.count("not recorded") == 1
+def test_auto_measures_all_ways_once_and_leaves_no_trace(
+    task: Task, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(step_ways, "_quickest", {})
+    monkeypatch.setattr(step_ways, "compiled_features", lambda: lambda model, images: model.features(images))
+    monkeypatch.setattr(step_ways, "_MEASURED_STEPS", 2)
+    caplog.set_level("INFO", logger="trainers")
+    config = replace(CONFIG, drw=None)
+    plain, losses = trained(task, CPU, config, way="plain")
+    for _ in range(2):
+        played, others = trained(task, CPU, config, way="auto")
+        assert losses == others
+        assert_equal(plain, played)
+    assert caplog.text.count("a training step takes: plain") == 1
+    assert all(f"{way} " in caplog.text for way in ("plain", "lean", "compiled"))
+
+
+def test_a_way_that_is_wrong_is_not_chosen_by_auto(
+    task: Task, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(step_ways, "_quickest", {})
+    monkeypatch.setattr(step_ways, "compiled_features", lambda: lambda model, images: model.features(images) * 0)
+    monkeypatch.setattr(step_ways, "_MEASURED_STEPS", 2)
+    config = replace(CONFIG, drw=None)
+    plain, _ = trained(task, CPU, config, way="plain")
+    played, _ = trained(task, CPU, config, way="auto")
+    assert_equal(plain, played)
+    assert "not compiled" in caplog.text
+    assert "compiled" not in step_ways._quickest.values()
+
+
+@pytest.mark.slow
+def test_a_compiled_step_agrees(task: Task, caplog: pytest.LogCaptureFixture) -> None:
+    """torch.compile fuses, so the last digits differ; it takes half a minute on a CPU."""
+    config = replace(CONFIG, drw=None, epochs=1)
+    plain, losses = trained(task, CPU, config, way="plain")
+    compiled, others = trained(task, CPU, config, way="compiled")
+    assert not warnings_in(caplog)
+    assert losses == pytest.approx(others, rel=1e-3)
+    for name in plain:
+        torch.testing.assert_close(compiled[name], plain[name], rtol=1e-2, atol=1e-3, msg=name)
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("way", ["recorded", "lean", "compiled"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_on_a_gpu_recorded_and_plain_training_agree(
-    task: Task, precision: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_on_a_gpu_every_way_and_plain_training_agree(
+    task: Task, precision: Any, way: StepWay, caplog: pytest.LogCaptureFixture
 ) -> None:
     config, device = replace(CONFIG, precision=precision), torch.device("cuda")
-    played, losses = trained(task, device, config)
-    assert "not recorded" not in caplog.text
-    monkeypatch.setattr(loop, "RecordedStep", lambda step, changed: step)
-    plain, others = trained(task, device, config)
+    played, losses = trained(task, device, config, way=way)
+    assert not warnings_in(caplog)
+    plain, others = trained(task, device, config, way="plain")
     tolerance = 1e-4 if precision == "fp32" else 0.05
     assert losses == pytest.approx(others, rel=tolerance)
     for name in plain:

@@ -84,6 +84,8 @@ class MemorySplit:
         if device not in self._resident:
             pixels = self.images.to(device).permute(0, 2, 3, 1).contiguous()  # (N, H, W, C)
             self._resident[device] = (pixels, self.labels.to(device))
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)  # other jobs read them on streams of their own
         return self._resident[device]
 
 
@@ -122,17 +124,23 @@ class StreamedSplit:
                 raise batch
             labels = self.labels[positions[part]].to(device, non_blocking=True)
             yield normalize(batch.to(device, non_blocking=True)), labels
+        if fresh and loader.num_workers:
+            self._loaders[device.type == "cuda"] = loader
 
     def _loader(
         self, batches: list[list[tuple[int, int | None]]], *, kept: bool, pinned: bool
     ) -> DataLoader[Tensor | DataError]:
-        """A loader of these batches. The training loader keeps its processes between epochs: they are slow to start."""
+        """A loader of these batches.
+
+        The training loader keeps its processes for the next epoch, because they are slow to start. While it is in use
+        it is not found here: two jobs may be in the middle of an epoch.
+        """
         workers = self._workers()
-        if kept and workers and pinned in self._loaders:
-            loader = self._loaders[pinned]
+        loader = self._loaders.pop(pinned, None) if kept and workers else None
+        if loader is not None:
             cast(_Batches, loader.batch_sampler).batches = batches
             return loader
-        loader = DataLoader(
+        return DataLoader(
             _Decoder(self.images, self.indices, self.image_size, self.augment),
             batch_sampler=_Batches(batches),
             num_workers=workers,
@@ -141,9 +149,6 @@ class StreamedSplit:
             pin_memory=pinned,
             generator=torch.Generator(),  # else the loader draws from the global one
         )
-        if kept and workers:
-            self._loaders[pinned] = loader
-        return loader
 
     def _workers(self) -> int:
         if self.workers is not None:

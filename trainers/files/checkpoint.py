@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from trainers.results import EpochResult
-from trainers.stage1.loop import Stage1State
+from trainers.stage1.step import Stage1State
 
 VERSION = 1  # of the format; training does not resume from another version
 _MODEL, _MOMENTUM, _BEST, _GENERATOR = "model.", "momentum.", "best.", "generator"

@@ -7,7 +7,7 @@ import functools
 import hashlib
 import json
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,10 +22,12 @@ from trainers.results import EpochResult, Progress
 from trainers.stage1 import loop
 from trainers.stage1.models import Network, build_model
 from trainers.stage1.precision import resolve_precision
+from trainers.stage1.step import Stage1State
+from trainers.stage1.step_ways import DEFAULT_WAY, StepWay
+from trainers.turns import Clock, Events, Turn
 
 TRAINER_VERSION = 2  # raise it when the same configuration would train differently
 _ONCE = (100, 20)  # the thresholds in files of releases that did not store them
-_LOOK_EVERY = 0.2  # seconds between looks while another worker trains the same backbone
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class Training:
     stage1: Stage1Config
     task: Task
     device: torch.device
+    way: StepWay = DEFAULT_WAY  # of computing a step; no part of the fingerprint
+    clock: Clock = time.perf_counter
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -79,10 +83,10 @@ class Training:
         return {name: value for name, value in flat.items() if not name.startswith("stage2.")}
 
 
-def obtain(training: Training, *, cache: Cache | None, checkpoint_every: float) -> Generator[Progress, None, Backbone]:
-    """Finds or trains a backbone; yields after each epoch. Closing the generator leaves a checkpoint in the cache.
+def obtain(training: Training, *, cache: Cache | None, checkpoint_every: float) -> Events[Backbone]:
+    """Finds or trains a backbone, in turns. Closing the generator after an epoch leaves a checkpoint in the cache.
 
-    One worker trains it; others that need it wait. Raises DivergedError.
+    One job trains it; others that need it wait. Raises DivergedError.
     """
     if cache is None:
         return (yield from _train(training, None, checkpoint_every))
@@ -94,8 +98,8 @@ def obtain(training: Training, *, cache: Cache | None, checkpoint_every: float) 
             if mine:
                 found = _find(training, cache)  # another worker may just have made it
                 return found or (yield from _train(training, cache, checkpoint_every))
-        yield Progress(stage=1, epoch=0, epochs=training.stage1.epochs, metrics={})  # another worker is training it
-        time.sleep(_LOOK_EVERY)
+        yield Progress(stage=1, epoch=0, epochs=training.stage1.epochs, metrics={})  # another job is training it
+        yield Turn.WAIT
 
 
 def _find(training: Training, cache: Cache) -> Backbone | None:
@@ -117,18 +121,24 @@ def _find(training: Training, cache: Cache) -> Backbone | None:
     return Backbone(model, training.fingerprint, history, seconds, cached=True)
 
 
-def _train(training: Training, cache: Cache | None, checkpoint_every: float) -> Generator[Progress, None, Backbone]:
+def _train(training: Training, cache: Cache | None, checkpoint_every: float) -> Events[Backbone]:
     fingerprint, epochs = training.fingerprint, training.stage1.epochs
     state = _started(training, cache)
     saved = time.monotonic()
-    for result in loop.train(
+    run = loop.Run(
         state,
         training.task,
         training.stage1,
         device=training.device,
         keep_best=training.keep_best,
         thresholds=training.thresholds,
-    ):
+        way=training.way,
+        clock=training.clock,
+    )
+    for result in loop.turns(run):
+        if isinstance(result, Turn):
+            yield result
+            continue
         seconds = result.metrics["seconds"] or 0.0
         rate = len(training.task.train) / seconds if seconds else None
         try:
@@ -146,7 +156,7 @@ def _train(training: Training, cache: Cache | None, checkpoint_every: float) -> 
     return Backbone(state.model, fingerprint, tuple(state.history), state.seconds, cached=False)
 
 
-def _started(training: Training, cache: Cache | None) -> loop.Stage1State:
+def _started(training: Training, cache: Cache | None) -> Stage1State:
     """Stage 1 from its checkpoint, or fresh."""
     start = functools.partial(
         loop.start,
@@ -182,12 +192,12 @@ def _regrouped(
     )
 
 
-def _checkpoint(training: Training, state: loop.Stage1State) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _checkpoint(training: Training, state: Stage1State) -> tuple[dict[str, Tensor], dict[str, Any]]:
     tensors, manifest = pack(state)
     return tensors, {**manifest, "thresholds": training.thresholds}
 
 
-def _manifest(training: Training, state: loop.Stage1State) -> dict[str, Any]:
+def _manifest(training: Training, state: Stage1State) -> dict[str, Any]:
     return {
         "config": training.flat,
         "data_fingerprint": training.task.fingerprint,

@@ -3,15 +3,17 @@
 At batch 64 a ResNet's step is some 500 kernels, and the host takes longer to launch them than a large GPU to run them.
 The step reads tensors at fixed addresses: batch, weights, momenta, learning rate.
 
-NOT YET TESTED ON A GPU. So each recording is compared with the step before use. If recording fails, or the recording
-changes the weights differently, training continues without it and logs a warning.
+No recording, and no other way of computing a step, is used on trust. From the same start it must change everything as
+the plain step does: on the batch and at the rate it was recorded with, and on another batch at another rate. If it
+cannot be made or does not agree, training continues in the next simpler way, and a warning is logged.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -22,88 +24,143 @@ logger = logging.getLogger(__name__)
 
 Step = Callable[[Tensor, Tensor], None]  # images (B, C, H, W), labels (B,)
 Snapshot = dict[str, list[Tensor]]
-WrapStep = Callable[[Step, Callable[[], Snapshot], torch.device], Step]  # a step and all tensors that it changes
 _WARM_UP = 3  # steps before a recording, as PyTorch recommends
-_AGREEMENT = 0.05  # of the step's length: other kernels round differently, a wrong recording differs by all of it
+_AGREEMENT = 0.05  # of the step's length: other kernels round differently, a wrong step differs by all of it
 
 
-def recorded_on_cuda(step: Step, changed: Callable[[], Snapshot], device: torch.device) -> Step:
-    """The step as a CUDA graph on a GPU; the step itself on other devices."""
-    return RecordedStep(step, changed) if device.type == "cuda" else step
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A way of computing a training step, and the plain step that it must agree with."""
+
+    name: str
+    step: Step
+    plain: Step
+    changed: Callable[[], Snapshot]  # all tensors that a step changes, grouped by kind
+    rates: Sequence[Tensor]  # learning rates, read in each step
 
 
-class RecordedStep:
-    """`step` as a graph for batches of the first one's shape; other batches run `step` itself."""
+class VerifiedStep:
+    """A candidate for batches of the first one's shape, once it agrees with the plain step; else `otherwise`."""
 
-    def __init__(self, step: Step, changed: Callable[[], Mapping[str, Sequence[Tensor]]]) -> None:
-        """`changed` returns all tensors that a step changes, grouped by kind, to restore them after trial steps."""
-        self._step, self._changed = step, changed
-        self._graph: torch.cuda.CUDAGraph | None = None
-        self._batch: tuple[Tensor, Tensor] | None = None
-        self._refused = False
+    def __init__(self, candidate: Candidate, otherwise: Step) -> None:
+        self.candidate, self._otherwise = candidate, otherwise
+        self._shape: torch.Size | None = None  # of the first batch
+        self._made: Step | None = None
 
     def __call__(self, images: Tensor, labels: Tensor) -> None:
         """One step."""
-        if self._batch is None and not self._refused:
-            self._record(images, labels)
-        if self._graph is None or self._batch is None or images.shape != self._batch[0].shape:
-            self._step(images, labels)
-            return
-        self._batch[0].copy_(images)
-        self._batch[1].copy_(labels)
-        self._graph.replay()
+        if self._shape is None:
+            self._shape = images.shape
+            self._made = self._verified(images, labels)
+        if self._made is not None and images.shape == self._shape:
+            self._made(images, labels)
+        elif self._made is not None:
+            self.for_other_shapes(images, labels)
+        else:
+            self._otherwise(images, labels)
 
-    def _record(self, images: Tensor, labels: Tensor) -> None:
-        kept = self._snapshot()
-        batch = images.clone(), labels.clone()
+    @property
+    def is_used(self) -> bool:
+        """True once the candidate was found to agree."""
+        return self._made is not None
+
+    def make(self, images: Tensor, labels: Tensor) -> Step:
+        """The step for batches of this shape. Raises RuntimeError if it cannot be made."""
+        return self.candidate.step
+
+    def for_other_shapes(self, images: Tensor, labels: Tensor) -> None:
+        """A step for a batch of another shape, such as the last of an epoch."""
+        self.candidate.plain(images, labels)
+
+    def _verified(self, images: Tensor, labels: Tensor) -> Step | None:
+        """The made step if it agrees; leaves everything as it was."""
+        kept = snapshot(self.candidate.changed)
         try:
             with same_draws(images.device):
-                graph = self.capture(*batch, kept)
-            apart = self._apart(graph, *batch, kept)
-            if not apart <= _AGREEMENT:  # also true for NaN
-                raise RuntimeError(f"it changes the weights differently from the step, by {apart:.2g} of the step")
-        except RuntimeError as error:
-            self._refused = True
-            logger.warning("the training step was not recorded as a CUDA graph, so it is slower: %s", error)
-        else:
-            self._graph, self._batch = graph, batch
+                made = self.make(images.clone(), labels.clone())
+            put_back(self.candidate.changed, kept)
+            for batch, factor in (((images, labels), 1.0), (_other_batch(images, labels), 0.5)):
+                apart = self._apart(made, *batch, factor, kept)
+                if not apart <= _AGREEMENT:  # also true for NaN
+                    raise RuntimeError(f"it changes the weights differently from the step, by {apart:.2g} of the step")
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # compilers raise errors of many classes
+            logger.warning(
+                "the training step is not %s, so it is slower: %s", self.candidate.name, str(error).partition("\n")[0]
+            )
+            return None
         finally:
-            self._put_back(kept)
+            put_back(self.candidate.changed, kept)
+        return made
+
+    def _apart(self, made: Step, images: Tensor, labels: Tensor, factor: float, kept: Snapshot) -> float:
+        """The worst relative distance between the two ways from the same start, over all groups of tensors."""
+        changed = self.candidate.changed
+        before = [rate.clone() for rate in self.candidate.rates]
+        ends: list[Snapshot] = []
+        try:
+            for rate in self.candidate.rates:
+                rate.mul_(factor)
+            for step in (self.candidate.plain, made):
+                put_back(changed, kept)
+                with same_draws(images.device):
+                    step(images, labels)
+                ends.append(snapshot(changed))
+        finally:
+            for rate, value in zip(self.candidate.rates, before, strict=True):
+                rate.copy_(value)
+        wanted, found = ends
+        return max(_distance(found[kind], wanted[kind]) / (_distance(kept[kind], wanted[kind]) or 1.0) for kind in kept)
+
+
+class RecordedStep(VerifiedStep):
+    """The candidate as a CUDA graph."""
+
+    def make(self, images: Tensor, labels: Tensor) -> Step:
+        """Records the step on this batch. Raises RuntimeError if something in it cannot be recorded."""
+        kept = snapshot(self.candidate.changed)
+        graph = self.capture(images, labels, kept)
+
+        def replay(others: Tensor, their_labels: Tensor) -> None:
+            images.copy_(others)
+            labels.copy_(their_labels)
+            graph.replay()
+
+        return replay
 
     def capture(self, images: Tensor, labels: Tensor, kept: Snapshot) -> torch.cuda.CUDAGraph:
+        step = self.candidate.step
         side = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # a separate one, so that recordings share no workspace
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(_WARM_UP):
-                self._step(images, labels)
-            self._put_back(kept)
+                step(images, labels)
+            put_back(self.candidate.changed, kept)
         torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):  # a loader's threads may continue
-            self._step(images, labels)
+            step(images, labels)
         torch.cuda.current_stream().wait_stream(side)
         return graph
 
-    def _apart(self, graph: torch.cuda.CUDAGraph, images: Tensor, labels: Tensor, kept: Snapshot) -> float:
-        """The worst relative distance between recording and step from the same start, over all groups of tensors."""
-        self._put_back(kept)
-        with same_draws(images.device):
-            self._step(images, labels)
-        wanted = self._snapshot()
-        self._put_back(kept)
-        with same_draws(images.device):
-            graph.replay()
-        found = self._snapshot()
-        return max(_distance(found[kind], wanted[kind]) / (_distance(kept[kind], wanted[kind]) or 1.0) for kind in kept)
 
-    def _snapshot(self) -> Snapshot:
-        return {kind: [tensor.detach().clone() for tensor in tensors] for kind, tensors in self._changed().items()}
+def snapshot(changed: Callable[[], Snapshot]) -> Snapshot:
+    """Copies of all tensors that a step changes."""
+    return {kind: [tensor.detach().clone() for tensor in tensors] for kind, tensors in changed().items()}
 
-    @torch.no_grad()
-    def _put_back(self, kept: Snapshot) -> None:
-        for kind, tensors in self._changed().items():
-            for tensor, before in zip(tensors, kept[kind], strict=True):
-                tensor.copy_(before)
+
+@torch.no_grad()
+def put_back(changed: Callable[[], Snapshot], kept: Snapshot) -> None:
+    """Gives the tensors the values of a snapshot."""
+    for kind, tensors in changed().items():
+        for tensor, before in zip(tensors, kept[kind], strict=True):
+            tensor.copy_(before)
+
+
+def _other_batch(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Other images and labels of the same shapes."""
+    return images.flip(3), labels.roll(1)
 
 
 def _distance(ones: Sequence[Tensor], others: Sequence[Tensor]) -> float:

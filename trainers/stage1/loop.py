@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import time
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -20,30 +19,16 @@ from trainers.losses import Counts, Loss, make_loss
 from trainers.measures.metrics import evaluate_logits
 from trainers.results import EpochResult, Metrics
 from trainers.schedule import learning_rate
-from trainers.stage1.cuda_graph import Step, WrapStep, recorded_on_cuda
+from trainers.stage1.cuda_graph import Step
 from trainers.stage1.models import Network, build_model, simplex_etf
 from trainers.stage1.precision import autocast
-from trainers.stage1.random_numbers import own_draws
+from trainers.stage1.random_numbers import OwnDraws
+from trainers.stage1.step import PlainStep, Stage1State, classify
+from trainers.stage1.step_ways import DEFAULT_WAY, Recorder, StepWay, make_step
+from trainers.turns import Clock, Turn
 from trainers.weight_balance import LinearHead, norm_balance, row_norms
 
 GROUPS = ("val.many", "val.medium", "val.few")  # depend on the thresholds, which are not part of a backbone
-
-
-@dataclass
-class Stage1State:
-    """Everything that training needs to resume exactly."""
-
-    model: Network
-    optimizer: torch.optim.SGD
-    generator: torch.Generator  # order and augmentation draws
-    history: list[EpochResult]
-    seconds: float = 0.0
-    best: tuple[float, dict[str, Tensor]] | None = None  # (value, weights) if the best epoch is kept
-
-    @property
-    def epoch(self) -> int:
-        """Epochs done."""
-        return len(self.history)
 
 
 def start(task: Task, config: Stage1Config, *, model: str, pretrained: bool, device: torch.device) -> Stage1State:
@@ -76,99 +61,109 @@ def train(
     device: torch.device,
     keep_best: bool = False,
     thresholds: tuple[int, int] = (TaskConfig.many, TaskConfig.few),
-    wrap_step: WrapStep = recorded_on_cuda,
+    way: StepWay = DEFAULT_WAY,
+    recorder: Recorder | None = None,
 ) -> Generator[EpochResult, None, None]:
     """Trains `state` to its last epoch; yields after each. Raises DivergedError when loss or weights are not finite.
 
-    `thresholds` are `task.many` and `task.few`, which group validation measures and do not affect training.
+    `thresholds` are `task.many` and `task.few`, which group validation measures and do not affect training. `way` is
+    how a step is computed; `recorder` replaces CUDA graphs in tests.
 
     Closing the generator at a yield leaves `state` at the end of an epoch, ready to save. `keep_best` restores the
     best epoch on the selection split, as the released code does; otherwise the last epoch counts.
     """
+    run = Run(
+        state, task, config, device=device, keep_best=keep_best, thresholds=thresholds, way=way, recorder=recorder
+    )
+    for event in turns(run):
+        if isinstance(event, EpochResult):
+            yield event
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One training, and how its steps are computed and its seconds counted."""
+
+    state: Stage1State = field(kw_only=False)
+    task: Task = field(kw_only=False)
+    config: Stage1Config = field(kw_only=False)
+    device: torch.device
+    keep_best: bool = False
+    thresholds: tuple[int, int] = (TaskConfig.many, TaskConfig.few)
+    way: StepWay = DEFAULT_WAY
+    recorder: Recorder | None = None
+    clock: Clock = time.perf_counter
+
+
+def turns(run: Run) -> Generator[EpochResult | Turn, None, None]:
+    """`train` in turns: also yields wherever another training may continue, which is after each step."""
     torch.backends.cudnn.benchmark = True  # batches have one shape
-    model = state.model
+    state, config, device = run.state, run.config, run.device
     loss_sum = torch.zeros((), device=device)  # stays on the device: no synchronisation inside an epoch
-    plain, reweighted = steps(state, config, task.counts, loss_sum, wrap_step)
+    plain, reweighted = _steps(run, loss_sum)
     while state.epoch < config.epochs:
-        epoch, began = state.epoch, time.perf_counter()
+        epoch, began = state.epoch, run.clock()
         lr = learning_rate(config, epoch)
         _set_lr(state.optimizer, lr)
         step = reweighted if epoch >= (config.drw or 0.0) * config.epochs else plain
-        order = torch.randperm(len(task.train), generator=state.generator)
         loss_sum.zero_()
-        model.train()
-        batches = task.train.batches(order, batch_size=config.batch_size, device=device, generator=state.generator)
-        with own_draws(config.seed, epoch, device):
-            for images, labels in batches:
+        state.model.train()
+        draws = OwnDraws(config.seed, epoch, device)
+        for images, labels in _batches(run):
+            with draws:
                 step(images, labels)
-        weight = model.classifier.weight.detach().float().cpu()  # (C, D)
-        balance = norm_balance(weight, task.counts)
-        metrics: Metrics = {"loss": loss_sum.item() / len(task.train), "lr": lr}
-        metrics |= {"norm.cv": balance["cv"], "norm.slope": balance["slope"]}
-        if not math.isfinite(metrics["loss"] or 0.0):
-            raise _diverged(f"the loss is {metrics['loss']}", state, config)
+            yield Turn.STEP
         measured = _is_measured(epoch, config.epochs)
-        if keep_best or measured:
-            metrics |= _validate(state, task, config, device, thresholds)
-        _remember_best(state, metrics, keep_best=keep_best)
-        state.seconds += time.perf_counter() - began
-        metrics["seconds"] = time.perf_counter() - began
-        norms = tuple(row_norms(weight).tolist()) if measured else ()
+        weight = state.model.classifier.weight.detach().float()  # (C, D)
+        logits = _look(run) if run.keep_best or measured else None
+        if device.type == "cuda":
+            yield Turn.STEP  # others ask for their kernels before this one waits for its own
+        metrics = _training_measures(run, lr, loss_sum.item(), weight.cpu())
+        if logits is not None:
+            metrics |= _validated(run, logits)
+        _remember_best(state, metrics, keep_best=run.keep_best)
+        seconds = run.clock() - began
+        state.seconds += seconds
+        metrics["seconds"] = seconds
+        norms = tuple(row_norms(weight.cpu()).tolist()) if measured else ()
         state.history.append(EpochResult(epoch=epoch + 1, metrics=metrics, norms=norms))
         yield state.history[-1]
-    if keep_best and state.best is not None:
-        model.load_state_dict(state.best[1])
+    if run.keep_best and state.best is not None:
+        state.model.load_state_dict(state.best[1])
 
 
-def one_step(
-    state: Stage1State, config: Stage1Config, criterion: Loss, loss_sum: Tensor, images: Tensor, labels: Tensor
-) -> None:
-    """One step on a batch (B, C, H, W) with labels (B,); adds its loss times B to `loss_sum`, without synchronising."""
-    with autocast(config.precision, images.device):
-        features = state.model.features(images)  # (B, D)
-        logits = classify(state.model, features, config)  # (B, C)
-    loss = criterion(logits.float(), labels)
-    if config.feature_regularization:
-        loss = loss + config.feature_regularization / 2 * features.float().square().sum(1).mean()
-    state.optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    state.optimizer.step()
-    loss_sum += loss.detach() * len(labels)
+def _batches(run: Run) -> Iterator[tuple[Tensor, Tensor]]:
+    """The training images of an epoch, in a new order and augmented anew."""
+    train, generator = run.task.train, run.state.generator
+    order = torch.randperm(len(train), generator=generator)
+    return train.batches(order, batch_size=run.config.batch_size, device=run.device, generator=generator)
 
 
-def steps(
-    state: Stage1State, config: Stage1Config, counts: Counts, loss_sum: Tensor, wrap_step: WrapStep
-) -> tuple[Step, Step]:
+def _training_measures(run: Run, lr: float, loss_sum: float, weight: Tensor) -> Metrics:
+    """The measures of an epoch's training. Raises DivergedError if the loss is not finite."""
+    balance = norm_balance(weight, run.task.counts)
+    loss = loss_sum / len(run.task.train)
+    if not math.isfinite(loss):
+        raise _diverged(f"the loss is {loss}", run)
+    return {"loss": loss, "lr": lr, "norm.cv": balance["cv"], "norm.slope": balance["slope"]}
+
+
+def _steps(run: Run, loss_sum: Tensor) -> tuple[Step, Step]:
     """A step with the loss before deferred re-weighting, and one with the loss after it."""
 
     def made(criterion: Loss) -> Step:
-        step = functools.partial(one_step, state, config, criterion.to(loss_sum.device), loss_sum)
-        return wrap_step(step, functools.partial(_changed, state, loss_sum), loss_sum.device)
+        plain = PlainStep(run.state, run.config, criterion.to(loss_sum.device), loss_sum)
+        return make_step(run.way, plain, recorder=run.recorder)
 
-    before, after = criteria(config, counts)
+    before, after = criteria(run.config, run.task.counts)
     plain = made(before)
     return plain, plain if after is before else made(after)
 
 
-def _changed(state: Stage1State, loss_sum: Tensor) -> dict[str, list[Tensor]]:
-    """All tensors that a step changes."""
-    return {
-        "weights": [*state.model.parameters()],
-        "statistics": [*state.model.buffers()],
-        "momenta": [entry["momentum_buffer"] for entry in state.optimizer.state.values()],
-        "loss": [loss_sum],
-    }
-
-
 def make_recordable(optimizer: torch.optim.SGD, device: torch.device) -> None:
-    """Gives the optimiser fixed addresses for a recorded step: the rate as a tensor, momentum from the start.
-
-    Momentum 0 gives the same first step as no momentum: m = mu 0 + g.
-    """
+    """Gives the optimiser its rate as a tensor at a fixed address, for a recorded step."""
     for group in optimizer.param_groups:
         group["lr"] = torch.tensor(group["lr"], device=device)
-        for parameter in group["params"] if group["momentum"] else ():
-            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 def _set_lr(optimizer: torch.optim.SGD, lr: float) -> None:
@@ -179,10 +174,10 @@ def _set_lr(optimizer: torch.optim.SGD, lr: float) -> None:
             group["lr"] = lr
 
 
-def _diverged(found: str, state: Stage1State, config: Stage1Config) -> DivergedError:
+def _diverged(found: str, run: Run) -> DivergedError:
     return DivergedError(
-        f"stage 1: {found} after epoch {state.epoch + 1}; lower stage1.lr ({config.lr:g}) "
-        f"or stage1.weight_decay ({config.weight_decay:g})"
+        f"stage 1: {found} after epoch {run.state.epoch + 1}; lower stage1.lr ({run.config.lr:g}) "
+        f"or stage1.weight_decay ({run.config.weight_decay:g})"
     )
 
 
@@ -190,14 +185,6 @@ def criteria(config: Stage1Config, counts: Counts) -> tuple[Loss, Loss]:
     """The losses before and after deferred re-weighting (Cao et al. 2019); equal without `drw`."""
     loss = make_loss(config.loss, counts, **loss_options(config))
     return (loss, loss) if config.drw is None else (loss.with_class_weights(0.0), loss.with_class_weights(config.beta))
-
-
-def classify(model: Network, features: Tensor, config: Stage1Config) -> Tensor:
-    """Stage-1 logits (B, C): cosines for LDAM (Cao et al. 2019), the linear classifier's for all others."""
-    if config.loss == "ldam":
-        return F.linear(F.normalize(features), F.normalize(model.classifier.weight))
-    logits: Tensor = model.classifier(features)
-    return logits
 
 
 def stage1_head(model: Network, config: Stage1Config) -> LinearHead:
@@ -223,20 +210,21 @@ def _is_measured(epoch: int, epochs: int) -> bool:
 
 
 @torch.no_grad()
-def _validate(
-    state: Stage1State, task: Task, config: Stage1Config, device: torch.device, thresholds: tuple[int, int]
-) -> Metrics:
+def _look(run: Run) -> Tensor:
+    """Logits (N, C) of the validation images."""
+    model, device, found = run.state.model.eval(), run.device, []
+    for images, _ in run.task.val.batches(None, batch_size=extraction_batch(device), device=device, generator=None):
+        with autocast(run.config.precision, device):
+            found.append(classify(model, model.features(images), run.config).float())
+    return torch.cat(found)
+
+
+def _validated(run: Run, logits: Tensor) -> Metrics:
     """Accuracy on validation. Raises DivergedError: after a finite loss, a step can still spoil the weights."""
-    state.model.eval()
-    found = []
-    for images, _ in task.val.batches(None, batch_size=extraction_batch(device), device=device, generator=None):
-        with autocast(config.precision, device):
-            found.append(classify(state.model, state.model.features(images), config).float())
-    logits = torch.cat(found)
     if not torch.isfinite(logits).all():
-        raise _diverged("its output on validation images is no longer finite", state, config)
-    many, few = thresholds
-    metrics, _ = evaluate_logits(logits, task.val.labels, task.counts, many=many, few=few, prefix="val")
+        raise _diverged("its output on validation images is no longer finite", run)
+    many, few = run.thresholds
+    metrics, _ = evaluate_logits(logits, run.task.val.labels, run.task.counts, many=many, few=few, prefix="val")
     return {key: metrics[key] for key in ("val.balanced_accuracy", *GROUPS)}
 
 
