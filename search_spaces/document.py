@@ -27,7 +27,7 @@ from ruamel.yaml.events import (
 )
 from ruamel.yaml.reader import ReaderError
 
-from search_spaces.problems import Problem, SpaceError, printable, shortened, shown
+from search_spaces.problems import Problem, SpaceError, escaped, shortened, shown
 from search_spaces.scalars import scalar
 from trainers.config import Scalar
 
@@ -46,12 +46,12 @@ class Mark:
 
     def problem(self, key: str, message: str) -> Problem:
         """A problem with `key` at this place."""
-        key = shortened(printable(key))
+        key = shortened(escaped(key))
         return Problem(file=self.file, line=self.line, column=self.column, key=key, message=message)
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class MappingEntry:
     """One key of a mapping and its value."""
 
     mark: Mark
@@ -62,7 +62,7 @@ class Entry:
 class Node:
     """A scalar, a list or a mapping, and its start."""
 
-    value: Scalar | list[Node] | dict[str, Entry]
+    value: Scalar | list[Node] | dict[str, MappingEntry]
     mark: Mark
 
     def plain(self) -> Any:
@@ -74,7 +74,7 @@ class Node:
         return self.value
 
     @property
-    def entries(self) -> dict[str, Entry]:
+    def entries(self) -> dict[str, MappingEntry]:
         """The entries of a mapping; empty for other nodes."""
         return self.value if isinstance(self.value, dict) else {}
 
@@ -84,7 +84,7 @@ class Node:
         return entry.node if entry else None
 
 
-def decode(data: bytes, *, file: str) -> str:
+def decode_text(data: bytes, *, file: str) -> str:
     """Bytes of a file as text: UTF-8, or UTF-16 with a byte order mark. Raises SpaceError."""
     encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
@@ -152,8 +152,8 @@ class _Reader:
             return Node(self._sequence(path, depth), mark)
         return Node(self._scalar(event, mark, path) if isinstance(event, ScalarEvent) else None, mark)
 
-    def _mapping(self, path: str, depth: int) -> dict[str, Entry]:
-        entries: dict[str, Entry] = {}
+    def _mapping(self, path: str, depth: int) -> dict[str, MappingEntry]:
+        entries: dict[str, MappingEntry] = {}
         while not isinstance(event := next(self._events), MappingEndEvent):
             key = self._key(event, path, depth)
             inner = f"{path}.{key}" if path and key else key or path
@@ -168,7 +168,7 @@ class _Reader:
                     self._mark(event).problem(inner, f"stands twice; the first is{where or ' before it'}")
                 )
             elif key is not None:
-                entries[key] = Entry(self._mark(event), node)
+                entries[key] = MappingEntry(self._mark(event), node)
         return entries
 
     def _key(self, event: Event, path: str, depth: int) -> str | None:
@@ -234,7 +234,7 @@ class _Reader:
             self._stop(self._last, "", f"is not valid YAML after this place: {shortened(str(error))}")
 
     def _stop(self, mark: Mark, path: str, message: str) -> None:
-        raise SpaceError([*self.problems, mark.problem(path, printable(" ".join(message.split())))])
+        raise SpaceError([*self.problems, mark.problem(path, escaped(" ".join(message.split())))])
 
     def _mark(self, event: Event) -> Mark:
         return self._place(event.start_mark.line, event.start_mark.column)

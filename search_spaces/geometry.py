@@ -34,7 +34,7 @@ def at(distribution: BaseDistribution, u: float) -> Scalar:
     return round(value) if isinstance(d, IntDistribution) else float(value)
 
 
-def share(distribution: BaseDistribution, value: Scalar) -> float:
+def position(distribution: BaseDistribution, value: Scalar) -> float:
     """The position of a value in [0, 1]: the inverse of `at`, up to the rounding of steps."""
     if isinstance(distribution, CategoricalDistribution):
         return (distribution.to_internal_repr(value) + 0.5) / len(distribution.choices)
@@ -51,7 +51,7 @@ def edge(distribution: BaseDistribution, value: Scalar, *, within: float) -> Lit
     ends = bounds(distribution)
     if ends is None or ends[0] == ends[1]:
         return None
-    low, here, high = (share(distribution, one) for one in (ends[0], value, ends[1]))
+    low, here, high = (position(distribution, one) for one in (ends[0], value, ends[1]))
     way = (here - low) / (high - low)  # 0 at the lowest value, 1 at the highest, unlike `share` with steps
     if min(way, 1 - way) > within:
         return None
@@ -81,7 +81,7 @@ def in_words(distribution: BaseDistribution) -> str:
     return f"{d.low:g} to {d.high:g}{', logarithmic' if d.log else ''}{step}"
 
 
-def count(distribution: BaseDistribution) -> float:
+def value_count(distribution: BaseDistribution) -> float:
     """The number of values; infinite for a range without a step."""
     if isinstance(distribution, CategoricalDistribution):
         return len(distribution.choices)
@@ -96,12 +96,12 @@ def values(distribution: BaseDistribution) -> Sequence[Scalar]:
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices
     d = _numeric(distribution)
-    return [min(d.low + (d.step or 0) * k, d.high) for k in range(int(count(d)))]  # 0.1 + 2 * 0.1 is above 0.3
+    return [min(d.low + (d.step or 0) * k, d.high) for k in range(int(value_count(d)))]  # 0.1 + 2 * 0.1 is above 0.3
 
 
 def size(distributions: Mapping[str, BaseDistribution]) -> float:
     """An upper bound on the number of points, because conditions exclude some. Infinite with a range without a step."""
-    return math.prod(count(distribution) for distribution in distributions.values())
+    return math.prod(value_count(distribution) for distribution in distributions.values())
 
 
 def corners(distributions: Mapping[str, BaseDistribution]) -> list[dict[str, Scalar]]:

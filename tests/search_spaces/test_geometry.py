@@ -10,7 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from search_spaces.geometry import at, bounds, corners, count, edge, in_words, is_log, middle, share, size, values
+from search_spaces.geometry import (
+    at,
+    bounds,
+    corners,
+    edge,
+    in_words,
+    is_log,
+    middle,
+    position,
+    size,
+    value_count,
+    values,
+)
 
 LOG, STEPPED, WHOLE = (
     FloatDistribution(1e-4, 0.2, log=True),
@@ -35,7 +47,7 @@ DISTRIBUTIONS: list[BaseDistribution] = [
 def test_every_share_gives_a_value_of_the_distribution(distribution: BaseDistribution, u: float) -> None:
     value: Any = at(distribution, u)
     assert distribution._contains(distribution.to_internal_repr(value))
-    assert at(distribution, share(distribution, value)) == pytest.approx(value)
+    assert at(distribution, position(distribution, value)) == pytest.approx(value)
 
 
 @pytest.mark.parametrize("distribution", [STEPPED, WHOLE], ids=str)
@@ -51,7 +63,7 @@ def test_the_middle_is_geometric_on_a_log_scale_and_the_first_choice() -> None:
 
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS, ids=str)
 def test_the_middle_is_a_value_of_the_space(distribution: BaseDistribution) -> None:
-    if not math.isinf(count(distribution)):
+    if not math.isinf(value_count(distribution)):
         assert middle(distribution) in values(distribution)
     assert middle(IntDistribution(10, 40, step=10)) == 30
 
@@ -59,7 +71,13 @@ def test_the_middle_is_a_value_of_the_space(distribution: BaseDistribution) -> N
 def test_finite_ranges_and_choices_are_counted_and_listed() -> None:
     assert values(STEPPED) == pytest.approx([0.1, 0.3, 0.5, 0.7])
     assert values(WHOLE) == [0, 1, 2, 3]
-    assert [count(one) for one in (LOG, STEPPED, WHOLE, CHOICES, FloatDistribution(0.5, 0.5))] == [math.inf, 4, 4, 3, 1]
+    assert [value_count(one) for one in (LOG, STEPPED, WHOLE, CHOICES, FloatDistribution(0.5, 0.5))] == [
+        math.inf,
+        4,
+        4,
+        3,
+        1,
+    ]
     assert size({"a": STEPPED, "b": CHOICES}) == 12
     assert size({}) == 1
 
