@@ -52,7 +52,7 @@ def edge(distribution: BaseDistribution, value: Scalar, *, within: float) -> Lit
     if ends is None or ends[0] == ends[1]:
         return None
     low, here, high = (position(distribution, one) for one in (ends[0], value, ends[1]))
-    way = (here - low) / (high - low)  # 0 at the lowest value, 1 at the highest, unlike `share` with steps
+    way = (here - low) / (high - low)  # 0 at the lowest value, 1 at the highest, unlike `position` with steps
     if min(way, 1 - way) > within:
         return None
     return "low" if way <= within else "high"

@@ -15,7 +15,7 @@ from studies.export.data_path import located
 from trainers.config import Scalar
 
 KIND = "tuner/config"
-VERSION = 1
+FORMAT_VERSION = 1
 BLOCKS: dict[str, frozenset[str]] = {
     "task": frozenset(Task.model_fields),
     "stage1": frozenset(Stage1.model_fields),
@@ -66,21 +66,21 @@ def load_config(path: Path) -> ExportedConfig:
         ) from error
     except SpaceError as error:
         raise ExportFileError(str(error)) from error
-    reader = _Reader(problems)
+    reader = _ExportReader(problems)
     found = reader.read(root)
     if reader.problems:
-        raise ExportFileError("\n".join(str(problem) for problem in sorted(reader.problems, key=_place)))
+        raise ExportFileError("\n".join(str(problem) for problem in sorted(reader.problems, key=_line_and_column)))
     data = found.config.get("task.data")
     if isinstance(data, str):
         return replace(found, config={**found.config, "task.data": located(data, folder=path.parent)})
     return found
 
 
-def _place(problem: Problem) -> tuple[int, int]:
+def _line_and_column(problem: Problem) -> tuple[int, int]:
     return problem.line or 0, problem.column or 0
 
 
-class _Reader:
+class _ExportReader:
     """Collects the problems of one document."""
 
     def __init__(self, problems: list[Problem]) -> None:
@@ -104,7 +104,7 @@ class _Reader:
     def _header(self, root: Node) -> None:
         for key, wanted, way_out in (
             ("kind", KIND, "a search space goes to `tuner launch --space`"),
-            ("version", VERSION, "export it again with this release, or read it with the one that wrote it"),
+            ("version", FORMAT_VERSION, "export it again with this release, or read it with the one that wrote it"),
         ):
             node = root.child(key)
             if node is None:
