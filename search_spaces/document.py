@@ -27,7 +27,7 @@ from ruamel.yaml.events import (
 )
 from ruamel.yaml.reader import ReaderError
 
-from search_spaces.problems import Problem, SpaceError, escaped, shortened, shown
+from search_spaces.problems import Problem, SpaceError, printable, shortened, shown
 from search_spaces.scalars import scalar
 from trainers.config import Scalar
 
@@ -46,7 +46,7 @@ class Mark:
 
     def problem(self, key: str, message: str) -> Problem:
         """A problem with `key` at this place."""
-        key = shortened(escaped(key))
+        key = shortened(printable(key))
         return Problem(file=self.file, line=self.line, column=self.column, key=key, message=message)
 
 
@@ -234,7 +234,7 @@ class _Reader:
             self._stop(self._last, "", f"is not valid YAML after this place: {shortened(str(error))}")
 
     def _stop(self, mark: Mark, path: str, message: str) -> None:
-        raise SpaceError([*self.problems, mark.problem(path, escaped(" ".join(message.split())))])
+        raise SpaceError([*self.problems, mark.problem(path, printable(" ".join(message.split())))])
 
     def _mark(self, event: Event) -> Mark:
         return self._place(event.start_mark.line, event.start_mark.column)

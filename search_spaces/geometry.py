@@ -34,7 +34,7 @@ def at(distribution: BaseDistribution, u: float) -> Scalar:
     return round(value) if isinstance(d, IntDistribution) else float(value)
 
 
-def position(distribution: BaseDistribution, value: Scalar) -> float:
+def share(distribution: BaseDistribution, value: Scalar) -> float:
     """The position of a value in [0, 1]: the inverse of `at`, up to the rounding of steps."""
     if isinstance(distribution, CategoricalDistribution):
         return (distribution.to_internal_repr(value) + 0.5) / len(distribution.choices)
@@ -51,8 +51,8 @@ def edge(distribution: BaseDistribution, value: Scalar, *, within: float) -> Lit
     ends = bounds(distribution)
     if ends is None or ends[0] == ends[1]:
         return None
-    low, here, high = (position(distribution, one) for one in (ends[0], value, ends[1]))
-    way = (here - low) / (high - low)  # 0 at the lowest value, 1 at the highest, unlike `position` with steps
+    low, here, high = (share(distribution, one) for one in (ends[0], value, ends[1]))
+    way = (here - low) / (high - low)  # 0 at the lowest value, 1 at the highest, unlike `share` with steps
     if min(way, 1 - way) > within:
         return None
     return "low" if way <= within else "high"

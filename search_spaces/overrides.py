@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from search_spaces.document import MAX_DEPTH, MappingEntry, Mark, Node, parse
-from search_spaces.problems import Problem, SpaceError, escaped, shortened
+from search_spaces.problems import Problem, SpaceError, printable, shortened
 
 _TEXTS = ("name", "task.data", "task.model")  # taken literally: a path may contain `#` or `: `, or be a number
 
@@ -14,7 +14,7 @@ def override(root: Node, text: str) -> list[Problem]:
     key = key.strip()
     mark = Mark(f"--set {shortened(key)}")
     if not equals or not key or not key.isprintable() or key.count(".") > MAX_DEPTH:
-        place = Mark(f"--set {shortened(escaped(text))}")
+        place = Mark(f"--set {shortened(printable(text))}")
         return [place.problem("", "must be KEY=VALUE, such as stage1.lr=0.01")]
     try:
         node, found = _value_node(key, value, mark)

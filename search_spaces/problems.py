@@ -27,7 +27,7 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        file = escaped(self.file)
+        file = printable(self.file)
         place = file if self.line is None else f"{file}:{self.line}:{self.column}"
         named = self.key and self.file != f"--set {self.key}"  # there the place already names the key
         return f"{place}: error: {self.key + ': ' if named else ''}{self.message}"
@@ -70,7 +70,7 @@ def shown(value: object) -> str:
     return shortened(repr(value))
 
 
-def escaped(text: str) -> str:
+def printable(text: str) -> str:
     """The text with line breaks and control characters escaped."""
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces.document import MAX_BYTES, Node, decode_text, parse
-from search_spaces.problems import Problem, SpaceError, did_you_mean, escaped, shown
+from search_spaces.problems import Problem, SpaceError, did_you_mean, printable, shown
 from search_spaces.schema import Stage1, Stage2, Task
 from studies.export.data_path import located
 from trainers.config import Scalar
@@ -61,7 +61,7 @@ def load_config(path: Path) -> ExportedConfig:
         root, problems = parse(text, file=str(path))
     except OSError as error:
         raise ExportFileError(
-            f"{escaped(str(path))}: error: cannot be read ({error.strerror}); give the path of an exported "
+            f"{printable(str(path))}: error: cannot be read ({error.strerror}); give the path of an exported "
             "configuration"
         ) from error
     except SpaceError as error:
@@ -131,7 +131,7 @@ class _ExportReader:
             else:
                 values[name] = value
                 mark = entry.node.mark
-                self.places[key] = f"{escaped(mark.file)}:{mark.line}:{mark.column}"
+                self.places[key] = f"{printable(mark.file)}:{mark.line}:{mark.column}"
         return values
 
     def _provenance(self, root: Node) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces.canonical import dump
-from search_spaces.problems import escaped
+from search_spaces.problems import printable
 from studies.export.candidates import Candidate, baseline_candidate, trial_candidate
 from studies.export.data_path import portable
 from studies.export.expect import FRESH_SEEDS, STUDY_RUN, expected
@@ -104,7 +104,7 @@ _COMMENTS = {
 
 def _word(text: str) -> str:
     """A name quoted for a shell, without line breaks, which would end the comment around it."""
-    return escaped(shlex.quote(text))
+    return printable(shlex.quote(text))
 
 
 def dump_config(config: Mapping[str, Any], *, file: str = "best.yaml") -> str:

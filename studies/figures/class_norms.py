@@ -59,11 +59,8 @@ def draw_class_norms(info: ClassNormsInfo) -> go.Figure:
     labels = [style.plotly_text(f"{name} ({count})") for name, count in zip(info.names, info.counts, strict=True)]
     for place, (panel, grid) in enumerate(zip(info.panels, grids, strict=True)):
         figure.add_heatmap(**_map(panel, grid, labels, reach, axis="" if place == 0 else "2"))
-    named = (
-        {"tickvals": list(range(len(labels))), "ticktext": labels}
-        if len(labels) <= style.NAMED_CLASSES
-        else {"nticks": 6}
-    )
+    every_class = {"tickvals": list(range(len(labels))), "ticktext": labels}
+    named = every_class if len(labels) <= style.NAMED_CLASSES else {"nticks": 6}
     y_axis = {"autorange": "reversed", "title": "class, largest first", **named}
     if len(info.panels) == 2:
         figure.update_layout(

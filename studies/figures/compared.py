@@ -111,6 +111,7 @@ def draw_compared_balance(points: Sequence[ComparedPoint]) -> go.Figure:
     """The trials and the Pareto front of each study."""
     figure = style.figure(height=560)
     for study, place in dict.fromkeys((point.study, point.place) for point in points):
+        colour = _study_colour(place)
         own = [point for point in points if point.place == place]
         accuracy, balance = [point.accuracy for point in own], [point.balance for point in own]
         ordered = sorted((i for i, point in enumerate(own) if point.front), key=lambda i: abs(balance[i]))
@@ -121,21 +122,16 @@ def draw_compared_balance(points: Sequence[ComparedPoint]) -> go.Figure:
             x=style.rounded([point.balance for point in own]),
             y=style.rounded([point.accuracy for point in own]),
             customdata=[point.number for point in own],
-            marker={
-                "color": _study_colour(place),
-                "size": 7,
-                "opacity": 0.6,
-                "symbol": _SYMBOLS[place % len(_SYMBOLS)],
-            },
+            marker={"color": colour, "size": 7, "opacity": 0.6, "symbol": _SYMBOLS[place % len(_SYMBOLS)]},
             hovertemplate=f"{style.plotly_text(study)}: trial %{{customdata}}<br>%{{x:.3f}}, %{{y:.1%}}<extra></extra>",
         )
         figure.add_scatter(
             name=f"{style.plotly_text(study)}: front",
             mode="lines+markers",
-            marker={"symbol": "circle-open", "size": 12, "color": _study_colour(place)},
+            marker={"symbol": "circle-open", "size": 12, "color": colour},
             x=style.rounded(front_x),
             y=style.rounded(front_y),
-            line={"color": _study_colour(place), "dash": "dot"},
+            line={"color": colour, "dash": "dot"},
             hoverinfo="skip",
         )
     figure.add_vline(x=0, line={"color": style.GREY, "width": 1})
@@ -155,10 +151,8 @@ def _fill(bar: GroupBar, place: int) -> dict[str, Any]:
     outline = {"line": {"color": _study_colour(place), "width": 2}}
     if bar.role == "naive":
         return {"color": "white"} | outline
-    return (
-        style.patterned(_study_colour(place), "." if bar.role == FRESH_SEED else _PATTERNS[place % len(_PATTERNS)])
-        | outline
-    )
+    pattern = "." if bar.role == FRESH_SEED else _PATTERNS[place % len(_PATTERNS)]
+    return style.patterned(_study_colour(place), pattern) | outline
 
 
 def _study_colour(place: int) -> str:

@@ -190,9 +190,8 @@ def _hatch(colour: str) -> dict[str, object]:
 
 
 def groups_table(info: GroupsInfo) -> Table:
-    ends = [
-        f"{group}: {word}" for group in GROUPS_WITH_ALL for word in ("95 % low", "95 % high", "deviation over seeds")
-    ]
+    words = ("95 % low", "95 % high", "deviation over seeds")
+    ends = [f"{group}: {word}" for group in GROUPS_WITH_ALL for word in words]
     columns = ("method", *GROUPS_WITH_ALL, *ends, "settings", "backbone", "selected on", "source")
     rows = []
     for origin, bar in (*(("", bar) for bar in info.bars), *(("published: ", bar) for bar in info.published)):

@@ -160,11 +160,8 @@ def _compared(best: ReadingRow | None, other: ReadingRow | None, thresholds: tup
     if best is None or other is None:
         return None
     ours, theirs = test_groups(best, thresholds), test_groups(other, thresholds)
-    gains = {
-        group: independent_difference(ours[group], theirs[group])
-        for group in _FROM_RARE
-        if group in ours and group in theirs
-    }
+    both = [group for group in _FROM_RARE if group in ours and group in theirs]
+    gains = {group: independent_difference(ours[group], theirs[group]) for group in both}
     if "all" not in gains:
         return None
     gain = gains.pop("all")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from search_spaces.problems import escaped
+from search_spaces.problems import printable
 
 _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _SIGN = re.compile(r"[&<>\\`*\[\]|~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
@@ -35,7 +35,7 @@ def code(text: object) -> str:
 
 
 def _one_line(text: object) -> str:
-    return escaped(" ".join(str(text).split()))
+    return printable(" ".join(str(text).split()))
 
 
 def _unblocked(found: re.Match[str]) -> str:

@@ -18,7 +18,7 @@ from search_spaces.geometry import (
     in_words,
     is_log,
     middle,
-    position,
+    share,
     size,
     value_count,
     values,
@@ -47,7 +47,7 @@ DISTRIBUTIONS: list[BaseDistribution] = [
 def test_every_share_gives_a_value_of_the_distribution(distribution: BaseDistribution, u: float) -> None:
     value: Any = at(distribution, u)
     assert distribution._contains(distribution.to_internal_repr(value))
-    assert at(distribution, position(distribution, value)) == pytest.approx(value)
+    assert at(distribution, share(distribution, value)) == pytest.approx(value)
 
 
 @pytest.mark.parametrize("distribution", [STEPPED, WHOLE], ids=str)
@@ -71,13 +71,8 @@ def test_the_middle_is_a_value_of_the_space(distribution: BaseDistribution) -> N
 def test_finite_ranges_and_choices_are_counted_and_listed() -> None:
     assert values(STEPPED) == pytest.approx([0.1, 0.3, 0.5, 0.7])
     assert values(WHOLE) == [0, 1, 2, 3]
-    assert [value_count(one) for one in (LOG, STEPPED, WHOLE, CHOICES, FloatDistribution(0.5, 0.5))] == [
-        math.inf,
-        4,
-        4,
-        3,
-        1,
-    ]
+    single = FloatDistribution(0.5, 0.5)
+    assert [value_count(one) for one in (LOG, STEPPED, WHOLE, CHOICES, single)] == [math.inf, 4, 4, 3, 1]
     assert size({"a": STEPPED, "b": CHOICES}) == 12
     assert size({}) == 1
 

@@ -51,7 +51,7 @@ class Level:
         Points with the same place count as one point: trying both would teach nothing.
         """
         return tuple(
-            round(geometry.position(d, params[name]), 3) if name in params else -1.0
+            round(geometry.share(d, params[name]), 3) if name in params else -1.0
             for name, d in self.distributions.items()
         )
 

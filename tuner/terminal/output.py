@@ -69,7 +69,7 @@ def styled(text: object, style: str = "") -> Text:
 
 def printable(text: str) -> str:
     """The text with escapes for characters that would break a line or control a terminal."""
-    from search_spaces.problems import escaped
+    from search_spaces.problems import printable as escaped
 
     return text if text.isprintable() else escaped(text)
 
