@@ -108,7 +108,7 @@ class Witness:
         with self._turn, Session(self._engine) as session:
             if self._engine.dialect.name == "sqlite":
                 session.execute(text("BEGIN"))  # one snapshot
-            study = optuna_rows.find_study(session, self._name)
+            study = optuna_rows.find_study_id(session, self._name)
             outline = None if study is None else _outline(session, study)
             if outline != self._outline:
                 self._outline, self.moved, whole = outline, time.monotonic(), True

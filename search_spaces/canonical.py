@@ -12,19 +12,19 @@ from search_spaces.scalars import scalar
 _BARE = re.compile(r"[A-Za-z0-9/][A-Za-z0-9_./-]*")
 
 
-def plain(value: Any) -> Any:
+def plain_values(value: Any) -> Any:
     """A model as plain values, without the options of a range or of choices that have their defaults."""
     if isinstance(value, BaseModel):
         whole = not {"low", "choices"} & type(value).model_fields.keys()
         return {
-            name: plain(getattr(value, name))
+            name: plain_values(getattr(value, name))
             for name, field in type(value).model_fields.items()
             if whole or getattr(value, name) != field.get_default(call_default_factory=True)
         }
     if isinstance(value, dict):
-        return {name: plain(inner[0] if len(inner) == 1 else inner) for name, inner in value.items()}
+        return {name: plain_values(inner[0] if len(inner) == 1 else inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(inner) for inner in value]
+        return [plain_values(inner) for inner in value]
     return value
 
 
@@ -49,10 +49,10 @@ def _flow(value: Any) -> str:
         return "null"
     if isinstance(value, bool):
         return "true" if value else "false"
-    return _text(value) if isinstance(value, str) else repr(value)
+    return _string(value) if isinstance(value, str) else repr(value)
 
 
-def _text(value: str) -> str:
+def _string(value: str) -> str:
     if _BARE.fullmatch(value) and isinstance(scalar(value), str):
         return value
     return '"' + "".join(_letter(letter) for letter in value) + '"'

@@ -51,7 +51,7 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class MappingEntry:
     """One key of a mapping and its value."""
 
     mark: Mark
@@ -62,7 +62,7 @@ class Entry:
 class Node:
     """A scalar, a list or a mapping, and its start."""
 
-    value: Scalar | list[Node] | dict[str, Entry]
+    value: Scalar | list[Node] | dict[str, MappingEntry]
     mark: Mark
 
     def plain(self) -> Any:
@@ -74,7 +74,7 @@ class Node:
         return self.value
 
     @property
-    def entries(self) -> dict[str, Entry]:
+    def entries(self) -> dict[str, MappingEntry]:
         """The entries of a mapping; empty for other nodes."""
         return self.value if isinstance(self.value, dict) else {}
 
@@ -84,7 +84,7 @@ class Node:
         return entry.node if entry else None
 
 
-def decode(data: bytes, *, file: str) -> str:
+def decode_text(data: bytes, *, file: str) -> str:
     """Bytes of a file as text: UTF-8, or UTF-16 with a byte order mark. Raises SpaceError."""
     encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
@@ -152,8 +152,8 @@ class _Reader:
             return Node(self._sequence(path, depth), mark)
         return Node(self._scalar(event, mark, path) if isinstance(event, ScalarEvent) else None, mark)
 
-    def _mapping(self, path: str, depth: int) -> dict[str, Entry]:
-        entries: dict[str, Entry] = {}
+    def _mapping(self, path: str, depth: int) -> dict[str, MappingEntry]:
+        entries: dict[str, MappingEntry] = {}
         while not isinstance(event := next(self._events), MappingEndEvent):
             key = self._key(event, path, depth)
             inner = f"{path}.{key}" if path and key else key or path
@@ -168,7 +168,7 @@ class _Reader:
                     self._mark(event).problem(inner, f"stands twice; the first is{where or ' before it'}")
                 )
             elif key is not None:
-                entries[key] = Entry(self._mark(event), node)
+                entries[key] = MappingEntry(self._mark(event), node)
         return entries
 
     def _key(self, event: Event, path: str, depth: int) -> str | None:

@@ -81,7 +81,7 @@ def in_words(distribution: BaseDistribution) -> str:
     return f"{d.low:g} to {d.high:g}{', logarithmic' if d.log else ''}{step}"
 
 
-def count(distribution: BaseDistribution) -> float:
+def value_count(distribution: BaseDistribution) -> float:
     """The number of values; infinite for a range without a step."""
     if isinstance(distribution, CategoricalDistribution):
         return len(distribution.choices)
@@ -96,12 +96,12 @@ def values(distribution: BaseDistribution) -> Sequence[Scalar]:
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices
     d = _numeric(distribution)
-    return [min(d.low + (d.step or 0) * k, d.high) for k in range(int(count(d)))]  # 0.1 + 2 * 0.1 is above 0.3
+    return [min(d.low + (d.step or 0) * k, d.high) for k in range(int(value_count(d)))]  # 0.1 + 2 * 0.1 is above 0.3
 
 
 def size(distributions: Mapping[str, BaseDistribution]) -> float:
     """An upper bound on the number of points, because conditions exclude some. Infinite with a range without a step."""
-    return math.prod(count(distribution) for distribution in distributions.values())
+    return math.prod(value_count(distribution) for distribution in distributions.values())
 
 
 def corners(distributions: Mapping[str, BaseDistribution]) -> list[dict[str, Scalar]]:

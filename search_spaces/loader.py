@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from search_spaces import relations, wording
-from search_spaces.document import MAX_BYTES, Entry, Mark, Node, decode, parse
+from search_spaces.document import MAX_BYTES, MappingEntry, Mark, Node, decode_text, parse
 from search_spaces.overrides import override
 from search_spaces.problems import Problem, SpaceError, SpaceNotFoundError, did_you_mean, shortened
 from search_spaces.space import Space
@@ -21,8 +21,8 @@ def load(path_or_name: str | Path, *, overrides: Sequence[str] = (), name: str |
     `overrides` are `key=value` with dotted keys and YAML values; `name` replaces the study's name. Raises
     SpaceNotFoundError, or SpaceError with every problem.
     """
-    file, data = _read(str(path_or_name))
-    return loads(decode(data, file=file), source=file, overrides=overrides, name=name)
+    file, data = _read_space_file(str(path_or_name))
+    return loads(decode_text(data, file=file), source=file, overrides=overrides, name=name)
 
 
 def loads(text: str, *, source: str = "<text>", overrides: Sequence[str] = (), name: str | None = None) -> Space:
@@ -33,8 +33,8 @@ def loads(text: str, *, source: str = "<text>", overrides: Sequence[str] = (), n
     for assignment in overrides:
         found += override(root, assignment)
     if name is not None and isinstance(root.value, dict):
-        root.value["name"] = Entry(Mark("--name"), Node(name, Mark("--name")))
-    return _checked(root, found, source=source)
+        root.value["name"] = MappingEntry(Mark("--name"), Node(name, Mark("--name")))
+    return _validated(root, found, source=source)
 
 
 def shipped() -> dict[str, str]:
@@ -44,12 +44,12 @@ def shipped() -> dict[str, str]:
     return {name: questions[name].removeprefix("# ") for name in sorted(questions)}
 
 
-def _checked(root: Node, found: list[Problem], *, source: str) -> Space:
+def _validated(root: Node, found: list[Problem], *, source: str) -> Space:
     found = found + relations.problems(root)
     try:
         space = Space.model_validate(root.plain())
     except ValidationError as error:
-        found += wording.problems(error, root)
+        found += wording.schema_problems(error, root)
     if found:
         raise SpaceError(_in_order(found, source=source))
     return space
@@ -66,7 +66,7 @@ def _in_order(found: list[Problem], *, source: str) -> list[Problem]:
     )
 
 
-def _read(wanted: str) -> tuple[str, bytes]:
+def _read_space_file(wanted: str) -> tuple[str, bytes]:
     """The name of the file in errors, and its bytes."""
     names = [wanted] if Path(wanted).suffix in (".yaml", ".yml") else [wanted, f"{wanted}.yaml"]
     bare = Path(wanted).name == wanted

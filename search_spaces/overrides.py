@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from search_spaces.document import MAX_DEPTH, Entry, Mark, Node, parse
+from search_spaces.document import MAX_DEPTH, MappingEntry, Mark, Node, parse
 from search_spaces.problems import Problem, SpaceError, printable, shortened
 
 _TEXTS = ("name", "task.data", "task.model")  # taken literally: a path may contain `#` or `: `, or be a number
@@ -17,25 +17,25 @@ def override(root: Node, text: str) -> list[Problem]:
         place = Mark(f"--set {shortened(printable(text))}")
         return [place.problem("", "must be KEY=VALUE, such as stage1.lr=0.01")]
     try:
-        node, found = _value(key, value, mark)
+        node, found = _value_node(key, value, mark)
     except SpaceError as error:
         return error.problems
     if isinstance(root.value, dict):
-        _put(root.value, key.split("."), node, mark)
+        _put_at(root.value, key.split("."), node, mark)
     return found
 
 
-def _value(key: str, value: str, mark: Mark) -> tuple[Node, list[Problem]]:
+def _value_node(key: str, value: str, mark: Mark) -> tuple[Node, list[Problem]]:
     if key in _TEXTS and value.isprintable() and value[:1] not in ("'", '"') and value not in ("", "null", "~"):
         return Node(value, mark), []
     return parse(value, file=mark.file, positions=False, path=key)
 
 
-def _put(block: dict[str, Entry], path: list[str], node: Node, mark: Mark) -> None:
+def _put_at(block: dict[str, MappingEntry], path: list[str], node: Node, mark: Mark) -> None:
     *sections, last = path
     for name in sections:
         entry = block.get(name)
         if entry is None or not isinstance(entry.node.value, dict):
-            entry = block[name] = Entry(mark, Node({}, mark))
+            entry = block[name] = MappingEntry(mark, Node({}, mark))
         block = entry.node.entries
-    block[last] = Entry(mark, node)
+    block[last] = MappingEntry(mark, node)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, cast
 
-from annotated_types import Ge, Gt
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -14,6 +13,8 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    NonNegativeInt,
+    PositiveInt,
     Tag,
     WithJsonSchema,
     model_validator,
@@ -42,15 +43,14 @@ class Part(BaseModel):
     )
 
 
-def _whole(value: Any) -> Any:
+def _whole_float_as_int(value: Any) -> Any:
     """Accepts floats such as 1e2 as integers."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-AS_WHOLE = BeforeValidator(_whole)
-Positive = Annotated[float, Gt(0)]
-PositiveInteger = Annotated[int, Gt(0), AS_WHOLE]
-NotNegativeInteger = Annotated[int, Ge(0), AS_WHOLE]
+AS_WHOLE = BeforeValidator(_whole_float_as_int)
+Count = Annotated[NonNegativeInt, AS_WHOLE]
+PositiveCount = Annotated[PositiveInt, AS_WHOLE]
 
 
 def _as_tuples(when: Any) -> Any:
@@ -94,25 +94,25 @@ class Range(Part, Generic[T]):
 
     @model_validator(mode="after")
     def _consistent(self) -> Range[T]:
-        low, high, step = _number(self.low), _number(self.high), self.step
+        low, high, step = _as_number(self.low), _as_number(self.high), self.step
         if low >= high:
             raise PydanticCustomError("range", f"low ({low}) must be below high ({high})")
         if self.log and low <= 0:
             text = f"a log range needs low > 0, but got {low}; write a small positive low, or choices: [0, ...]"
             raise PydanticCustomError("range", text)
         if step is not None:
-            _check_step(low, high, _number(step), log=self.log)
+            _check_step(low, high, _as_number(step), log=self.log)
         return self
 
     def distribution(self) -> BaseDistribution:
         """The range as Optuna's distribution."""
         from optuna.distributions import FloatDistribution, IntDistribution  # noqa: PLC0415  (0.3 s)
 
-        low, high = _number(self.low), _number(self.high)
+        low, high = _as_number(self.low), _as_number(self.high)
         if isinstance(low, int) and isinstance(high, int):
-            step = 1 if self.step is None else int(_number(self.step))
+            step = 1 if self.step is None else int(_as_number(self.step))
             return IntDistribution(low, high, log=self.log, step=step)
-        return FloatDistribution(low, high, log=self.log, step=None if self.step is None else _number(self.step))
+        return FloatDistribution(low, high, log=self.log, step=None if self.step is None else _as_number(self.step))
 
 
 class Choices(Part, Generic[T]):
@@ -174,5 +174,5 @@ def _check_step(low: float, high: float, step: float, *, log: bool) -> None:
         raise PydanticCustomError("step", text)
 
 
-def _number(value: object) -> float:
+def _as_number(value: object) -> float:
     return cast(float, value)  # an int stays an int

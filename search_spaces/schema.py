@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from annotated_types import Ge, Interval, Le
-from pydantic import AfterValidator, Field, create_model
+from pydantic import AfterValidator, Field, PositiveFloat, create_model
 from pydantic_core import PydanticCustomError
 
-from search_spaces.parameters import AS_WHOLE, NotNegativeInteger, Part, Positive, PositiveInteger, option, parameter
+from search_spaces.parameters import AS_WHOLE, Count, Part, PositiveCount, option, parameter
 from trainers.config import PARTS, SETTINGS, Setting
 
 Objective = Literal[
@@ -81,14 +81,14 @@ def _none_or_several(count: int) -> int:
 class Budget(Part):
     """The size of a finished study."""
 
-    backbones: PositiveInteger = 8
-    heads_per_backbone: PositiveInteger = 8
-    rounds: PositiveInteger = 2
+    backbones: PositiveCount = 8
+    heads_per_backbone: PositiveCount = 8
+    rounds: PositiveCount = 2
     """Number of rounds in which a backbone's heads are drawn; at most the number of heads."""
-    hours: Positive | None = None
-    max_failed: NotNegativeInteger = 5
-    max_retries: NotNegativeInteger = 1
-    fresh_seeds: Annotated[NotNegativeInteger, AfterValidator(_none_or_several)] = 0
+    hours: PositiveFloat | None = None
+    max_failed: Count = 5
+    max_retries: Count = 1
+    fresh_seeds: Annotated[Count, AfterValidator(_none_or_several)] = 0
     """Retrainings of the chosen configuration, each with another seed, for the tolerances of best.yaml."""
 
 
@@ -103,5 +103,5 @@ class Sampler(Part):
 class Refine(Part):
     """More heads on the best backbones, after the search."""
 
-    top: PositiveInteger = 2
-    heads: PositiveInteger = 16
+    top: PositiveCount = 2
+    heads: PositiveCount = 16

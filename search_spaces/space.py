@@ -145,7 +145,7 @@ class Space(Part):
 
     def tree(self) -> dict[str, Any]:
         """The space as plain values: task and stages as written, the rest with defaults."""
-        tree = {key: canonical.plain(getattr(self, key)) for key in type(self).model_fields}
+        tree = {key: canonical.plain_values(getattr(self, key)) for key in type(self).model_fields}
         for part in PARTS:
             written = getattr(self, part).model_fields_set
             tree[part] = {name: value for name, value in tree[part].items() if name in written}

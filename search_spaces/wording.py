@@ -59,10 +59,10 @@ class _Mistake:
         return ".".join(part for part in self.path if isinstance(part, str))
 
 
-def problems(error: ValidationError, root: Node) -> list[Problem]:
+def schema_problems(error: ValidationError, root: Node) -> list[Problem]:
     """One problem for each mistake in the file."""
     mistakes = [_mistake(details) for details in error.errors(include_url=False)]
-    return [_place(root, mistake).problem(mistake.key, _message(mistake)) for mistake in _merged(mistakes)]
+    return [_mark_of(root, mistake).problem(mistake.key, _message(mistake)) for mistake in _merged(mistakes)]
 
 
 def rule(error: ValidationError, field: str) -> str | None:
@@ -101,7 +101,7 @@ def _merged(mistakes: list[_Mistake]) -> Iterable[_Mistake]:
             yield mistake
 
 
-def _place(root: Node, mistake: _Mistake) -> Mark:
+def _mark_of(root: Node, mistake: _Mistake) -> Mark:
     """The place of an unknown key, of a missing key's parent, or else of the value."""
     node, mark = root, root.mark
     for part in mistake.path:
@@ -123,12 +123,12 @@ def _message(mistake: _Mistake) -> str:
         return "is neither a range {low: ..., high: ...} nor {choices: [...]}"
     if mistake.kind == "extra_forbidden":
         return f"unknown key {shown(mistake.path[-1])}{_instead(mistake)}"
-    must = _RULES.get(mistake.kind)
-    return f"{must(mistake.context) if must else 'cannot be used'}, but got {shown(mistake.value)}{_way_out(mistake)}"
+    must = _RULES_BY_KIND.get(mistake.kind)
+    return f"{must(mistake.context) if must else 'cannot be used'}, but got {shown(mistake.value)}{_hint(mistake)}"
 
 
 _Rule = Callable[[Mapping[str, Any]], str]
-_RULES: dict[str, _Rule] = {
+_RULES_BY_KIND: dict[str, _Rule] = {
     "float_type": lambda _: "must be a number",
     "int_type": lambda _: "must be a whole number",
     "string_type": lambda _: "must be text",
@@ -151,15 +151,15 @@ _RULES: dict[str, _Rule] = {
 }
 
 
-def _way_out(mistake: _Mistake) -> str:
+def _hint(mistake: _Mistake) -> str:
     if isinstance(mistake.value, dict | list):
-        return _other_form(mistake)
+        return _form_hint(mistake)
     if isinstance(mistake.value, str):
-        return _other_word(mistake, mistake.value)
+        return _word_hint(mistake, mistake.value)
     return "; put it in quotes" if mistake.kind == "string_type" and mistake.value is not None else ""
 
 
-def _other_form(mistake: _Mistake) -> str:
+def _form_hint(mistake: _Mistake) -> str:
     """A hint for a mapping or a list in place of one value."""
     if mistake.path[:1] == ("task",):
         return "; the task is the same for a whole study"
@@ -170,13 +170,13 @@ def _other_form(mistake: _Mistake) -> str:
     return "; write {choices: [...]}"
 
 
-def _other_word(mistake: _Mistake, word: str) -> str:
+def _word_hint(mistake: _Mistake, word: str) -> str:
     """A hint for a nearly correct text."""
     if mistake.key == "objective" and word.startswith("test."):
         return "; test data is read once, at the end, and never chooses"
     if mistake.kind == "literal_error":
         return did_you_mean(word, _allowed(mistake.context))
-    if mistake.kind in ("float_type", "int_type") and _NUMBER.fullmatch(word):
+    if mistake.kind in ("float_type", "int_type") and _QUOTED_NUMBER.fullmatch(word):
         return "; leave out the quotes"
     if mistake.kind == "bool_type" and word.lower() in _SWITCHES:
         return f"; did you mean {_SWITCHES[word.lower()]}?"
@@ -184,7 +184,7 @@ def _other_word(mistake: _Mistake, word: str) -> str:
 
 
 _SWITCHES = {"yes": "true", "on": "true", "no": "false", "off": "false"}
-_NUMBER = re.compile(r"[-+]?[0-9.]+([eE][-+]?[0-9]+)?")
+_QUOTED_NUMBER = re.compile(r"[-+]?[0-9.]+([eE][-+]?[0-9]+)?")
 
 
 def _allowed(context: Mapping[str, Any]) -> list[str]:

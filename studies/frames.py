@@ -20,8 +20,8 @@ def trials_frame(store: Store) -> pd.DataFrame:
     fixed = ("number", "state", "value", "role", "job", "backbone", "backbone_index", "round")
     rows = store.trials()
     return _frame(
-        ({**_pick(row, fixed), **row.params, **row.metrics, **_pick(row, ends)} for row in rows),
-        columns=(*fixed, *_names(row.params for row in rows), *_names(row.metrics for row in rows), *ends),
+        ({**_fields_of(row, fixed), **row.params, **row.metrics, **_fields_of(row, ends)} for row in rows),
+        columns=(*fixed, *_all_keys(row.params for row in rows), *_all_keys(row.metrics for row in rows), *ends),
     )
 
 
@@ -30,8 +30,8 @@ def backbones_frame(store: Store) -> pd.DataFrame:
     fixed = ("fingerprint", "index", "kind", "seconds", "cached", "parameters", "device")
     rows = store.backbones()
     return _frame(
-        ({**_pick(row, fixed), **row.config, **row.metrics} for row in rows),
-        columns=(*fixed, *_names(row.config for row in rows), *_names(row.metrics for row in rows)),
+        ({**_fields_of(row, fixed), **row.config, **row.metrics} for row in rows),
+        columns=(*fixed, *_all_keys(row.config for row in rows), *_all_keys(row.metrics for row in rows)),
     )
 
 
@@ -40,8 +40,8 @@ def epochs_frame(store: Store) -> pd.DataFrame:
     fixed = ("stage", "backbone", "number", "epoch")
     rows = store.epochs()
     frame = _frame(
-        ({**_pick(row, fixed), **row.metrics} for row in rows),
-        columns=(*fixed, *_names(row.metrics for row in rows)),
+        ({**_fields_of(row, fixed), **row.metrics} for row in rows),
+        columns=(*fixed, *_all_keys(row.metrics for row in rows)),
     )
     return frame.astype({"number": "Int64"})
 
@@ -66,7 +66,7 @@ def posthoc_frame(store: Store) -> pd.DataFrame:
     ]
     return _frame(
         ({"backbone": row.backbone, **own, **row.metrics} for row, own in zip(rows, settings, strict=True)),
-        columns=("backbone", *_names(settings), *_names(row.metrics for row in rows)),
+        columns=("backbone", *_all_keys(settings), *_all_keys(row.metrics for row in rows)),
     )
 
 
@@ -81,8 +81,8 @@ def readings_frame(store: Store) -> pd.DataFrame:
         {name: value for name, value in applicable(row.config).items() if not name.startswith("task.")} for row in rows
     ]
     frame = _frame(
-        ({**_pick(row, fixed), **own, **row.metrics} for row, own in zip(rows, settings, strict=True)),
-        columns=(*fixed, *_names(settings), *_names(row.metrics for row in rows)),
+        ({**_fields_of(row, fixed), **own, **row.metrics} for row, own in zip(rows, settings, strict=True)),
+        columns=(*fixed, *_all_keys(settings), *_all_keys(row.metrics for row in rows)),
     )
     return frame.astype({"number": "Int64"})
 
@@ -91,11 +91,11 @@ def _frame(rows: Iterable[Mapping[str, Any]], *, columns: Sequence[str]) -> pd.D
     return pd.DataFrame.from_records([dict(row) for row in rows], columns=list(columns))
 
 
-def _pick(row: object, names: Iterable[str]) -> dict[str, Any]:
+def _fields_of(row: object, names: Iterable[str]) -> dict[str, Any]:
     return {name: getattr(row, name) for name in names}
 
 
-def _names(rows: Iterable[Mapping[str, Scalar]]) -> list[str]:
+def _all_keys(rows: Iterable[Mapping[str, Scalar]]) -> list[str]:
     """All keys, in the order of their first appearance."""
     return list(dict.fromkeys(key for row in rows for key in row))
 
@@ -103,4 +103,4 @@ def _names(rows: Iterable[Mapping[str, Scalar]]) -> list[str]:
 def _class(row: ClassRow, names: Sequence[str]) -> dict[str, Any]:
     fixed = ("split", "class_index", "train_count", "correct", "total", "weight_norm")
     name = names[row.class_index] if row.class_index < len(names) else None
-    return {**_pick(row, fixed), "class_name": name, "recall": row.correct / row.total if row.total else None}
+    return {**_fields_of(row, fixed), "class_name": name, "recall": row.correct / row.total if row.total else None}

@@ -17,7 +17,7 @@ from optuna.distributions import BaseDistribution
 
 from trainers.config import Scalar
 
-Metrics = Mapping[str, float | None]
+StoredMetrics = Mapping[str, float | None]
 JobKind = Literal["search", "baseline", "refine"]
 JobState = Literal["running", "done", "failed"]
 StudyState = Literal["running", "stopped", "done", "failed"]
@@ -115,7 +115,7 @@ class TrialRow:
     value: float | None
     params: Mapping[str, Scalar]
     config: Mapping[str, Scalar]
-    metrics: Metrics
+    metrics: StoredMetrics
     role: str
     job: int
     backbone: str | None  # fingerprint, once known
@@ -137,7 +137,7 @@ class EpochRow:
 
     stage: Literal[1, 2]
     epoch: int
-    metrics: Metrics
+    metrics: StoredMetrics
     backbone: str | None = None
     number: int | None = None
     norms: tuple[float, ...] = ()  # (C,) of the classifier's rows, at validated epochs of stage 1
@@ -161,7 +161,7 @@ class PosthocRow:
 
     backbone: str
     config: Mapping[str, Scalar]  # whole flat configuration
-    metrics: Metrics
+    metrics: StoredMetrics
     norms: tuple[float, ...]
 
 
@@ -173,7 +173,7 @@ class BackboneRow:
     index: int  # backbone_index of the first job that used it, a job of the search before a baseline's
     kind: JobKind
     config: Mapping[str, Scalar]  # `task.*` and `stage1.*`
-    metrics: Metrics
+    metrics: StoredMetrics
     norms: tuple[float, ...]
     parameters: int
     device: str  # for people
@@ -210,7 +210,7 @@ class ReadingRow:
 
     role: str  # "best", "naive", "weight_decay", "tau_norm", ..., "fresh_seed"
     config: Mapping[str, Scalar]
-    metrics: Metrics  # `val.*`, `test.*`, `norm.*`
+    metrics: StoredMetrics  # `val.*`, `test.*`, `norm.*`
     classes: tuple[ClassRow, ...]  # of test
     temperature: float
     number: int | None = None  # of the trial that was read; None for post-hoc baselines

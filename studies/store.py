@@ -52,7 +52,7 @@ def study_names(url: str, *, patience: float = GLANCE) -> list[str]:
 
     Raises StorageUnavailableError, NewerSchemaError.
     """
-    return look(url, _names, patience=patience) or []
+    return look(url, _study_names, patience=patience) or []
 
 
 class Store:
@@ -87,7 +87,7 @@ class Store:
         budget), the new text is stored.
         """
         opened = functools.partial(
-            writes.open_study, name=name, space_yaml=space_yaml, space_sha256=space_sha256, objective=objective
+            writes.make_or_find_study, name=name, space_yaml=space_yaml, space_sha256=space_sha256, objective=objective
         )
         return cls._open(Database(url, patience=patience, held=held), name, lambda database: database.write(opened))
 
@@ -101,7 +101,7 @@ class Store:
         if name not in names:
             there = f"it has: {', '.join(names)}" if names else "it has no study yet; make one with: tuner launch"
             raise StudyNotFoundError(f"no study {name!r} in {masked(url)}; {there}")
-        find = functools.partial(optuna_rows.find_study, name=name)
+        find = functools.partial(optuna_rows.find_study_id, name=name)
         return cls._open(Database(url, patience=patience, looking=True), name, lambda database: database.read(find))
 
     @classmethod
@@ -307,7 +307,7 @@ class Store:
 
     def _find(self, session: Session) -> None:
         """Raises StudyNotFoundError when the study was deleted, even if another one has its id now."""
-        if optuna_rows.find_study(session, self.name) != self._study_id:
+        if optuna_rows.find_study_id(session, self.name) != self._study_id:
             raise StudyNotFoundError(reads.DELETED)
 
     def _change(self, **values: Any) -> None:
@@ -319,10 +319,10 @@ class Store:
         self._write(change)
 
 
-def _names(connection: Connection) -> list[str]:
+def _study_names(connection: Connection) -> list[str]:
     revision = versions.revision_of(connection)
     versions.refuse_newer(revision)
-    return [] if revision is None else reads.study_names(connection)
+    return [] if revision is None else reads.our_study_names(connection)
 
 
 def _one_job(session: Session, study_id: int, job_id: int) -> JobRow:

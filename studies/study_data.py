@@ -133,7 +133,7 @@ class StudyData:
 
     def place(self, role: str) -> int:
         """The position of a baseline in the order of the space; any other role comes last."""
-        return _place(role, self.space.baselines)
+        return _rank_of_role(role, self.space.baselines)
 
     @cached_property
     def baselines(self) -> tuple[ReadingRow, ...]:
@@ -221,9 +221,12 @@ def in_order(readings: Iterable[ReadingRow], space_yaml: str) -> list[ReadingRow
         order = ("best",)
     return sorted(
         readings,
-        key=lambda row: (row.role == FRESH_SEED, seed_of(row) if row.role == FRESH_SEED else _place(row.role, order)),
+        key=lambda row: (
+            row.role == FRESH_SEED,
+            seed_of(row) if row.role == FRESH_SEED else _rank_of_role(row.role, order),
+        ),
     )
 
 
-def _place(role: str, order: tuple[str, ...]) -> int:
+def _rank_of_role(role: str, order: tuple[str, ...]) -> int:
     return order.index(role) if role in order else len(order)

@@ -20,7 +20,7 @@ from studies.figures.figure import Absent
 from studies.findings.cautions import cautions, remarks
 from studies.findings.headline import Headline, headline
 from studies.report.markdown import escape
-from studies.report.redaction import redacted
+from studies.report.redaction import redacted_study
 from studies.study_data import SEARCH_ROLES, StudyData
 from studies.wording import gain_limits, limits, listed, mean_and_deviation, per_cent, points, role_label
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from studies.store import Store
 
-SHOWN: dict[str, str] = {  # figure -> title, short because the toolbar is beside it
+DASHBOARD_FIGURES: dict[str, str] = {  # figure -> title, short because the toolbar is beside it
     "groups": "1. Rare and common classes",
     "accuracy_vs_balance": "2. Accuracy against balance",
     "class_accuracy": "3. Each class by its size",
@@ -38,7 +38,7 @@ SHOWN: dict[str, str] = {  # figure -> title, short because the toolbar is besid
 }
 _HEIGHT = 450  # the dashboard cuts off the rest
 _BUTTONS = ["zoom2d", "pan2d", "select2d", "lasso2d", "zoomIn2d", "zoomOut2d", "autoScale2d"]
-_TRIALS = 150  # per figure: about 30 kB
+_MOST_TRIALS = 150  # per figure: about 30 kB
 
 
 def publish(store: Store, data: StudyData) -> list[str]:
@@ -47,10 +47,10 @@ def publish(store: Store, data: StudyData) -> list[str]:
 
     from studies.figures import FIGURES  # noqa: PLC0415  (plotly)
 
-    study, data = store.optuna_study(), redacted(data)
-    few = thinned(data, trials=_TRIALS)
+    study, data = store.optuna_study(), redacted_study(data)
+    few = thinned_study(data, trials=_MOST_TRIALS)
     saved = []
-    for name, title in SHOWN.items():
+    for name, title in DASHBOARD_FIGURES.items():
         figure = FIGURES[name]
         info = figure.info(few)
         if not isinstance(info, Absent):
@@ -100,16 +100,16 @@ def _offered(study: optuna.Study) -> dict[str, str]:
     return {meta["filename"]: meta["artifact_id"] for meta in found if meta is not None}
 
 
-def in_order(attributes: dict[str, Any]) -> dict[str, str]:
+def in_title_order(attributes: dict[str, Any]) -> dict[str, str]:
     """The figures of a study in the order of their titles; the dashboard itself has no fixed order."""
     from optuna_dashboard._custom_plot_data import get_plotly_graph_objects  # noqa: PLC0415
 
     found: dict[str, str] = get_plotly_graph_objects(attributes)
-    ours = list(SHOWN)
+    ours = list(DASHBOARD_FIGURES)
     return dict(sorted(found.items(), key=lambda item: (ours.index(item[0]) if item[0] in ours else len(ours), item)))
 
 
-def thinned(data: StudyData, *, trials: int) -> StudyData:
+def thinned_study(data: StudyData, *, trials: int) -> StudyData:
     """The study with about `trials` trials at most: half are the best, the rest are spread over the search."""
     searched = data.searched
     if len(searched) <= trials:
@@ -124,12 +124,12 @@ def thinned(data: StudyData, *, trials: int) -> StudyData:
 def note(data: StudyData) -> str:
     """The headline as Markdown, without the study's name, which the page shows."""
     line = headline(data)
-    lines = [_story(line), "", *_table(line)]
+    lines = [_choice_line(line), "", *_table(line)]
     lines += ["", *(f"- {escape(line)}" for line in (*cautions(data), *remarks(data)))]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _story(line: Headline) -> str:
+def _choice_line(line: Headline) -> str:
     if line.trial is None:
         return "No trial of the search has finished yet."
     ties = f", which {line.tied:,} trials share" if line.tied > 1 else ""

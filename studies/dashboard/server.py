@@ -29,7 +29,7 @@ from optuna_dashboard._storage import get_study
 from optuna_dashboard.artifact._backend import list_study_artifacts, list_trial_artifacts
 
 from studies.dashboard.guard import READS, Guard
-from studies.dashboard.publish import in_order
+from studies.dashboard.publish import in_title_order
 from studies.errors import StudyError, StudyNotFoundError
 from studies.report.spreadsheet import guarded
 from studies.sql.database import Database
@@ -77,7 +77,7 @@ REFUSED: dict[Rule, str] = {
     ("POST", "/incompatible-rdb-schema"): "a driver may be using these tables: end all drivers, make a backup, then "
     "run: optuna storage upgrade --storage URL",
 }
-_UNKNOWN = "this release of tuner does not know what this changes in a study, so it is refused"
+_UNKNOWN_ROUTE = "this release of tuner does not know what this changes in a study, so it is refused"
 
 
 def server(
@@ -95,7 +95,7 @@ def server(
     """
     database = Database(url, patience=GLANCE, looking=True)
     try:
-        app = Guard(dashboard(database, artifacts=artifacts, check_name=check_name), hosts=hosts)
+        app = Guard(dashboard_app(database, artifacts=artifacts, check_name=check_name), hosts=hosts)
         served = _Server(("127.0.0.1", port), _Quiet)
     except BaseException:
         database.close()
@@ -120,20 +120,20 @@ class _Quiet(WSGIRequestHandler):
         """Logs no requests."""
 
 
-def dashboard(database: Database, *, artifacts: Path, check_name: Callable[[str], None] = lambda _: None) -> Bottle:
+def dashboard_app(database: Database, *, artifacts: Path, check_name: Callable[[str], None] = lambda _: None) -> Bottle:
     """Optuna's application with our routes in it."""
     artifacts.mkdir(parents=True, exist_ok=True)
     kept = FileSystemArtifactStore(artifacts)
-    _app.get_plotly_graph_objects = in_order
+    _app.get_plotly_graph_objects = in_title_order
     app = wsgi(database.storage, artifact_store=kept)
-    take_over(app, {
+    replace_routes(app, {
         RENAME: _told(partial(_rename, database, check_name)),
         DELETE: _told(partial(_delete, database, kept)),
     })  # fmt: skip
     return app
 
 
-def take_over(app: Bottle, ours: dict[Rule, Callable[..., object]]) -> None:
+def replace_routes(app: Bottle, ours: dict[Rule, Callable[..., object]]) -> None:
     """Replaces Optuna's routes by `ours`, and refuses every other route that writes unless it is allowed."""
     for route in app.routes:
         rule = (route.method, route.rule)
@@ -142,9 +142,9 @@ def take_over(app: Bottle, ours: dict[Rule, Callable[..., object]]) -> None:
         elif rule in ALLOWED:
             route.callback = _with_a_body(route.callback)
         elif route.method not in READS:
-            route.callback = partial(_refuse, REFUSED.get(rule, _UNKNOWN), api=route.rule.startswith("/api/"))
+            route.callback = partial(_refusal, REFUSED.get(rule, _UNKNOWN_ROUTE), api=route.rule.startswith("/api/"))
         elif rule == _PAGE:
-            route.callback = partial(_page, route.callback)
+            route.callback = partial(_page_with_script, route.callback)
         elif rule == _CSV:
             route.callback = partial(_csv, route.callback)
         else:
@@ -153,7 +153,7 @@ def take_over(app: Bottle, ours: dict[Rule, Callable[..., object]]) -> None:
     app.get(_SCRIPT, callback=_script)
 
 
-def _refuse(reason: str, *, api: bool, **_: object) -> HTTPResponse:
+def _refusal(reason: str, *, api: bool, **_: object) -> HTTPResponse:
     if api:
         return _json({"reason": reason}, HTTPStatus.FORBIDDEN)
     return HTTPResponse(f"{reason}\n", HTTPStatus.FORBIDDEN.value, {"Content-Type": "text/plain; charset=utf-8"})
@@ -190,7 +190,7 @@ def _rename(database: Database, check_name: Callable[[str], None], study_id: int
 def _delete(database: Database, kept: FileSystemArtifactStore, study_id: int) -> HTTPResponse:
     """Deletes the rows first, then the files: an interruption leaves only unreferenced files."""
     with without_driver(database, study_id, deed="deleted"):
-        offered = _offered(database.storage, study_id)
+        offered = _artifact_ids(database.storage, study_id)
         database.storage.delete_study(study_id)
     for artifact in offered if _asked().get("remove_associated_artifacts", True) else ():
         with contextlib.suppress(ArtifactNotFound):
@@ -198,7 +198,7 @@ def _delete(database: Database, kept: FileSystemArtifactStore, study_id: int) ->
     return _json({}, HTTPStatus.OK)  # not 204: the page takes an empty body for a failure
 
 
-def _offered(storage: BaseStorage, study_id: int) -> list[str]:
+def _artifact_ids(storage: BaseStorage, study_id: int) -> list[str]:
     """Ids of the files of a study and of its trials."""
     of_study = storage.get_study_system_attrs(study_id)
     trials = storage.get_all_trials(study_id, deepcopy=False)
@@ -219,7 +219,7 @@ def _with_a_body(view: Callable[..., object]) -> Callable[..., object]:
     return answered
 
 
-def _page(view: Callable[..., HTTPResponse], *arguments: object, **named: object) -> HTTPResponse:
+def _page_with_script(view: Callable[..., HTTPResponse], *arguments: object, **named: object) -> HTTPResponse:
     """Optuna's page with our script, which shows the reason of a refusal."""
     for condition in ("HTTP_IF_MODIFIED_SINCE", "HTTP_IF_NONE_MATCH", "HTTP_RANGE"):  # of the file without our script
         request.environ.pop(condition, None)

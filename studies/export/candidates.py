@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from studies.export.read import ExportError
-from studies.records import ClassRow, Metrics, ReadingRow, TrialRow
+from studies.records import ClassRow, ReadingRow, StoredMetrics, TrialRow
 from studies.study_data import StudyData
 from trainers.config import Scalar
 
@@ -22,7 +22,7 @@ class Candidate:
 
     rule: str
     config: Mapping[str, Scalar]
-    metrics: Metrics  # on validation, and on test if it was read
+    metrics: StoredMetrics  # on validation, and on test if it was read
     among: int  # candidates that the rule chose from
     number: int | None  # of its trial; None for a post-hoc classifier
     backbone: str | None

@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from search_spaces.document import MAX_BYTES, Node, decode, parse
+from search_spaces.document import MAX_BYTES, Node, decode_text, parse
 from search_spaces.problems import Problem, SpaceError, did_you_mean, printable, shown
 from search_spaces.schema import Stage1, Stage2, Task
 from studies.export.data_path import located
 from trainers.config import Scalar
 
 KIND = "tuner/config"
-VERSION = 1
+FORMAT_VERSION = 1
 BLOCKS: dict[str, frozenset[str]] = {
     "task": frozenset(Task.model_fields),
     "stage1": frozenset(Stage1.model_fields),
@@ -57,7 +57,7 @@ def load_config(path: Path) -> ExportedConfig:
     Raises ExportFileError with every problem as `file:line:column: error: key: what, way out`."""
     try:
         with path.open("rb") as file:
-            text = decode(file.read(4 * MAX_BYTES + 1), file=str(path))  # a longer file is refused
+            text = decode_text(file.read(4 * MAX_BYTES + 1), file=str(path))  # a longer file is refused
         root, problems = parse(text, file=str(path))
     except OSError as error:
         raise ExportFileError(
@@ -66,21 +66,21 @@ def load_config(path: Path) -> ExportedConfig:
         ) from error
     except SpaceError as error:
         raise ExportFileError(str(error)) from error
-    reader = _Reader(problems)
+    reader = _ExportReader(problems)
     found = reader.read(root)
     if reader.problems:
-        raise ExportFileError("\n".join(str(problem) for problem in sorted(reader.problems, key=_place)))
+        raise ExportFileError("\n".join(str(problem) for problem in sorted(reader.problems, key=_line_and_column)))
     data = found.config.get("task.data")
     if isinstance(data, str):
         return replace(found, config={**found.config, "task.data": located(data, folder=path.parent)})
     return found
 
 
-def _place(problem: Problem) -> tuple[int, int]:
+def _line_and_column(problem: Problem) -> tuple[int, int]:
     return problem.line or 0, problem.column or 0
 
 
-class _Reader:
+class _ExportReader:
     """Collects the problems of one document."""
 
     def __init__(self, problems: list[Problem]) -> None:
@@ -104,7 +104,7 @@ class _Reader:
     def _header(self, root: Node) -> None:
         for key, wanted, way_out in (
             ("kind", KIND, "a search space goes to `tuner launch --space`"),
-            ("version", VERSION, "export it again with this release, or read it with the one that wrote it"),
+            ("version", FORMAT_VERSION, "export it again with this release, or read it with the one that wrote it"),
         ):
             node = root.child(key)
             if node is None:

@@ -19,7 +19,7 @@ from studies.export.candidates import Candidate, baseline_candidate, trial_candi
 from studies.export.data_path import portable
 from studies.export.expect import FRESH_SEEDS, STUDY_RUN, expected
 from studies.export.provenance import code_version, library_versions
-from studies.export.read import BLOCKS, KIND, VERSION, Expectation, ExportedConfig, ExportError, load_config
+from studies.export.read import BLOCKS, FORMAT_VERSION, KIND, Expectation, ExportedConfig, ExportError, load_config
 from studies.records import BackboneRow
 from studies.study_data import StudyData
 from trainers.config import Scalar
@@ -43,7 +43,7 @@ def export_config(
     expect, origin = expected(data, candidate)
     return {
         "kind": KIND,
-        "version": VERSION,
+        "version": FORMAT_VERSION,
         **blocks,
         "expect": expect,
         "provenance": {**_provenance(data, candidate), "expect": origin},

@@ -13,12 +13,12 @@ from studies.figures.figure import Absent, Figure, Table
 from studies.figures.pareto_front import Front, branches, front
 from studies.figures.settings import pairs, small_print, values_of, varying_settings
 from studies.findings.headline import rarest_group
-from studies.records import Metrics, ReadingRow
+from studies.records import ReadingRow, StoredMetrics
 from studies.study_data import ACCURACY, FRESH_SEED, SLOPE, StudyData, seed_of
 from studies.wording import count, listed, number, role_label
 from trainers.config import Scalar
 
-MEASURES = {
+BALANCE_MEASURES = {
     SLOPE: "the slope of log norm on log count",
     "norm.spearman": "the rank correlation of norm and count",
 }
@@ -31,7 +31,7 @@ class BalancePoint(NamedTuple):
     role: str
     number: int | None
     accuracy: float
-    balance: tuple[float | None, ...]  # in the order of MEASURES
+    balance: tuple[float | None, ...]  # in the order of BALANCE_MEASURES
     colour: float | None
     settings: tuple[Scalar, ...]
     words: str  # all its settings, shown on hover; "" for trials
@@ -59,12 +59,12 @@ def accuracy_vs_balance_info(data: StudyData) -> BalanceInfo | Absent:
     if not shown:
         return Absent("No finished trial has a classifier whose weight norms could be compared.")
     accuracy = [point.accuracy for point in shown]
-    fronts = tuple(front(accuracy, [point.balance[i] for point in shown]) for i in range(len(MEASURES)))
+    fronts = tuple(front(accuracy, [point.balance[i] for point in shown]) for i in range(len(BALANCE_MEASURES)))
     marks = tuple(_marks(data, group, names))
     left_out = len(data.searched) - len(shown)
     return BalanceInfo(
         group, names, small_print(data.searched[0].config, names), tuple(shown), marks, fronts,
-        tuple(_unmeasured(shown, marks, index, left_out) for index in range(len(MEASURES))),
+        tuple(_unmeasured(shown, marks, index, left_out) for index in range(len(BALANCE_MEASURES))),
     )  # fmt: skip
 
 
@@ -92,7 +92,7 @@ def _point(
     label: str,
     role: str,
     number: int | None,
-    metrics: Metrics,
+    metrics: StoredMetrics,
     config: Mapping[str, Scalar],
     group: str,
     names: Sequence[str],
@@ -100,7 +100,7 @@ def _point(
     spelt: bool = False,
 ) -> BalancePoint | None:
     accuracy = metrics.get(ACCURACY)
-    balance = tuple(metrics.get(measure) for measure in MEASURES)
+    balance = tuple(metrics.get(measure) for measure in BALANCE_MEASURES)
     if accuracy is None or all(value is None for value in balance):
         return None
     words = pairs(config, names) + small_print(config, names) if spelt else ""
@@ -124,12 +124,12 @@ def draw_accuracy_vs_balance(info: BalanceInfo) -> go.Figure:
         y=style.packed([point.accuracy for point in info.trials]),
         **_pointed_at(info),
     )
-    for index in range(len(MEASURES)):
+    for index in range(len(BALANCE_MEASURES)):
         drawn.add_scatter(**_front_trace(info, index))
     seen: set[str] = set()
     for mark in info.marks:
         drawn.add_scatter(
-            name="fresh seeds of best" if mark.role == FRESH_SEED else style.text(mark.label),
+            name="fresh seeds of best" if mark.role == FRESH_SEED else style.plotly_text(mark.label),
             legendgroup=mark.role,
             showlegend=mark.role not in seen,
             mode="markers",
@@ -173,13 +173,13 @@ def _trial_markers(info: BalanceInfo) -> dict[str, Any]:
 
 def _switch_measures(drawn: go.Figure, info: BalanceInfo) -> None:
     """Shows the first measure, with buttons for the others."""
-    count = len(MEASURES)
+    count = len(BALANCE_MEASURES)
     drawn.data[0].x = style.packed([point.balance[0] for point in info.trials])
     for trace, mark in zip(drawn.data[1 + count :], info.marks, strict=True):
         trace.x = style.rounded([mark.balance[0]])
     drawn.update_xaxes(title=_axis_title(0))
     buttons = []
-    for index, measure in enumerate(MEASURES):
+    for index, measure in enumerate(BALANCE_MEASURES):
         fronts = [list(trace.x) for trace in drawn.data[1 : 1 + count]]
         xs = [style.spec([p.balance[index] for p in info.trials]), *fronts]
         xs += [style.rounded([mark.balance[index]]) for mark in info.marks]
@@ -190,7 +190,7 @@ def _switch_measures(drawn: go.Figure, info: BalanceInfo) -> None:
 
 
 def _axis_title(index: int) -> str:
-    return f"{tuple(MEASURES)[index]} (0 = balanced)"
+    return f"{tuple(BALANCE_MEASURES)[index]} (0 = balanced)"
 
 
 def _pointed_at(info: BalanceInfo) -> dict[str, Any]:
@@ -198,12 +198,12 @@ def _pointed_at(info: BalanceInfo) -> dict[str, Any]:
     first = info.trials[0].settings
     shown = [i for i in range(len(info.names)) if any(point.settings[i] != first[i] for point in info.trials)]
     shared = (i for i in range(len(info.names)) if i not in shown and first[i] != "")
-    same = "".join(f"<br>{style.text(info.names[i])} {style.text(number(first[i]))}" for i in shared)
+    same = "".join(f"<br>{style.plotly_text(info.names[i])} {style.plotly_text(number(first[i]))}" for i in shared)
     rows = [(p.number, *p.balance, *(p.settings[i] for i in shown)) for p in info.trials]
     numeric = all(isinstance(value, int | float) for row in rows for value in row)
     form = ":.3g" if numeric else ""
-    names = (*MEASURES, *(info.names[i] for i in shown))
-    settings = "".join(f"<br>{style.text(n)} %{{customdata[{1 + i}]{form}}}" for i, n in enumerate(names))
+    names = (*BALANCE_MEASURES, *(info.names[i] for i in shown))
+    settings = "".join(f"<br>{style.plotly_text(n)} %{{customdata[{1 + i}]{form}}}" for i, n in enumerate(names))
     few = f", {info.group} %{{marker.color:.1%}}" if any(point.colour is not None for point in info.trials) else ""
     head = f"<b>trial %{{customdata[0]}}</b><br>balanced accuracy %{{y:.1%}}{few}"
     data = np.asarray(rows, dtype=np.float32) if numeric else [[_brief(value) for value in row] for row in rows]
@@ -213,31 +213,33 @@ def _pointed_at(info: BalanceInfo) -> dict[str, Any]:
 def _brief(value: Scalar) -> Scalar:
     if isinstance(value, float):
         return float(f"{value:.3g}")
-    return "–" if value == "" else style.text(number(value))
+    return "–" if value == "" else style.plotly_text(number(value))
 
 
 def _mark_hover(mark: BalancePoint, group: str) -> str:
-    measures = "".join(f"<br>{name} {number(value)}" for name, value in zip(MEASURES, mark.balance, strict=True))
+    balance = zip(BALANCE_MEASURES, mark.balance, strict=True)
+    measures = "".join(f"<br>{name} {number(value)}" for name, value in balance)
     few = "" if mark.colour is None else f", {group} {100 * mark.colour:.1f}%"
-    return f"<b>{style.text(mark.label)}</b><br>balanced accuracy %{{y:.1%}}{few}{measures}{mark.words}<extra></extra>"
+    label = style.plotly_text(mark.label)
+    return f"<b>{label}</b><br>balanced accuracy %{{y:.1%}}{few}{measures}{mark.words}<extra></extra>"
 
 
 def accuracy_vs_balance_table(info: BalanceInfo) -> Table:
-    columns = ("classifier", "role", ACCURACY, f"val.{info.group}", *MEASURES, *info.names)
+    columns = ("classifier", "role", ACCURACY, f"val.{info.group}", *BALANCE_MEASURES, *info.names)
     ordered = sorted(info.trials, key=lambda point: -point.accuracy)
     rows = [(p.label, p.role, p.accuracy, p.colour, *p.balance, *p.settings) for p in (*info.marks, *ordered)]
     return Table(columns, tuple(rows))
 
 
 def accuracy_vs_balance_caption(info: BalanceInfo) -> str:
-    meanings = "; ".join(f"{name} is {meaning}" for name, meaning in MEASURES.items())
+    meanings = "; ".join(f"{name} is {meaning}" for name, meaning in BALANCE_MEASURES.items())
     caption = (
         f"Each dot is a finished trial ({len(info.trials):,} in all). Right of 0, classes with more images have "
         "the larger weights; left of 0 the order is inverted. Rings joined by a dotted line, one per side, are the "
         f"Pareto front of accuracy and balance. Open marks are other methods. {meanings}. Point at a mark for its "
         "whole configuration."
     )
-    for measure, without in zip(MEASURES, info.unmeasured, strict=True):
+    for measure, without in zip(BALANCE_MEASURES, info.unmeasured, strict=True):
         if without:
             caption += f" Not shown, because they have no {measure}: {without}."
     return caption

@@ -46,7 +46,7 @@ def calibration_info(data: StudyData) -> CalibrationInfo | Absent:
 
 def draw_calibration(info: CalibrationInfo) -> go.Figure:
     figure = style.figure(height=150 + 52 * len(info.bars), barmode="group", bargap=0.25)
-    labels = [style.text(bar.label) for bar in reversed(info.bars)]
+    labels = [style.plotly_text(bar.label) for bar in reversed(info.bars)]
     series = (
         ("after temperature", [bar.after for bar in reversed(info.bars)], {"color": style.BLUE}),
         ("before", [bar.before for bar in reversed(info.bars)], style.patterned(style.ORANGE, "/")),

@@ -18,8 +18,8 @@ from trainers.config import Scalar
 
 _JOINED = 60  # up to here a line joins the two accuracies of each class
 _SMOOTHED = 20  # from this many classes, a mean over similar sizes is drawn
-_WIDTH = 0.25  # of the smoothing kernel, in decades of the count
-_STEPS = 48
+_SMOOTHING_DECADES = 0.25  # of the count: the width of the kernel
+_LINE_POINTS = 48
 
 
 _Found = tuple[str, str, Sequence[ClassRow]]  # label, role, rows
@@ -48,7 +48,7 @@ class ClassAccuracyInfo(NamedTuple):
 
 
 def class_accuracy_info(data: StudyData) -> ClassAccuracyInfo | Absent:
-    split, found = _classes(data)
+    split, found = _compared_rows(data)
     if not found:
         return Absent("No trial has results class by class yet.")
     order = sorted(found[0][2], key=lambda row: (-row.train_count, row.class_index))
@@ -61,12 +61,12 @@ def class_accuracy_info(data: StudyData) -> ClassAccuracyInfo | Absent:
         aligned = [by_index[index] for index in indices]
         correct, total = tuple(r.correct for r in aligned), tuple(r.total for r in aligned)
         smooth = smoothed(counts, correct, total, grid)
-        series.append(ClassSeries(label, role, correct, total, smooth, _seeds(data, split, role, indices)))
+        series.append(ClassSeries(label, role, correct, total, smooth, _seed_reach(data, split, role, indices)))
     names = tuple(data.class_name(index) for index in indices)
     return ClassAccuracyInfo(split, data.thresholds, names, counts, grid, tuple(series))
 
 
-def _classes(data: StudyData) -> tuple[str, list[_Found]]:
+def _compared_rows(data: StudyData) -> tuple[str, list[_Found]]:
     """The split and the class rows of naive and best: test if it was read for both that exist, else validation."""
     read = [(role, row) for role in ("naive", "best") if (row := data.reading(role)) and row.classes]
     if any(role == "best" for role, _ in read):
@@ -80,7 +80,9 @@ def _classes(data: StudyData) -> tuple[str, list[_Found]]:
     return "validation", found
 
 
-def _seeds(data: StudyData, split: str, role: str, indices: Sequence[int]) -> tuple[tuple[float, float] | None, ...]:
+def _seed_reach(
+    data: StudyData, split: str, role: str, indices: Sequence[int]
+) -> tuple[tuple[float, float] | None, ...]:
     """Lowest and highest test recall of each class over the fresh seeds of the chosen configuration."""
     fresh = data.fresh_seeds(data.best.config) if data.best and role == "best" and split == "test" else ()
     if len(fresh) < 2:
@@ -92,7 +94,7 @@ def _seeds(data: StudyData, split: str, role: str, indices: Sequence[int]) -> tu
 
 def _grid(counts: Sequence[int]) -> tuple[float, ...]:
     low, high = math.log10(max(1, min(counts))), math.log10(max(1, *counts))
-    return tuple(float(x) for x in np.logspace(low, high, _STEPS)) if high > low else ()
+    return tuple(float(x) for x in np.logspace(low, high, _LINE_POINTS)) if high > low else ()
 
 
 def smoothed(
@@ -104,7 +106,7 @@ def smoothed(
         return ()
     x = np.log10([counts[i] for i in known])  # (classes,)
     y = np.array([correct[i] / total[i] for i in known])
-    distance = (np.log10(np.asarray(grid))[:, None] - x[None, :]) / _WIDTH  # (grid, classes)
+    distance = (np.log10(np.asarray(grid))[:, None] - x[None, :]) / _SMOOTHING_DECADES  # (grid, classes)
     weight = np.exp(-0.5 * (distance**2 - (distance**2).min(1, keepdims=True)))  # the nearest class has weight 1
     return tuple(round(float(value), 5) for value in (weight @ y) / weight.sum(1))
 
@@ -114,12 +116,13 @@ def draw_class_accuracy(info: ClassAccuracyInfo) -> go.Figure:
     if len(info.series) > 1 and len(info.counts) <= _JOINED:
         figure.add_scatter(**_joints(info))
     for series in info.series:
-        figure.add_scatter(**_marks(info, series))
+        dash = "dash" if series.role == "naive" else "solid"
+        figure.add_scatter(**_class_marks(info, series))
         if series.smooth:
             figure.add_scatter(
                 mode="lines", x=style.rounded(info.grid, digits=4), y=style.rounded(series.smooth, digits=4),
                 showlegend=False, hoverinfo="skip",
-                line={"color": _colour(series), "width": 2.5, "dash": "dash" if series.role == "naive" else "solid"},
+                line={"color": _series_colour(series), "width": 2.5, "dash": dash},
             )  # fmt: skip
     low, high = max(1, min(info.counts)), max(1, *info.counts)
     ticks = style.log_ticks(low, high, dense=high / low < 1000)
@@ -130,9 +133,9 @@ def draw_class_accuracy(info: ClassAccuracyInfo) -> go.Figure:
     return figure
 
 
-def _marks(info: ClassAccuracyInfo, series: ClassSeries) -> dict[str, object]:
+def _class_marks(info: ClassAccuracyInfo, series: ClassSeries) -> dict[str, object]:
     """One mark per class; those of best have bars for the range over fresh seeds."""
-    colour, few = _colour(series), len(info.counts) <= _JOINED
+    colour, few = _series_colour(series), len(info.counts) <= _JOINED
     hover = "<b>%{text}</b>, %{x} training images<br>%{customdata[0]} of %{customdata[1]} right: %{y:.1%}"
     look = (
         {"symbol": "x-thin", "line": {"width": 2, "color": colour}}
@@ -140,14 +143,14 @@ def _marks(info: ClassAccuracyInfo, series: ClassSeries) -> dict[str, object]:
         else {"symbol": "circle-open", "line": {"width": 2, "color": colour}}
     )
     drawn: dict[str, object] = {
-        "name": style.text(series.label),
+        "name": style.plotly_text(series.label),
         "mode": "markers",
         "x": list(info.counts),
         "y": style.rounded(_recalls(series)),
-        "text": [style.text(name) for name in info.names],
+        "text": [style.plotly_text(name) for name in info.names],
         "customdata": [list(pair) for pair in zip(series.correct, series.total, strict=True)],
         "marker": {"color": colour, "size": 10 if few else 5, "opacity": 0.85} | look,
-        "hovertemplate": f"{hover}<extra>{style.text(series.label)}</extra>",
+        "hovertemplate": f"{hover}<extra>{style.plotly_text(series.label)}</extra>",
     }
     if not (series.seeds and few):
         return drawn
@@ -158,8 +161,8 @@ def _marks(info: ClassAccuracyInfo, series: ClassSeries) -> dict[str, object]:
     return drawn | {"error_y": bars | {"color": colour, "thickness": 1.2, "width": 5}}
 
 
-def _colour(series: ClassSeries) -> str:
-    return style.BEST if series.role == "best" else style.NAIVE
+def _series_colour(series: ClassSeries) -> str:
+    return style.BEST_COLOUR if series.role == "best" else style.NAIVE_COLOUR
 
 
 def _joints(info: ClassAccuracyInfo) -> dict[str, object]:

@@ -13,11 +13,10 @@ from studies.figures.figure import Absent, Figure, Table
 from studies.study_data import StudyData
 from trainers.config import Scalar
 
-_NAMED = 25  # up to here classes are named on the axis
-_STEPS = 21  # epochs that are drawn: forty columns would show no more
+_MOST_EPOCHS = 21  # epochs that are drawn: forty columns would show no more
 
 
-class Panel(NamedTuple):
+class TrainingNorms(NamedTuple):
     """One training; `norms` (epochs, C), classes from the largest to the smallest."""
 
     label: str
@@ -30,7 +29,7 @@ class ClassNormsInfo(NamedTuple):
 
     names: tuple[str, ...]
     counts: tuple[int, ...]
-    panels: tuple[Panel, ...]
+    panels: tuple[TrainingNorms, ...]
 
 
 def class_norms_info(data: StudyData) -> ClassNormsInfo | Absent:
@@ -45,9 +44,9 @@ def class_norms_info(data: StudyData) -> ClassNormsInfo | Absent:
             if trial is not None and row.backbone == trial.backbone and len(row.norms) == len(counts)
         ]
         if rows:
-            rows = sorted(rows, key=lambda row: row.epoch)[:: -(-len(rows) // _STEPS)]
+            rows = sorted(rows, key=lambda row: row.epoch)[:: -(-len(rows) // _MOST_EPOCHS)]
             norms = tuple(tuple(row.norms[index] for index in order) for row in rows)
-            panels.append(Panel(label, tuple(row.epoch for row in rows), norms))
+            panels.append(TrainingNorms(label, tuple(row.epoch for row in rows), norms))
     if not panels:
         return Absent("The study holds no norms per class and epoch; it was made by an earlier release.")
     return ClassNormsInfo(tuple(data.class_name(i) for i in order), tuple(counts[i] for i in order), tuple(panels))
@@ -57,10 +56,11 @@ def draw_class_norms(info: ClassNormsInfo) -> go.Figure:
     figure = style.figure(height=470, legend=False)
     grids = [[_logs(norms) for norms in panel.norms] for panel in info.panels]
     reach = max((abs(value) for grid in grids for row in grid for value in row), default=0.0) or 1.0
-    labels = [style.text(f"{name} ({count})") for name, count in zip(info.names, info.counts, strict=True)]
+    labels = [style.plotly_text(f"{name} ({count})") for name, count in zip(info.names, info.counts, strict=True)]
     for place, (panel, grid) in enumerate(zip(info.panels, grids, strict=True)):
         figure.add_heatmap(**_map(panel, grid, labels, reach, axis="" if place == 0 else "2"))
-    named = {"tickvals": list(range(len(labels))), "ticktext": labels} if len(labels) <= _NAMED else {"nticks": 6}
+    every_class = {"tickvals": list(range(len(labels))), "ticktext": labels}
+    named = every_class if len(labels) <= style.NAMED_CLASSES else {"nticks": 6}
     y_axis = {"autorange": "reversed", "title": "class, largest first", **named}
     if len(info.panels) == 2:
         figure.update_layout(
@@ -81,7 +81,9 @@ def _logs(norms: Sequence[float]) -> list[float]:
     return [math.log2(max(norm, 1e-6 * mean) / mean) if mean > 0 else 0.0 for norm in norms]
 
 
-def _map(panel: Panel, grid: list[list[float]], labels: list[str], reach: float, *, axis: str) -> dict[str, Any]:
+def _map(
+    panel: TrainingNorms, grid: list[list[float]], labels: list[str], reach: float, *, axis: str
+) -> dict[str, Any]:
     by_class = [list(column) for column in zip(*grid, strict=True)]
     bar = {
         "orientation": "h", "y": -0.24, "yanchor": "top", "thickness": 12, "len": 0.7,
@@ -93,8 +95,8 @@ def _map(panel: Panel, grid: list[list[float]], labels: list[str], reach: float,
         "xaxis": f"x{axis}", "yaxis": f"y{axis}", "zmin": -reach, "zmax": reach,
         "colorscale": style.DIVERGING, "showscale": axis == "", "colorbar": bar,
         "text": [[f"{label}<br>{2**value:.3g} of the mean" for value in row]
-                 for label, row in zip(labels, by_class, strict=True)] if len(labels) <= _NAMED else None,
-        "hovertemplate": f"{panel.label}, epoch %{{x}}: %{{text}}<extra></extra>" if len(labels) <= _NAMED
+                 for label, row in zip(labels, by_class, strict=True)] if len(labels) <= style.NAMED_CLASSES else None,
+        "hovertemplate": f"{panel.label}, epoch %{{x}}: %{{text}}<extra></extra>" if len(labels) <= style.NAMED_CLASSES
                          else f"{panel.label}, epoch %{{x}}, class %{{y}}: 2^%{{z:.2f}} of the mean<extra></extra>",
     }  # fmt: skip
 

@@ -13,8 +13,6 @@ from studies.study_data import SLOPE, StudyData
 from studies.wording import number
 from trainers.config import Scalar
 
-_NAMED = 25  # up to here classes are named on the axis
-
 
 class NormSeries(NamedTuple):
     """Row norms of one classifier, and their slope on class size."""
@@ -67,30 +65,33 @@ def _stage1_slope(data: StudyData, fingerprint: str) -> float | None:
 
 def draw_classifier_norms(info: ClassifierNormsInfo) -> go.Figure:
     figure = style.figure(height=460)
-    named = len(info.names) <= _NAMED
+    named = len(info.names) <= style.NAMED_CLASSES
     ranks = list(range(1, len(info.names) + 1))
     for series in info.series:
-        colour, symbol = _look(series.role)
+        colour, symbol = _line_look(series.role)
         slope = "" if series.slope is None else f" (slope {series.slope:+.2f})".replace("-", "−")
         figure.add_scatter(
-            name=style.text(series.label) + slope,
+            name=style.plotly_text(series.label) + slope,
             mode="lines+markers" if named else "lines",
             x=ranks,
-            y=style.rounded(_relative(series.norms)),
+            y=style.rounded(_over_mean(series.norms)),
             customdata=[
-                [style.text(name), count, number(norm)]
+                [style.plotly_text(name), count, number(norm)]
                 for name, count, norm in zip(info.names, info.counts, series.norms, strict=True)
             ],
             line={"color": colour, "width": 2, "dash": "dash" if series.role == "naive" else "solid"},
             marker={"color": colour, "symbol": symbol, "size": 8},
             hovertemplate=(
                 "<b>%{customdata[0]}</b>, %{customdata[1]} training images<br>norm %{customdata[2]}, "
-                f"%{{y:.2f}} of the mean<extra>{style.text(series.label)}</extra>"
+                f"%{{y:.2f}} of the mean<extra>{style.plotly_text(series.label)}</extra>"
             ),
         )
     figure.add_hline(y=1, line={"color": style.GREY, "width": 1, "dash": "dot"})
     if named:
-        labels = [f"{style.text(_short(name))} ({count})" for name, count in zip(info.names, info.counts, strict=True)]
+        labels = [
+            f"{style.plotly_text(_short_name(name))} ({count})"
+            for name, count in zip(info.names, info.counts, strict=True)
+        ]
         figure.update_xaxes(tickvals=ranks, ticktext=labels, tickangle=-45 if len(ranks) > 6 else 0)
         figure.update_xaxes(title="class (training images)")
     else:
@@ -99,18 +100,18 @@ def draw_classifier_norms(info: ClassifierNormsInfo) -> go.Figure:
     return figure
 
 
-def _look(role: str) -> tuple[str, str]:
+def _line_look(role: str) -> tuple[str, str]:
     return {
-        "naive": (style.NAIVE, "x"),
-        "stage1": (style.STAGE1, "square"),
-    }.get(role, (style.BEST, "circle"))
+        "naive": (style.NAIVE_COLOUR, "x"),
+        "stage1": (style.STAGE1_COLOUR, "square"),
+    }.get(role, (style.BEST_COLOUR, "circle"))
 
 
-def _short(name: str) -> str:
+def _short_name(name: str) -> str:
     return name if len(name) <= 16 else name[:15] + "…"
 
 
-def _relative(norms: Sequence[float]) -> list[float]:
+def _over_mean(norms: Sequence[float]) -> list[float]:
     mean = sum(norms) / len(norms)
     return [norm / mean if mean else 0.0 for norm in norms]
 

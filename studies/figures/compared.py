@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import plotly.graph_objects as go
 
 from studies.figures import style
-from studies.figures.accuracy_vs_balance import MEASURES, accuracy_vs_balance_info
+from studies.figures.accuracy_vs_balance import BALANCE_MEASURES, accuracy_vs_balance_info
 from studies.figures.figure import Absent, Table
 from studies.figures.groups import GroupBar, error_bars, groups_info
 from studies.figures.pareto_front import branches
-from studies.findings.headline import GROUPS
+from studies.findings.headline import GROUPS_WITH_ALL
 from studies.study_data import ACCURACY, FRESH_SEED, StudyData
 
 _COLOURS = (style.VERMILION, style.BLUE, style.GREEN, style.PURPLE)
@@ -67,13 +67,13 @@ def compared_groups_info(studies: Sequence[StudyData]) -> ComparedGroups | Absen
 
 def draw_compared_groups(info: ComparedGroups) -> go.Figure:
     """Bars side by side, one colour per study, naive baselines in outline."""
-    shown = [i for i in range(len(GROUPS)) if any(one.bar.accuracy[i] is not None for one in info.bars)]
+    shown = [i for i in range(len(GROUPS_WITH_ALL)) if any(one.bar.accuracy[i] is not None for one in info.bars)]
     figure = style.figure(height=460, barmode="group", bargap=0.18, bargroupgap=0.04)
     for study, place, bar in info.bars:
-        label = style.text(f"{study}: {bar.label.removeprefix('best: ')}")
+        label = style.plotly_text(f"{study}: {bar.label.removeprefix('best: ')}")
         figure.add_bar(
             name=label,
-            x=[GROUPS[i] for i in shown],
+            x=[GROUPS_WITH_ALL[i] for i in shown],
             y=style.rounded([bar.accuracy[i] for i in shown]),
             error_y=error_bars(bar, shown),
             marker=_fill(bar, place),
@@ -88,7 +88,7 @@ def compared_groups_table(info: ComparedGroups) -> Table:
     for study, _, bar in info.bars:
         limit = bar.limits[-1]
         rows.append((study, bar.label, *bar.accuracy, *((limit.low, limit.high) if limit else (None, None))))
-    return Table(("study", "method", *GROUPS, "all: 95 % low", "all: 95 % high"), tuple(rows))
+    return Table(("study", "method", *GROUPS_WITH_ALL, "all: 95 % low", "all: 95 % high"), tuple(rows))
 
 
 def compared_balance_info(studies: Sequence[StudyData]) -> tuple[ComparedPoint, ...] | Absent:
@@ -111,30 +111,31 @@ def draw_compared_balance(points: Sequence[ComparedPoint]) -> go.Figure:
     """The trials and the Pareto front of each study."""
     figure = style.figure(height=560)
     for study, place in dict.fromkeys((point.study, point.place) for point in points):
+        colour = _study_colour(place)
         own = [point for point in points if point.place == place]
         accuracy, balance = [point.accuracy for point in own], [point.balance for point in own]
         ordered = sorted((i for i, point in enumerate(own) if point.front), key=lambda i: abs(balance[i]))
         front_x, front_y = branches(tuple(ordered), accuracy, balance)
         figure.add_scatter(
-            name=style.text(study),
+            name=style.plotly_text(study),
             mode="markers",
             x=style.rounded([point.balance for point in own]),
             y=style.rounded([point.accuracy for point in own]),
             customdata=[point.number for point in own],
-            marker={"color": _colour(place), "size": 7, "opacity": 0.6, "symbol": _SYMBOLS[place % len(_SYMBOLS)]},
-            hovertemplate=f"{style.text(study)}: trial %{{customdata}}<br>%{{x:.3f}}, %{{y:.1%}}<extra></extra>",
+            marker={"color": colour, "size": 7, "opacity": 0.6, "symbol": _SYMBOLS[place % len(_SYMBOLS)]},
+            hovertemplate=f"{style.plotly_text(study)}: trial %{{customdata}}<br>%{{x:.3f}}, %{{y:.1%}}<extra></extra>",
         )
         figure.add_scatter(
-            name=f"{style.text(study)}: front",
+            name=f"{style.plotly_text(study)}: front",
             mode="lines+markers",
-            marker={"symbol": "circle-open", "size": 12, "color": _colour(place)},
+            marker={"symbol": "circle-open", "size": 12, "color": colour},
             x=style.rounded(front_x),
             y=style.rounded(front_y),
-            line={"color": _colour(place), "dash": "dot"},
+            line={"color": colour, "dash": "dot"},
             hoverinfo="skip",
         )
     figure.add_vline(x=0, line={"color": style.GREY, "width": 1})
-    figure.update_xaxes(title=f"{next(iter(MEASURES))} (0 = balanced)")
+    figure.update_xaxes(title=f"{next(iter(BALANCE_MEASURES))} (0 = balanced)")
     figure.update_yaxes(**style.accuracy_axis("balanced validation accuracy"))
     return figure
 
@@ -142,18 +143,17 @@ def draw_compared_balance(points: Sequence[ComparedPoint]) -> go.Figure:
 def compared_balance_table(points: Sequence[ComparedPoint]) -> Table:
     ordered = sorted(points, key=lambda point: (point.place, -point.accuracy))
     rows = tuple((p.study, p.number, p.accuracy, p.balance, p.front) for p in ordered)
-    return Table(("study", "trial", ACCURACY, next(iter(MEASURES)), "on its front"), rows)
+    return Table(("study", "trial", ACCURACY, next(iter(BALANCE_MEASURES)), "on its front"), rows)
 
 
 def _fill(bar: GroupBar, place: int) -> dict[str, Any]:
     """One colour and pattern per study; naive in outline, fresh seeds dotted."""
-    outline = {"line": {"color": _colour(place), "width": 2}}
+    outline = {"line": {"color": _study_colour(place), "width": 2}}
     if bar.role == "naive":
         return {"color": "white"} | outline
-    return (
-        style.patterned(_colour(place), "." if bar.role == FRESH_SEED else _PATTERNS[place % len(_PATTERNS)]) | outline
-    )
+    pattern = "." if bar.role == FRESH_SEED else _PATTERNS[place % len(_PATTERNS)]
+    return style.patterned(_study_colour(place), pattern) | outline
 
 
-def _colour(place: int) -> str:
+def _study_colour(place: int) -> str:
     return _COLOURS[place % len(_COLOURS)]

@@ -11,10 +11,10 @@ import plotly.graph_objects as go
 from studies.applicable import applicable
 from studies.figures import style
 from studies.figures.figure import Absent, Figure, Table
-from studies.findings.headline import GROUPS, Fresh, fresh_seeds, group_intervals
+from studies.findings.headline import GROUPS_WITH_ALL, Fresh, group_intervals, over_fresh_seeds
 from studies.findings.intervals import Interval, group_of
 from studies.findings.published import published_for
-from studies.records import ClassRow, Metrics
+from studies.records import ClassRow, StoredMetrics
 from studies.study_data import FRESH_SEED, StudyData
 from studies.wording import listed, number, role_label
 from trainers.config import Scalar
@@ -25,7 +25,7 @@ _TOLD = ("stage1.lr", "stage1.weight_decay", "stage1.epochs", "stage1.seed", "st
 
 
 class GroupBar(NamedTuple):
-    """One method: an accuracy per group, in the order of GROUPS, with 95 % limits or a deviation over seeds."""
+    """One method: an accuracy per group, as GROUPS_WITH_ALL orders them, with 95 % limits or a deviation over seeds."""
 
     label: str
     role: str
@@ -68,14 +68,14 @@ def groups_info(data: StudyData) -> GroupsInfo | Absent:
 
 def _read_bars(data: StudyData) -> tuple[GroupBar, ...]:
     """Best, its fresh seeds, then baselines in the order of the space."""
-    best, fresh = data.reading("best"), fresh_seeds(data)
+    best, fresh = data.reading("best"), over_fresh_seeds(data)
     bars = []
     if best is not None:
         label = f"best: trial {best.number}"
-        bars.append(_bar(label, "best", "test", best.metrics, best.classes, best.config, data))
+        bars.append(_group_bar(label, "best", "test", best.metrics, best.classes, best.config, data))
         bars += [_fresh_bar(fresh)] if fresh else []
     for row in data.all_baselines:
-        bars.append(_bar(role_label(row.role), row.role, "test", row.metrics, row.classes, row.config, data))
+        bars.append(_group_bar(role_label(row.role), row.role, "test", row.metrics, row.classes, row.config, data))
     return tuple(bars)
 
 
@@ -85,21 +85,21 @@ def _validation_bars(data: StudyData) -> tuple[GroupBar, ...]:
         if row is not None:
             label = f"best: trial {row.number}" if role == "best" else role
             classes = [c for c in data.classes.get(row.number, ()) if c.split == "val"]
-            bars.append(_bar(label, role, "val", row.metrics, classes, row.config, data))
+            bars.append(_group_bar(label, role, "val", row.metrics, classes, row.config, data))
     return tuple(bars)
 
 
-def _bar(
+def _group_bar(
     label: str,
     role: str,
     split: str,
-    metrics: Metrics,
+    metrics: StoredMetrics,
     classes: Iterable[ClassRow],
     config: Mapping[str, Scalar],
     data: StudyData,
 ) -> GroupBar:
     known = group_intervals(metrics, split, classes, data.thresholds)
-    found = [known.get(group) for group in GROUPS]
+    found = [known.get(group) for group in GROUPS_WITH_ALL]
     return GroupBar(
         label, role, tuple(one.value if one else None for one in found),
         tuple(one if one and one.low < one.high else None for one in found),
@@ -109,7 +109,7 @@ def _bar(
 
 
 def _fresh_bar(fresh: Fresh) -> GroupBar:
-    spreads = [fresh.of(f"test.{'balanced_accuracy' if group == 'all' else group}") for group in GROUPS]
+    spreads = [fresh.of(f"test.{'balanced_accuracy' if group == 'all' else group}") for group in GROUPS_WITH_ALL]
     seeds = listed([str(seed) for seed in fresh.seeds])
     return GroupBar(
         "fresh seeds of best", FRESH_SEED,
@@ -126,32 +126,32 @@ def _words(config: Mapping[str, Scalar], data: StudyData) -> str:
 
 def draw_groups(info: GroupsInfo) -> go.Figure:
     shown = [index for index in range(4) if any(bar.accuracy[index] is not None for bar in info.bars)]
-    names = [f"{GROUPS[i]}<br>({info.classes[i]})" for i in shown]
+    names = [f"{GROUPS_WITH_ALL[i]}<br>({info.classes[i]})" for i in shown]
     height = 440 + 24 * len(info.published[:_DRAWN])  # their names need room on a narrow screen
     figure = style.figure(height=height, barmode="group", bargap=0.18, bargroupgap=0.04)
     for bar in info.bars:
         figure.add_bar(
-            name=style.text(bar.label),
+            name=style.plotly_text(bar.label),
             x=names,
             y=style.rounded([bar.accuracy[i] for i in shown]),
             error_y=error_bars(bar, shown),
             marker=style.fill(bar.role),
             customdata=[_whisker(bar, i) for i in shown],
             hovertemplate=(
-                f"<b>{style.text(bar.label)}</b><br>%{{x}}: %{{y:.1%}}%{{customdata}}"
+                f"<b>{style.plotly_text(bar.label)}</b><br>%{{x}}: %{{y:.1%}}%{{customdata}}"
                 f"{style.folded(bar.settings)}<extra></extra>"
             ),
         )
     for bar in info.published[:_DRAWN]:
-        colour = style.look(bar.role).colour
+        colour = style.look_of(bar.role).colour
         figure.add_bar(
-            name=f"published: {style.text(bar.label)}",
+            name=f"published: {style.plotly_text(bar.label)}",
             x=names,
             y=[bar.accuracy[i] for i in shown],
             marker={"color": "white", "line": {"color": colour, "width": 1}, "pattern": _hatch(colour)},
             hovertemplate=(
-                f"published: {style.text(bar.label)}<br>%{{x}}: %{{y:.1%}}<br>{style.text(bar.backbone)}"
-                f"<br>selection: {style.text(bar.selection)}<br>{style.text(bar.source)}<extra></extra>"
+                f"published: {style.plotly_text(bar.label)}<br>%{{x}}: %{{y:.1%}}<br>{style.plotly_text(bar.backbone)}"
+                f"<br>selection: {style.plotly_text(bar.selection)}<br>{style.plotly_text(bar.source)}<extra></extra>"
             ),
         )
     figure.update_xaxes(tickangle=0, title="group (classes in it)")
@@ -190,8 +190,9 @@ def _hatch(colour: str) -> dict[str, object]:
 
 
 def groups_table(info: GroupsInfo) -> Table:
-    ends = [f"{group}: {word}" for group in GROUPS for word in ("95 % low", "95 % high", "deviation over seeds")]
-    columns = ("method", *GROUPS, *ends, "settings", "backbone", "selected on", "source")
+    words = ("95 % low", "95 % high", "deviation over seeds")
+    ends = [f"{group}: {word}" for group in GROUPS_WITH_ALL for word in words]
+    columns = ("method", *GROUPS_WITH_ALL, *ends, "settings", "backbone", "selected on", "source")
     rows = []
     for origin, bar in (*(("", bar) for bar in info.bars), *(("published: ", bar) for bar in info.published)):
         spread: list[Scalar] = []
@@ -217,7 +218,7 @@ def groups_caption(info: GroupsInfo) -> str:
     naive = next((bar for bar in info.bars if bar.role == "naive"), None)
     if naive is not None:
         caption += f" Naive is one untuned training: {naive.settings}."
-    empty = [name for name, size in zip(GROUPS, info.classes, strict=True) if size == 0]
+    empty = [name for name, size in zip(GROUPS_WITH_ALL, info.classes, strict=True) if size == 0]
     if empty:
         caption += f" No class of this data is {' or '.join(empty)}: that group is none, not 0 %."
     if info.published:

@@ -40,18 +40,19 @@ def history_info(data: StudyData) -> HistoryInfo | Absent:
 def draw_history(info: HistoryInfo) -> go.Figure:
     figure = style.figure(height=400)
     figure.add_scatter(
-        name="trials", mode="markers", x=style.whole(info.numbers), y=style.packed(info.values),
+        name="trials", mode="markers", x=style.packed_integers(info.numbers), y=style.packed(info.values),
         marker={"color": style.SKY, "size": 7, "opacity": 0.8}, hovertemplate="trial %{x}: %{y:.1%}<extra></extra>",
     )  # fmt: skip
     figure.add_scatter(
-        name="best so far", mode="lines", x=style.whole(info.numbers), y=style.packed(info.best),
-        line={"color": style.BEST, "width": 2.5, "shape": "hv"}, hovertemplate="best so far: %{y:.1%}<extra></extra>",
+        name="best so far", mode="lines", x=style.packed_integers(info.numbers), y=style.packed(info.best),
+        line={"color": style.BEST_COLOUR, "width": 2.5, "shape": "hv"},
+        hovertemplate="best so far: %{y:.1%}<extra></extra>",
     )  # fmt: skip
     if info.failed:
         _add_failed(figure, info.failed)
     if info.naive is not None:
         figure.add_hline(
-            y=info.naive, line={"color": style.NAIVE, "dash": "dash", "width": 1.5},
+            y=info.naive, line={"color": style.NAIVE_COLOUR, "dash": "dash", "width": 1.5},
             annotation={"text": f"naive {per_cent(info.naive)}", "font": {"size": 11}},
             annotation_position="bottom right",
         )  # fmt: skip

@@ -16,7 +16,7 @@ from studies.figures.figure import Absent, Figure, Table
 from studies.study_data import StudyData
 
 METHOD = "PED-ANOVA"
-_LEAST = 10  # trials, so that the best tenth is at least one
+_LEAST_TRIALS = 10  # trials, so that the best tenth is at least one
 
 
 class ImportancesInfo(NamedTuple):
@@ -32,10 +32,12 @@ def importances_info(data: StudyData) -> ImportancesInfo | Absent:
     searched = data.space.searched
     # only parameters that every trial has; `slices` shows the conditional ones
     names = [name for name in searched if all(name in row.params for row in data.searched)]
-    if len(data.searched) < _LEAST or len(names) < 2:
-        return Absent(f"{METHOD} needs at least {_LEAST} finished trials and two parameters that all of them have.")
+    if len(data.searched) < _LEAST_TRIALS or len(names) < 2:
+        return Absent(
+            f"{METHOD} needs at least {_LEAST_TRIALS} finished trials and two parameters that all of them have."
+        )
     distributions = {name: searched[name] for name in names}
-    with _quiet():
+    with _without_optuna_log():
         study = optuna.create_study(direction="maximize")
     study.add_trials(
         create_trial(
@@ -55,7 +57,7 @@ def importances_info(data: StudyData) -> ImportancesInfo | Absent:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _without_optuna_log() -> Iterator[None]:
     """Silences Optuna's announcement of the temporary study."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -71,7 +73,7 @@ def draw_importances(info: ImportancesInfo) -> go.Figure:
         own = [(n, share) for n, share in zip(info.names, info.shares, strict=True) if n.startswith(f"{stage}.")]
         figure.add_bar(
             name=stage.replace("stage", "stage "),
-            y=[style.text(name) for name, _ in own],
+            y=[style.plotly_text(name) for name, _ in own],
             x=[share for _, share in own],
             orientation="h",
             marker=look,
@@ -82,7 +84,7 @@ def draw_importances(info: ImportancesInfo) -> go.Figure:
         )
     reach = max(0.05, 1.12 * max(info.shares))
     figure.update_xaxes(title=f"{METHOD}, n = {info.trials}", tickformat=".0%", range=[0, reach])
-    order = [style.text(name) for name in reversed(info.names)]
+    order = [style.plotly_text(name) for name in reversed(info.names)]
     figure.update_yaxes(showgrid=False, categoryorder="array", categoryarray=order)
     return figure
 

@@ -17,14 +17,14 @@ from studies.study_data import SLOPE, StudyData
 from studies.wording import number
 from trainers.config import Scalar
 
-MEASURES = (SLOPE, "norm.cv")
+NORM_MEASURES = (SLOPE, "norm.cv")
 WEIGHT_DECAY = "stage1.weight_decay"
 _FAINT = 40  # backbones drawn behind the two that matter
 _DARK_HALF = 0.9  # of the colour scale: its light end is hard to see on white
 
 
 class Curve(NamedTuple):
-    """One classifier over its epochs; `values` per measure, in the order of MEASURES."""
+    """One classifier over its epochs; `values` per measure, in the order of NORM_MEASURES."""
 
     label: str
     role: str  # "best", "naive" or "other"
@@ -41,7 +41,7 @@ class NormEvolutionInfo(NamedTuple):
 
 
 def norm_evolution_info(data: StudyData) -> NormEvolutionInfo | Absent:
-    measured = [row for row in data.epochs if any(row.metrics.get(name) is not None for name in MEASURES)]
+    measured = [row for row in data.epochs if any(row.metrics.get(name) is not None for name in NORM_MEASURES)]
     by_backbone, by_trial = defaultdict(list), defaultdict(list)
     for row in measured:
         if row.stage == 1 and row.backbone is not None:
@@ -85,7 +85,7 @@ def _decay(value: Scalar) -> float | None:
 
 def _curve(label: str, role: str, decay: float | None, rows: Iterable[EpochRow]) -> Curve:
     ordered = sorted(rows, key=lambda row: row.epoch)
-    values = tuple(tuple(row.metrics.get(name) for row in ordered) for name in MEASURES)
+    values = tuple(tuple(row.metrics.get(name) for row in ordered) for name in NORM_MEASURES)
     return Curve(label, role, decay, tuple(row.epoch for row in ordered), values)
 
 
@@ -98,7 +98,7 @@ def draw_norm_evolution(info: NormEvolutionInfo) -> go.Figure:
     reach = _reach([curve.weight_decay for curve in others])
     seen: set[str] = set()
     for curve, axis in drawn:
-        figure.add_scatter(**_trace(curve, axis, reach, first=curve.role not in seen))
+        figure.add_scatter(**_curve_trace(curve, axis, reach, first=curve.role not in seen))
         seen.add(curve.role)
     if reach is not None:
         figure.add_scatter(**_colour_bar(reach))
@@ -114,10 +114,10 @@ def draw_norm_evolution(info: NormEvolutionInfo) -> go.Figure:
             "nticks": 4,
             "anchor": "y",
         },
-        yaxis={"title": MEASURES[0]},
+        yaxis={"title": NORM_MEASURES[0]},
     )
     figure.add_hline(y=0, line={"color": style.GREY, "width": 1})
-    _switch_measures(figure, [curve for curve, _ in drawn], extra=reach is not None)
+    _add_measure_buttons(figure, [curve for curve, _ in drawn], extra=reach is not None)
     return figure
 
 
@@ -127,7 +127,7 @@ def _reach(decays: Sequence[float | None]) -> tuple[float, float] | None:
     return (min(known), max(known)) if known and max(known) > min(known) else None
 
 
-def _colour(curve: Curve, reach: tuple[float, float] | None) -> str:
+def _curve_colour(curve: Curve, reach: tuple[float, float] | None) -> str:
     if reach is None or not curve.weight_decay:
         return style.LIGHT
     place = (math.log10(curve.weight_decay) - reach[0]) / (reach[1] - reach[0])
@@ -148,11 +148,11 @@ def _colour_bar(reach: tuple[float, float]) -> dict[str, Any]:
     return {**hidden, "marker": marker | {"colorbar": bar}}
 
 
-def _trace(curve: Curve, axis: str, reach: tuple[float, float] | None, *, first: bool) -> dict[str, Any]:
+def _curve_trace(curve: Curve, axis: str, reach: tuple[float, float] | None, *, first: bool) -> dict[str, Any]:
     look = {
-        "best": {"color": style.BEST, "width": 3},
-        "naive": {"color": style.NAIVE, "width": 2.5, "dash": "dash"},
-    }.get(curve.role, {"color": _colour(curve, reach), "width": 1.6})
+        "best": {"color": style.BEST_COLOUR, "width": 3},
+        "naive": {"color": style.NAIVE_COLOUR, "width": 2.5, "dash": "dash"},
+    }.get(curve.role, {"color": _curve_colour(curve, reach), "width": 1.6})
     name = {"best": "best", "naive": "naive (no weight decay)"}.get(curve.role, "other backbones")
     decay = f"<br>{WEIGHT_DECAY} {number(curve.weight_decay)}"
     return {
@@ -165,13 +165,13 @@ def _trace(curve: Curve, axis: str, reach: tuple[float, float] | None, *, first:
         "xaxis": axis,
         "yaxis": "y",
         "line": look,
-        "hovertemplate": f"{style.text(curve.label)}, epoch %{{x}}: %{{y:.3f}}{decay}<extra></extra>",
+        "hovertemplate": f"{style.plotly_text(curve.label)}, epoch %{{x}}: %{{y:.3f}}{decay}<extra></extra>",
     }
 
 
-def _switch_measures(figure: go.Figure, curves: list[Curve], *, extra: bool) -> None:
+def _add_measure_buttons(figure: go.Figure, curves: list[Curve], *, extra: bool) -> None:
     buttons = []
-    for index, name in enumerate(MEASURES):
+    for index, name in enumerate(NORM_MEASURES):
         ys = [style.rounded(curve.values[index], digits=3) for curve in curves]
         args = [{"y": [*ys, *([[None]] if extra else [])]}, {"yaxis.title.text": name}]
         buttons.append({"label": name.removeprefix("norm."), "method": "update", "args": args})
@@ -184,7 +184,7 @@ def norm_evolution_table(info: NormEvolutionInfo) -> Table:
         for curve in curves:
             own = (stage, curve.label, curve.weight_decay)
             rows += [(*own, *values) for values in zip(curve.epochs, *curve.values, strict=True)]
-    return Table(("stage", "classifier", WEIGHT_DECAY, "epoch", *MEASURES), tuple(rows))
+    return Table(("stage", "classifier", WEIGHT_DECAY, "epoch", *NORM_MEASURES), tuple(rows))
 
 
 def norm_evolution_caption(info: NormEvolutionInfo) -> str:

@@ -27,7 +27,9 @@ def values_of(config: Mapping[str, Scalar], names: Sequence[str]) -> tuple[Scala
 
 def pairs(config: Mapping[str, Scalar], names: Iterable[str]) -> str:
     """The settings among `names` that affected this result, one per line."""
-    return "".join(f"<br>{style.text(n)} {style.text(number(config[n]))}" for n in names if applies(n, config))
+    return "".join(
+        f"<br>{style.plotly_text(n)} {style.plotly_text(number(config[n]))}" for n in names if applies(n, config)
+    )
 
 
 def small_print(config: Mapping[str, Scalar], names: Sequence[str]) -> str:

@@ -56,7 +56,7 @@ def draw_slices(info: SlicesInfo) -> go.Figure:
         axis = "" if index == 0 else str(index + 1)
         across = [0.0, 1.0] if columns == 1 else [[0.0, 0.46], [0.54, 1.0]][column]
         down = [1 - (row + 0.7) / rows, 1 - row / rows]  # three tenths of each row for ticks and title
-        title = {"text": style.text(one.name), "standoff": 4, "font": {"size": 12}}
+        title = {"text": style.plotly_text(one.name), "standoff": 4, "font": {"size": 12}}
         x = {"title": title, "domain": across, "anchor": f"y{axis}"}
         y = style.accuracy_axis() | {"domain": down, "anchor": f"x{axis}", "showticklabels": column == 0}
         matches = {"matches": "y"} if axis else {}
@@ -64,7 +64,7 @@ def draw_slices(info: SlicesInfo) -> go.Figure:
         _add_slice(figure, one, axis, info.best)
     figure.add_annotation(
         x=0, y=1, xref="paper", yref="paper", xanchor="left", yanchor="bottom", yshift=8, showarrow=False,
-        text=style.text(info.objective),
+        text=style.plotly_text(info.objective),
     )  # fmt: skip
     figure.update_layout(margin={"b": 8})
     return figure
@@ -81,24 +81,24 @@ def _x_scale(one: Slice) -> dict[str, object]:
 def _add_slice(figure: go.Figure, one: Slice, axis: str, best: int | None) -> None:
     axes = {"xaxis": f"x{axis}", "yaxis": f"y{axis}", "mode": "markers"}
     numeric = one.low is not None
-    values = style.packed(one.values) if numeric else [style.text(number(value)) for value in one.values]
+    values = style.packed(one.values) if numeric else [style.plotly_text(number(value)) for value in one.values]
     stage1 = one.name.startswith("stage1.")
     figure.add_scatter(
         x=values,
         y=style.packed(one.objective),
-        customdata=style.whole(one.numbers),
+        customdata=style.packed_integers(one.numbers),
         marker={
             "color": style.BLUE if stage1 else style.ORANGE,
             "symbol": "circle" if stage1 else "diamond",
             "size": 6,
             "opacity": 0.5,
         },
-        hovertemplate=f"trial %{{customdata}}<br>{style.text(one.name)} %{{x}}: %{{y:.1%}}<extra></extra>",
+        hovertemplate=f"trial %{{customdata}}<br>{style.plotly_text(one.name)} %{{x}}: %{{y:.1%}}<extra></extra>",
         **axes,
     )
     if best in one.numbers:
         place = one.numbers.index(best)
-        star = {"symbol": "star", "size": 16, "color": style.BEST, "line": {"width": 1.5, "color": "white"}}
+        star = {"symbol": "star", "size": 16, "color": style.BEST_COLOUR, "line": {"width": 1.5, "color": "white"}}
         y = style.packed([one.objective[place]])
         figure.add_scatter(x=[values[place]], y=y, marker=star, hoverinfo="skip", **axes)
     for end in (one.low, one.high):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from studies.figures.style import rounded
 
-_LEAST = 12  # points for a surface worth drawing
+_LEAST_POINTS = 12  # points for a surface worth drawing
 _STEPS = 24
 _WIDTH = 0.12  # of the kernel, as a share of each axis
 _NEAR = 0.3  # summed kernel weights below which a cell stays empty
@@ -28,7 +28,7 @@ class Surface(NamedTuple):
 
 def surface(points: Sequence[tuple[float, float, float]], *, log: tuple[bool, bool]) -> Surface | None:
     """Smooths (x, y, z); None for few points, for points on a line, and for values that a log axis cannot show."""
-    if len(points) < _LEAST:
+    if len(points) < _LEAST_POINTS:
         return None
     xs, ys, z = (np.array(column, dtype=np.float64) for column in zip(*points, strict=True))  # (N,) each
     if any(scale and values.min() <= 0 for scale, values in zip(log, (xs, ys), strict=True)):

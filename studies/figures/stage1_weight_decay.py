@@ -19,7 +19,7 @@ from trainers.config import Scalar
 RATE = "stage1.lr"
 
 
-class Backbone(NamedTuple):
+class BackbonePoint(NamedTuple):
     """One backbone: its stage-1 classifier and the best head on it."""
 
     label: str
@@ -37,7 +37,7 @@ class Stage1WeightDecayInfo(NamedTuple):
 
     group: str  # the rarest that has classes
     log: bool
-    backbones: tuple[Backbone, ...]
+    backbones: tuple[BackbonePoint, ...]
 
 
 def stage1_weight_decay_info(data: StudyData) -> Stage1WeightDecayInfo | Absent:
@@ -49,26 +49,28 @@ def stage1_weight_decay_info(data: StudyData) -> Stage1WeightDecayInfo | Absent:
         return Absent(f"Finished backbones do not differ in {WEIGHT_DECAY}; search it to see what it does.")
     naive = data.naive
     if naive is not None:
-        found.append(_backbone("naive", "naive", naive.config, naive.metrics, group, None))
+        found.append(_backbone_point("naive", "naive", naive.config, naive.metrics, group, None))
     log = is_log(data.space.searched.get(WEIGHT_DECAY))
     return Stage1WeightDecayInfo(
         group, log, tuple(sorted(found, key=lambda one: (one.role != "naive", one.weight_decay)))
     )
 
 
-def _of_search(data: StudyData, fingerprint: str, group: str) -> Backbone | None:
+def _of_search(data: StudyData, fingerprint: str, group: str) -> BackbonePoint | None:
     row, metrics = data.backbone_by_fingerprint[fingerprint], stage1_metrics(data, fingerprint)
     if metrics is None or not isinstance(row.config.get(WEIGHT_DECAY), int | float):
         return None
     heads = [head.metrics.get(ACCURACY) or 0.0 for head in data.searched if head.backbone == fingerprint]
     best = data.best is not None and data.best.backbone == fingerprint
     label = f"backbone {row.index}{', of best' if best else ''}"
-    return _backbone(label, "best" if best else "other", row.config, metrics, group, max(heads, default=None))
+    return _backbone_point(label, "best" if best else "other", row.config, metrics, group, max(heads, default=None))
 
 
-def _backbone(label: str, role: str, config: Any, metrics: Any, group: str, best_head: float | None) -> Backbone:
+def _backbone_point(
+    label: str, role: str, config: Any, metrics: Any, group: str, best_head: float | None
+) -> BackbonePoint:
     rate = config.get(RATE)
-    return Backbone(
+    return BackbonePoint(
         label, role, float(config.get(WEIGHT_DECAY) or 0.0), float(rate) if rate is not None else None,
         metrics.get(SLOPE), metrics.get(ACCURACY), metrics.get(f"val.{group}"), best_head,
     )  # fmt: skip
@@ -84,7 +86,7 @@ def draw_stage1_weight_decay(info: Stage1WeightDecayInfo) -> go.Figure:
         (f"the same, {info.group}", [one.rarest for one in searched], (style.ORANGE, "triangle-down"), ""),
         ("stage-1 classifier", [one.slope for one in searched], (style.BLUE, "circle"), "2"),
     ):
-        figure.add_scatter(**_trace(name, values, look, axis, searched))
+        figure.add_scatter(**_backbones_trace(name, values, look, axis, searched))
     naive = next((one for one in info.backbones if one.role == "naive"), None)
     if naive is not None:
         for words, value, axis in (("", naive.accuracy, ""), (info.group, naive.rarest, ""), ("", naive.slope, "2")):
@@ -92,7 +94,7 @@ def draw_stage1_weight_decay(info: Stage1WeightDecayInfo) -> go.Figure:
     best = next((one for one in info.backbones if one.role == "best"), None)
     if best is not None:
         for axis in ("", "2"):
-            line = {"color": style.BEST, "width": 1.5, "dash": "dot"}
+            line = {"color": style.BEST_COLOUR, "width": 1.5, "dash": "dot"}
             figure.add_shape(
                 type="line", x0=best.weight_decay, x1=best.weight_decay, y0=0, y1=1,
                 xref=f"x{axis}", yref=f"y{axis} domain", line=line,
@@ -107,8 +109,8 @@ def _place_of_zero(info: Stage1WeightDecayInfo) -> float:
     return low / 3 if info.log else 0.0
 
 
-def _trace(
-    name: str, values: Sequence[float | None], look: tuple[str, str], axis: str, backbones: Sequence[Backbone]
+def _backbones_trace(
+    name: str, values: Sequence[float | None], look: tuple[str, str], axis: str, backbones: Sequence[BackbonePoint]
 ) -> dict[str, Any]:
     form = ".3f" if axis else ".1%"
     rates = "" if all(one.rate is None for one in backbones) else f"<br>{RATE} %{{customdata[1]}}"
@@ -129,7 +131,7 @@ def _trace(
     }
 
 
-def _naive_trace(naive: Backbone, group: str, value: float | None, zero: float, axis: str) -> dict[str, Any]:
+def _naive_trace(naive: BackbonePoint, group: str, value: float | None, zero: float, axis: str) -> dict[str, Any]:
     """One value of the naive training; that of the rarest `group` in the colour of the others' rarest group."""
     form = ".3f" if axis else ".1%"
     look = style.mark("naive")

@@ -18,7 +18,7 @@ from trainers.config import Scalar
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY, YELLOW, BLACK, GREY = "#CC79A7", "#56B4E9", "#F0E442", "#1A1A1A", "#8A8A8A"
 LIGHT = "#D9D9D9"
-BEST, NAIVE, STAGE1 = VERMILION, BLACK, BLUE
+BEST_COLOUR, NAIVE_COLOUR, STAGE1_COLOUR = VERMILION, BLACK, BLUE
 
 
 class Look(NamedTuple):
@@ -30,9 +30,9 @@ class Look(NamedTuple):
 
 
 _LOOKS = {
-    "best": Look(BEST, "star", ""),
-    "fresh_seed": Look(BEST, "star-open", "."),
-    "naive": Look(NAIVE, "x-open", ""),
+    "best": Look(BEST_COLOUR, "star", ""),
+    "fresh_seed": Look(BEST_COLOUR, "star-open", "."),
+    "naive": Look(NAIVE_COLOUR, "x-open", ""),
     "weight_decay": Look(BLUE, "square-open", "\\"),
     "l2_norm": Look(GREEN, "triangle-up-open", "-"),
     "tau_norm": Look(SKY, "diamond-open", "|"),
@@ -42,17 +42,18 @@ _LOOKS = {
 }
 SCALE = "Cividis"  # perceptually uniform, made for colour-blind readers
 DIVERGING = "RdBu"  # readable with the common forms of colour blindness; its white is zero
+NAMED_CLASSES = 25  # up to here classes are named on the axis
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 
-def look(role: str) -> Look:
+def look_of(role: str) -> Look:
     """The look of a method, in every figure."""
     return _LOOKS.get(role, Look(GREY, "circle-open", "/"))
 
 
 def mark(role: str) -> dict[str, Any]:
     """A method's marker among trials."""
-    colour, symbol, _ = look(role)
+    colour, symbol, _ = look_of(role)
     if role == "best":
         return {"symbol": symbol, "size": 19, "color": colour, "line": {"width": 1.5, "color": "white"}}
     return {"symbol": symbol, "size": 13, "color": colour, "line": {"width": 2.5, "color": colour}}
@@ -60,7 +61,7 @@ def mark(role: str) -> dict[str, Any]:
 
 def fill(role: str) -> dict[str, Any]:
     """A method's bar."""
-    colour, _, pattern = look(role)
+    colour, _, pattern = look_of(role)
     return patterned(colour, pattern)
 
 
@@ -100,7 +101,7 @@ def figure(*, height: int = 440, legend: bool = True, **layout: Any) -> go.Figur
     )
 
 
-def text(value: object) -> str:
+def plotly_text(value: object) -> str:
     """Untrusted text inside a figure, where plotly interprets a subset of HTML with entities: `<` becomes `‹`.
 
     In hover texts plotly also fills in `%{name}`, so `%` becomes an entity.
@@ -112,7 +113,7 @@ def folded(words: str, *, width: int = 66) -> str:
     """Words in small print, wrapped over lines, for a hover text."""
     if not words:
         return ""
-    lines = "<br>".join(text(line) for line in wrap(words, width))
+    lines = "<br>".join(plotly_text(line) for line in wrap(words, width))
     return f"<br><span style='font-size:10px;color:#666'>{lines}</span>"
 
 
@@ -145,10 +146,10 @@ def log_ticks(low: float, high: float, *, dense: bool = False) -> dict[str, Any]
     steps = (1, 2, 5) if dense or high / low < 70 else (1,)
     values = [step * 10.0**power for power in range(first, last + 1) for step in steps]
     values = [value for value in values if 0.7 * low <= value <= 1.4 * high] or values
-    return {"type": "log", "tickvals": values, "ticktext": [_short(v) for v in values], "tickangle": 0}
+    return {"type": "log", "tickvals": values, "ticktext": [_tick_label(v) for v in values], "tickangle": 0}
 
 
-def _short(value: float) -> str:
+def _tick_label(value: float) -> str:
     return f"{value:g}" if value >= 1e-3 else f"{value:.0e}".replace("e-0", "e-")
 
 
@@ -172,7 +173,7 @@ def packed_grid(rows: Sequence[Sequence[float | None]]) -> NDArray[np.float32]:
     return np.asarray([[math.nan if value is None else value for value in row] for row in rows], dtype=np.float32)
 
 
-def whole(numbers: Sequence[int]) -> NDArray[np.integer[Any]]:
+def packed_integers(numbers: Sequence[int]) -> NDArray[np.integer[Any]]:
     """Whole numbers in as few bytes as possible."""
     return np.asarray(numbers, dtype=np.int16 if max(numbers, default=0) < 2**15 else np.int32)
 

@@ -14,7 +14,7 @@ from studies.figures.figure import Absent, Figure, Table
 from studies.records import TrialRow
 from studies.study_data import FRESH_SEED, SEARCH_ROLES, StudyData, seed_of
 
-_LOOKS = {  # of a job's training, by its kind
+_FILLS = {  # of a job's training, by its kind
     "search": style.patterned(style.BLUE, ""),
     "baseline": style.patterned(style.BLACK, ""),
     "some failed": style.patterned(style.ORANGE, "/"),
@@ -27,7 +27,7 @@ class JobBar(NamedTuple):
 
     job: int
     lane: int
-    kind: str  # a key of _LOOKS
+    kind: str  # a key of _FILLS
     backbone: int
     round: int
     trials: int
@@ -68,7 +68,7 @@ def timeline_info(data: StudyData) -> TimelineInfo | Absent:
         place = (job, lane, _kind(rows), rows[0].backbone_index, rows[0].round, len(rows))
         worked = length if place[2] == "failed" else min(length, trained[job])  # not recorded for failed jobs
         bars.append(JobBar(*place, _hours(origin, began), length, worked))
-    return TimelineInfo(tuple(bars), _readings(data, origin))
+    return TimelineInfo(tuple(bars), _read_marks(data, origin))
 
 
 def _span(rows: list[TrialRow]) -> tuple[datetime, datetime]:
@@ -101,7 +101,7 @@ def _kind(rows: list[TrialRow]) -> str:
     return "search" if rows[0].role in SEARCH_ROLES else "baseline"
 
 
-def _readings(data: StudyData, origin: datetime) -> tuple[ReadMark, ...]:
+def _read_marks(data: StudyData, origin: datetime) -> tuple[ReadMark, ...]:
     """Readings of test data; those at the same moment share one mark."""
     found: dict[datetime, list[str]] = defaultdict(list)
     for row in (*data.readings, *data.fresh):
@@ -117,14 +117,14 @@ def draw_timeline(info: TimelineInfo) -> go.Figure:
     end = max([bar.began + bar.hours for bar in info.jobs] + [mark.at for mark in info.readings])
     unit, factor = ("hours", 1.0) if end >= 2 else ("minutes", 60.0) if end * 60 >= 2 else ("seconds", 3600.0)
     _add_bars(figure, "start-up, data, features", info.jobs, style.patterned("#CFCFCF", ""), factor, unit, whole=True)
-    for kind, look in _LOOKS.items():
+    for kind, look in _FILLS.items():
         bars = [bar for bar in info.jobs if bar.kind == kind]
         if bars:
             _add_bars(figure, kind, bars, look, factor, unit)
     if info.readings:
         figure.add_scatter(
             name="test read", mode="markers", x=[round(mark.at * factor, 3) for mark in info.readings],
-            y=[lanes + 1] * len(info.readings), text=[style.text(mark.label) for mark in info.readings],
+            y=[lanes + 1] * len(info.readings), text=[style.plotly_text(mark.label) for mark in info.readings],
             marker={"symbol": "line-ns", "size": 14, "line": {"width": 2, "color": style.PURPLE}},
             hovertemplate=f"%{{text}}<br>%{{x:.1f}} {unit}<extra></extra>",
         )  # fmt: skip

@@ -17,12 +17,12 @@ from studies.figures.smoothing import surface
 from studies.records import TrialRow
 from studies.study_data import ACCURACY, SLOPE, StudyData
 
-WEIGHT_DECAY, RADIUS, BALANCE = "stage2.weight_decay", "stage2.maxnorm_radius", SLOPE
+STAGE2_WEIGHT_DECAY, RADIUS, BALANCE = "stage2.weight_decay", "stage2.maxnorm_radius", SLOPE
 _BACKBONES = 6  # the best ones have their own views
 _CROWDED = 300  # from this many points on they are drawn smaller
 
 
-class View(NamedTuple):
+class PlaneView(NamedTuple):
     """Heads of all backbones, or of one; accuracies of all are relative to the best head of their backbone."""
 
     label: str
@@ -38,32 +38,32 @@ class WeightDecayRadiusInfo(NamedTuple):
     """What is drawn, the view of all backbones first."""
 
     log: tuple[bool, bool]  # scale of weight decay, of radius
-    views: tuple[View, ...]
+    views: tuple[PlaneView, ...]
 
 
 def weight_decay_radius_info(data: StudyData) -> WeightDecayRadiusInfo | Absent:
     rows = [row for row in data.searched if _has_both(row)]
-    if any(len({row.config[name] for row in rows}) < 2 for name in (WEIGHT_DECAY, RADIUS)):
+    if any(len({row.config[name] for row in rows}) < 2 for name in (STAGE2_WEIGHT_DECAY, RADIUS)):
         return Absent(
-            f"Finished trials do not differ in both {WEIGHT_DECAY} and {RADIUS}; search both to see their plane."
+            f"Finished trials do not differ in both {STAGE2_WEIGHT_DECAY} and {RADIUS}; search both to see their plane."
         )
     heads = defaultdict(list)
     for row in rows:
         heads[row.backbone_index].append(row)
     top = {index: max(_accuracy(row) for row in group) for index, group in heads.items()}
     best = data.best.number if data.best else None
-    everything = _view("all backbones", rows, best, [_accuracy(row) - top[row.backbone_index] for row in rows])
+    everything = _plane_view("all backbones", rows, best, [_accuracy(row) - top[row.backbone_index] for row in rows])
     leading = sorted(top, key=lambda index: (-top[index], index))[:_BACKBONES] if len(top) > 1 else []
-    single = [_view(f"backbone {i}", heads[i], best, [_accuracy(row) for row in heads[i]]) for i in leading]
+    single = [_plane_view(f"backbone {i}", heads[i], best, [_accuracy(row) for row in heads[i]]) for i in leading]
     searched = data.space.searched
-    log = is_log(searched.get(WEIGHT_DECAY)), is_log(searched.get(RADIUS))
+    log = is_log(searched.get(STAGE2_WEIGHT_DECAY)), is_log(searched.get(RADIUS))
     return WeightDecayRadiusInfo(log, (everything, *single))
 
 
 def _has_both(row: TrialRow) -> bool:
-    if not (applies(WEIGHT_DECAY, row.config) and applies(RADIUS, row.config)):
+    if not (applies(STAGE2_WEIGHT_DECAY, row.config) and applies(RADIUS, row.config)):
         return False
-    values = (row.config.get(WEIGHT_DECAY), row.config.get(RADIUS), row.metrics.get(ACCURACY))
+    values = (row.config.get(STAGE2_WEIGHT_DECAY), row.config.get(RADIUS), row.metrics.get(ACCURACY))
     return all(isinstance(value, int | float) for value in values)
 
 
@@ -71,12 +71,12 @@ def _accuracy(row: TrialRow) -> float:
     return row.metrics[ACCURACY] or 0.0
 
 
-def _view(label: str, rows: Sequence[TrialRow], best: int | None, accuracy: Sequence[float]) -> View:
+def _plane_view(label: str, rows: Sequence[TrialRow], best: int | None, accuracy: Sequence[float]) -> PlaneView:
     numbers = tuple(row.number for row in rows)
-    return View(
+    return PlaneView(
         label,
         numbers,
-        tuple(float(row.config[WEIGHT_DECAY] or 0.0) for row in rows),
+        tuple(float(row.config[STAGE2_WEIGHT_DECAY] or 0.0) for row in rows),
         tuple(float(row.config[RADIUS] or 0.0) for row in rows),
         tuple(round(value, 6) for value in accuracy),
         tuple(row.metrics.get(BALANCE) for row in rows),
@@ -100,7 +100,7 @@ def draw_weight_decay_radius(info: WeightDecayRadiusInfo) -> go.Figure:
         yaxis=y_axis | {"title": RADIUS},
         yaxis2=y_axis | {"matches": "y", "showticklabels": False, "anchor": "x2"},
     )
-    style.title_panels(figure, ("accuracy", BALANCE), WEIGHT_DECAY)
+    style.title_panels(figure, ("accuracy", BALANCE), STAGE2_WEIGHT_DECAY)
     figure.update_layout(margin={"t": 84, "b": 110})
     if len(info.views) > 1:
         _switch_views(figure, info, owners)
@@ -112,7 +112,7 @@ def _scale(values: Sequence[float], log: bool) -> dict[str, Any]:
     return style.log_ticks(low, max(values)) if log and low > 0 else {"type": "linear", "nticks": 4}
 
 
-def _view_traces(view: View, log: tuple[bool, bool], *, relative: bool) -> list[dict[str, Any]]:
+def _view_traces(view: PlaneView, log: tuple[bool, bool], *, relative: bool) -> list[dict[str, Any]]:
     """Both panels of one view."""
     meaning = "below its backbone's best" if relative else "balanced validation accuracy"
     accuracy = _Panel("", 0.23, f"{meaning}: %{{marker.color:.1%}}", ".0%")
@@ -131,7 +131,7 @@ class _Panel(NamedTuple):
 
 
 def _panel_traces(
-    view: View, log: tuple[bool, bool], panel: _Panel, values: Sequence[float | None], colours: dict[str, Any]
+    view: PlaneView, log: tuple[bool, bool], panel: _Panel, values: Sequence[float | None], colours: dict[str, Any]
 ) -> list[dict[str, Any]]:
     """The surface (if there are enough points), the points, and the star."""
     axes = {"xaxis": f"x{panel.axis}", "yaxis": f"y{panel.axis}", "showlegend": False}
@@ -157,7 +157,8 @@ def _panel_traces(
     ends = {"tickvals": _three(colours["cmin"], colours["cmax"]), "tickfont": {"size": 11}, "tickangle": 0}
     bar = {**place, "thickness": 10, "tickformat": panel.tick_format, **ends}
     size = 8 if len(known) <= _CROWDED else 5
-    hover = f"trial %{{customdata}}<br>{WEIGHT_DECAY} %{{x:.3g}}<br>{RADIUS} %{{y:.3g}}<br>{panel.words}<extra></extra>"
+    settings = f"{STAGE2_WEIGHT_DECAY} %{{x:.3g}}<br>{RADIUS} %{{y:.3g}}"
+    hover = f"trial %{{customdata}}<br>{settings}<br>{panel.words}<extra></extra>"
     x, y, color = (style.packed([row[i] for row in known]) for i in range(3))
     marker = {"color": color, "size": size, "line": {"width": 0.7, "color": "#444"}, "colorbar": bar, **colours}
     points = {
@@ -165,11 +166,11 @@ def _panel_traces(
         "mode": "markers",
         "x": x,
         "y": y,
-        "customdata": style.whole([row[3] for row in known]),
+        "customdata": style.packed_integers([row[3] for row in known]),
     }
     traces.append({**points, "marker": marker, "hovertemplate": hover, **axes})
     if view.best is not None:
-        star = {"symbol": "star", "size": 18, "color": style.BEST, "line": {"width": 1.5, "color": "white"}}
+        star = {"symbol": "star", "size": 18, "color": style.BEST_COLOUR, "line": {"width": 1.5, "color": "white"}}
         at = {"x": [view.weight_decay[view.best]], "y": [view.radius[view.best]]}
         traces.append({"type": "scatter", "mode": "markers", **at, "marker": star, "hoverinfo": "skip", **axes})
     return traces
@@ -204,7 +205,7 @@ def _switch_views(figure: go.Figure, info: WeightDecayRadiusInfo, owners: Sequen
 def weight_decay_radius_table(info: WeightDecayRadiusInfo) -> Table:
     view = info.views[0]
     rows = zip(view.numbers, view.weight_decay, view.radius, view.accuracy, view.balance, strict=True)
-    return Table(("trial", WEIGHT_DECAY, RADIUS, f"{ACCURACY} - best of backbone", BALANCE), tuple(rows))
+    return Table(("trial", STAGE2_WEIGHT_DECAY, RADIUS, f"{ACCURACY} - best of backbone", BALANCE), tuple(rows))
 
 
 def weight_decay_radius_caption(info: WeightDecayRadiusInfo) -> str:

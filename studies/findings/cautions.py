@@ -11,7 +11,7 @@ from studies.records import ClassRow
 from studies.study_data import StudyData
 from studies.wording import count, gain_limits, listed, number, per_cent, points, role_label
 
-WIDE = 0.1  # a 95 % interval on test this wide hides differences between methods
+WIDE_INTERVAL = 0.1  # a 95 % interval on test this wide hides differences between methods
 _FAR_BELOW = 0.15  # naive below weight decay only: more than weight decay explains
 _MANY_FAILED = 0.1  # of all trials
 _FEW_TRIALS = 10
@@ -21,14 +21,14 @@ def cautions(data: StudyData) -> tuple[str, ...]:
     """Warnings for the reader, one sentence each."""
     line = headline(data)
     return (
-        *_protocol(data),
-        *_trainers(data),
-        *_readings(data),
-        *_naive(data, line),
+        *_leaking_protocol(data),
+        *_mixed_trainers(data),
+        *_test_readings(data),
+        *_untuned_naive(data, line),
         *_gains(line),
         *_noise(line),
         *_edges(data),
-        *_failures(data, line),
+        *_many_failures(data, line),
         *_chance(data),
         *_empty_classes(data),
     )
@@ -41,7 +41,7 @@ def remarks(data: StudyData) -> tuple[str, ...]:
     return (*data.study.notes, *about_best)
 
 
-def _protocol(data: StudyData) -> list[str]:
+def _leaking_protocol(data: StudyData) -> list[str]:
     if data.configuration.get("task.protocol") != "paper_leak":
         return []
     return [
@@ -49,7 +49,7 @@ def _protocol(data: StudyData) -> list[str]:
     ]
 
 
-def _trainers(data: StudyData) -> list[str]:
+def _mixed_trainers(data: StudyData) -> list[str]:
     versions = data.study.trainers
     if len(versions) < 2:
         return []
@@ -59,7 +59,7 @@ def _trainers(data: StudyData) -> list[str]:
     ]
 
 
-def _readings(data: StudyData) -> list[str]:
+def _test_readings(data: StudyData) -> list[str]:
     chosen = [row for row in data.readings if row.role == "best"]
     if not chosen:
         return [
@@ -76,7 +76,7 @@ def _readings(data: StudyData) -> list[str]:
     return []
 
 
-def _naive(data: StudyData, line: Headline) -> list[str]:
+def _untuned_naive(data: StudyData, line: Headline) -> list[str]:
     """The naive training is not tuned: an unsuitable learning rate makes every gain look large."""
     tuned = data.reading("weight_decay")
     value = tuned.metrics.get(TEST_ACCURACY) if tuned else None
@@ -95,7 +95,7 @@ def _gains(line: Headline) -> list[str]:
     found = [rival for rival in (line.naive, line.baseline) if rival and rival.gain.low <= 0 <= rival.gain.high]
     if not found:
         return []
-    told = listed([f"{role_label(rival.role)} ({_gain(rival)})" for rival in found])
+    told = listed([f"{role_label(rival.role)} ({_gain_with_limits(rival)})" for rival in found])
     return [
         f"The 95 % interval of the difference to {told} includes zero: this test set cannot tell them apart. It is "
         "computed as if the two were measured on different images; on the same ones, as here, the true interval is "
@@ -103,14 +103,14 @@ def _gains(line: Headline) -> list[str]:
     ]
 
 
-def _gain(rival: Compared) -> str:
+def _gain_with_limits(rival: Compared) -> str:
     return f"{points(rival.gain.value)} points, {gain_limits(rival.gain.low, rival.gain.high)}"
 
 
 def _noise(line: Headline) -> list[str]:
     found = []
     accuracy = line.accuracy
-    if accuracy is not None and accuracy.high - accuracy.low > WIDE:
+    if accuracy is not None and accuracy.high - accuracy.low > WIDE_INTERVAL:
         found.append(
             f"The 95 % interval of the best is {100 * (accuracy.high - accuracy.low):.0f} points wide: the test set is "
             "small, and differences of a few points mean little."
@@ -133,7 +133,7 @@ def _edges(data: StudyData) -> list[str]:
     return found
 
 
-def _failures(data: StudyData, line: Headline) -> list[str]:
+def _many_failures(data: StudyData, line: Headline) -> list[str]:
     found = []
     if line.failed > _MANY_FAILED * len(data.trials):
         found.append(

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from studies.records import TrialRow
 from studies.study_data import SEARCH_ROLES, StudyData
 
-_NUMBER = re.compile(r"\d[\d.]*(?:e[-+]?\d+)?")
+_NUMBER_IN_TEXT = re.compile(r"\d[\d.]*(?:e[-+]?\d+)?")
 UNKNOWN = "no reason was recorded"
 
 
@@ -31,7 +31,7 @@ def failures(data: StudyData) -> tuple[FailedTrials, ...]:
     for row in sorted(data.trials, key=lambda row: row.number):
         of_job[row.job] += 1
         if row.state == "FAIL":
-            groups[row.job, _NUMBER.sub("#", row.reason or UNKNOWN)].append(row)
+            groups[row.job, _NUMBER_IN_TEXT.sub("#", row.reason or UNKNOWN)].append(row)
     return tuple(
         FailedTrials(
             job, rows[0].role, rows[0].backbone_index, tuple(row.number for row in rows), rows[0].reason or UNKNOWN,

@@ -8,14 +8,14 @@ from datetime import datetime
 from typing import NamedTuple
 
 from studies.applicable import applicable
-from studies.findings.intervals import Interval, difference, group_recalls
+from studies.findings.intervals import Interval, group_recalls, independent_difference
 from studies.findings.spread import Spread, spreads
-from studies.records import ClassRow, Metrics, ReadingRow
+from studies.records import ClassRow, ReadingRow, StoredMetrics
 from studies.study_data import ACCURACY, StudyData, seed_of
 from trainers.config import Scalar
 
 TEST_ACCURACY = "test.balanced_accuracy"
-GROUPS = ("many", "medium", "few", "all")
+GROUPS_WITH_ALL = ("many", "medium", "few", "all")
 _FROM_RARE = ("few", "medium", "many", "all")
 
 
@@ -89,7 +89,7 @@ def headline(data: StudyData) -> Headline:
         accuracy=groups.get("all"),
         rarest=rarest,
         rarest_accuracy=groups.get(rarest),
-        fresh=fresh_seeds(data),
+        fresh=over_fresh_seeds(data),
         naive=_compared(reading, naive, data.thresholds),
         baseline=_compared(reading, baseline, data.thresholds),
         searched=len(data.searched),
@@ -106,12 +106,12 @@ def headline(data: StudyData) -> Headline:
 
 
 def test_groups(reading: ReadingRow, thresholds: tuple[int, int]) -> dict[str, Interval]:
-    """Test accuracy of each group that has classes, in the order of GROUPS, with 95 % limits."""
+    """Test accuracy of each group that has classes, in the order of GROUPS_WITH_ALL, with 95 % limits."""
     return group_intervals(reading.metrics, "test", reading.classes, thresholds)
 
 
 def group_intervals(
-    metrics: Metrics, split: str, classes: Iterable[ClassRow], thresholds: tuple[int, int]
+    metrics: StoredMetrics, split: str, classes: Iterable[ClassRow], thresholds: tuple[int, int]
 ) -> dict[str, Interval]:
     """The trainer's accuracies, with 95 % limits from the images of each class.
 
@@ -119,7 +119,7 @@ def group_intervals(
     """
     limits = group_recalls(tuple(classes), thresholds)
     found = {}
-    for group in GROUPS:
+    for group in GROUPS_WITH_ALL:
         known = limits[group]
         value = metrics.get(f"{split}.{'balanced_accuracy' if group == 'all' else group}")
         if known is not None:
@@ -141,7 +141,7 @@ def rarest_group(data: StudyData) -> str:
     return next(present, "few")
 
 
-def fresh_seeds(data: StudyData) -> Fresh | None:
+def over_fresh_seeds(data: StudyData) -> Fresh | None:
     """The chosen configuration over fresh seeds; None for fewer than two, because one has no deviation."""
     rows = data.fresh_seeds(data.best.config) if data.best else ()
     if len(rows) < 2:
@@ -160,7 +160,8 @@ def _compared(best: ReadingRow | None, other: ReadingRow | None, thresholds: tup
     if best is None or other is None:
         return None
     ours, theirs = test_groups(best, thresholds), test_groups(other, thresholds)
-    gains = {group: difference(ours[group], theirs[group]) for group in _FROM_RARE if group in ours and group in theirs}
+    both = [group for group in _FROM_RARE if group in ours and group in theirs]
+    gains = {group: independent_difference(ours[group], theirs[group]) for group in both}
     if "all" not in gains:
         return None
     gain = gains.pop("all")

@@ -45,7 +45,7 @@ def mean_recall(rows: Iterable[ClassRow]) -> Interval | None:
     return Interval(value, max(0.0, value - below), min(1.0, value + above))
 
 
-def difference(first: Interval, second: Interval) -> Interval:
+def independent_difference(first: Interval, second: Interval) -> Interval:
     """first - second, as if independent; on the same images the true interval is usually narrower."""
     value = first.value - second.value
     below = math.hypot(first.value - first.low, second.high - second.value)  # Newcombe 1998, method 10

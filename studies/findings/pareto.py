@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from studies.figures.accuracy_vs_balance import MEASURES, accuracy_vs_balance_info
+from studies.figures.accuracy_vs_balance import BALANCE_MEASURES, accuracy_vs_balance_info
 from studies.figures.figure import Absent
 from studies.records import TrialRow
 from studies.study_data import StudyData
@@ -13,10 +13,10 @@ def pareto_front(data: StudyData, *, measure: str = "norm.slope") -> tuple[Trial
 
     Raises KeyError for an unknown measure.
     """
-    if measure not in MEASURES:
-        raise KeyError(f"there is no measure {measure!r}; there are {', '.join(MEASURES)}")
+    if measure not in BALANCE_MEASURES:
+        raise KeyError(f"there is no measure {measure!r}; there are {', '.join(BALANCE_MEASURES)}")
     info = accuracy_vs_balance_info(data)
     if isinstance(info, Absent):
         return ()
-    points = (info.trials[place] for place in info.front[list(MEASURES).index(measure)])
+    points = (info.trials[place] for place in info.front[list(BALANCE_MEASURES).index(measure)])
     return tuple(data.trial_by_number[point.number] for point in points if point.number is not None)

@@ -16,7 +16,7 @@ from studies.errors import StudyLockedError
 from studies.locks.names import JUST_ENDED, locked, this_driver
 from studies.sql.engines import is_psycopg
 from studies.sql.retries import patiently
-from studies.sql.urls import parse
+from studies.sql.urls import parse_url
 
 NAME_BYTES = 63  # PostgreSQL cuts an application name here
 _NAMESPACE = 719_310  # first half of the advisory key: ours; the second is the study
@@ -88,7 +88,7 @@ def _lone_engine(url: str, who: str, patience: float) -> Engine:
     if is_psycopg(url):
         from studies.sql.postgres import connector  # noqa: PLC0415  (psycopg is an extra)
 
-        options = {"creator": connector(parse(url), patience=patience, application_name=who)}
+        options = {"creator": connector(parse_url(url), patience=patience, application_name=who)}
     return create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT", **options)
 
 

@@ -16,7 +16,7 @@ from studies.errors import MovedDatabaseError, StorageUnavailableError
 from studies.locks.names import JUST_STARTED, locked, this_driver
 from studies.sql.database_file import found, make_file, make_folder
 
-_TRIES, _PAUSE = 10, 0.02  # seconds; `file_holder` holds a shared lock for a moment
+_TRIES, _PAUSE_BETWEEN_TRIES = 10, 0.02  # seconds; `file_holder` holds a shared lock for a moment
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)  # of file systems without locks
 
 
@@ -118,7 +118,7 @@ def _flock(file: TextIO, kind: int, path: Path, name: str, *, tries: int = 1) ->
             fcntl.flock(file, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             if left:
-                time.sleep(_PAUSE)
+                time.sleep(_PAUSE_BETWEEN_TRIES)
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise

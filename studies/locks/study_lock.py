@@ -17,7 +17,7 @@ from studies.locks.file_lock import FileLock, file_holder, lock_file, lock_files
 from studies.locks.names import locked, this_process
 from studies.sql.engines import look
 from studies.sql.retries import PATIENCE
-from studies.sql.urls import parse, sqlite_file
+from studies.sql.urls import parse_url, sqlite_file
 
 _held_here: set[tuple[str, str]] = set()
 _held_here_lock = threading.Lock()
@@ -46,7 +46,7 @@ def study_lock(url: str, name: str, *, patience: float = PATIENCE) -> Iterator[S
     if file is not None:
         with _released(FileLock(file, name)) as lock:
             yield lock
-    elif parse(url).get_backend_name() == "postgresql":
+    elif parse_url(url).get_backend_name() == "postgresql":
         with _released(AdvisoryLock(url, name, patience)) as lock:
             yield lock
     else:
@@ -59,7 +59,7 @@ def holder(url: str, name: str, *, patience: float = PATIENCE) -> str | None:
     file = sqlite_file(url)
     if file is not None:
         return file_holder(lock_file(file, name), name)
-    if parse(url).get_backend_name() == "postgresql":
+    if parse_url(url).get_backend_name() == "postgresql":
         found = (look(url, advisory_holders, patience=patience) or {}).get(key_of(name))
         return found.who if found else None
     return "this process" if (url, name) in _held_here else None
@@ -70,7 +70,7 @@ def drivers(url: str, *, patience: float = PATIENCE) -> list[str]:
     file = sqlite_file(url)
     if file is not None:
         found = [file_holder(path, path.name) for path in lock_files(file)]
-    elif parse(url).get_backend_name() == "postgresql":
+    elif parse_url(url).get_backend_name() == "postgresql":
         found = [one.who for one in (look(url, advisory_holders, patience=patience) or {}).values()]
     else:
         found = []

@@ -15,10 +15,10 @@ from studies.figures.compared import (
 )
 from studies.figures.figure import Absent, Table
 from studies.findings.headline import Headline, headline
-from studies.findings.intervals import Interval, difference
-from studies.report.page import Panel, boxed, document, escape, panel_html, table_html
-from studies.report.redaction import redacted
-from studies.report.write import as_object, fragment, tables_folder, write_json, write_tables, write_text
+from studies.findings.intervals import Interval, independent_difference
+from studies.report.page import Panel, boxed, document, escape_html, panel_html, table_html
+from studies.report.redaction import redacted_study
+from studies.report.write import fragment, table_object, tables_folder, write_json, write_tables, write_text
 from studies.study_data import StudyData
 from studies.wording import duration, gain_limits, per_cent, points
 from trainers.config import Scalar
@@ -28,7 +28,7 @@ _SETTINGS_ALWAYS = ("stage1.weight_decay", "stage2.weight_decay", "stage2.maxnor
 
 def write_comparison(studies: Sequence[StudyData], path: Path) -> list[Path]:
     """Writes `path` (HTML), its numbers as JSON, and a folder of CSVs. The same data gives the same files."""
-    studies = [redacted(data) for data in studies]
+    studies = [redacted_study(data) for data in studies]
     lines = [headline(data) for data in studies]
     found = {
         "headlines": headlines_table(lines),
@@ -38,8 +38,8 @@ def write_comparison(studies: Sequence[StudyData], path: Path) -> list[Path]:
     panels = [_groups(studies), _balance(studies)]
     names = ", ".join(line.study for line in lines)
     cautions = comparison_cautions(studies)
-    parts = [f"<header><h1>{escape(' and '.join(line.study for line in lines))}</h1>"]
-    parts += [f'<p class="lead">{escape(sentence)}</p>' for sentence in _sentences(lines)]
+    parts = [f"<header><h1>{escape_html(' and '.join(line.study for line in lines))}</h1>"]
+    parts += [f'<p class="lead">{escape_html(sentence)}</p>' for sentence in _sentences(lines)]
     parts.append("<p>Studies side by side, each with the trial that it chose on validation.</p>")
     parts.append(boxed("cautions", "Read with care", cautions))
     parts.append(f"</header>{table_html(_readable(found['headlines']), 'Studies side by side', kind='whole')}")
@@ -49,7 +49,7 @@ def write_comparison(studies: Sequence[StudyData], path: Path) -> list[Path]:
     parts.append('<footer class="soft"><p>Accuracies in the tables behind figures are fractions.</p></footer>')
     write_text(path, document(f"{names}: tuner comparison", parts))
     tables = {**found, **{panel.name: panel.table for panel in panels if panel.table}}
-    content = {"cautions": list(cautions), "tables": {name: as_object(table) for name, table in tables.items()}}
+    content = {"cautions": list(cautions), "tables": {name: table_object(table) for name, table in tables.items()}}
     return [path, write_json(path, content), *write_tables(tables_folder(path), tables)]
 
 
@@ -57,7 +57,7 @@ def _sentences(lines: Sequence[Headline]) -> Iterator[str]:
     """The difference of every other study to the first, with its interval."""
     first, *others = lines
     for other in others:
-        gain = _difference(other, first)
+        gain = _test_difference(other, first)
         if gain is not None:
             side = "above" if gain.value >= 0 else "below"
             yield (
@@ -67,11 +67,11 @@ def _sentences(lines: Sequence[Headline]) -> Iterator[str]:
             )
 
 
-def _difference(one: Headline, other: Headline) -> Interval | None:
+def _test_difference(one: Headline, other: Headline) -> Interval | None:
     """The difference of balanced test accuracies, as if on different images; None without test or on other data."""
     if one.accuracy is None or other.accuracy is None or one.data_fingerprint != other.data_fingerprint:
         return None
-    return difference(one.accuracy, other.accuracy)
+    return independent_difference(one.accuracy, other.accuracy)
 
 
 def comparison_cautions(studies: Sequence[StudyData]) -> tuple[str, ...]:
@@ -152,7 +152,7 @@ def _readable(table: Table) -> Table:
 def differences_table(lines: Sequence[Headline]) -> Table:
     """The differences of every other study to the first, on test."""
     first, *others = lines
-    found = [(other, _difference(other, first)) for other in others]
+    found = [(other, _test_difference(other, first)) for other in others]
     rows = tuple(
         (other.study, first.study, *(gain if gain is not None else (None, None, None))) for other, gain in found
     )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from studies.figures.figure import Table
-from studies.report.page import Page, escape, table_html
+from studies.report.page import Page, escape_html, table_html
 from studies.wording import count, role_label
 
-_METHODS: Mapping[str, str] = {
+_BASELINES: Mapping[str, str] = {
     "naive": "one training with cross-entropy and no weight decay, with its own classifier; nothing is tuned for it, "
     "and the other searched settings are in the middle of their ranges",
     "weight_decay": "the best of the search's backbones with its stage-1 classifier: a tuned weight decay, and no "
@@ -44,13 +44,13 @@ def failed(page: Page) -> str:
     parts = ['<section><h2 id="failures">Failed trials</h2>']
     number = page.headline.failed
     if page.never_asked:
-        parts.append(f"<p>{escape(page.never_asked)}</p>")
+        parts.append(f"<p>{escape_html(page.never_asked)}</p>")
     if number:
         are = "is" if number == 1 else "are"
         parts.append(
             f"<p>{count(number, 'trial')} failed and {are} left out above. Trials of one job that failed alike "
         )
-        parts.append(f"are one row; {escape(page.tables)}/failures.csv has each.</p>")
+        parts.append(f"are one row; {escape_html(page.tables)}/failures.csv has each.</p>")
         parts.append(table_html(page.failures, "Failed trials"))
     elif not page.never_asked:
         parts.append("<p>None.</p>")
@@ -59,11 +59,11 @@ def failed(page: Page) -> str:
 
 def again(page: Page) -> str:
     """The requirements, the chosen configuration, and the whole search."""
-    study = escape(page.headline.study)
+    study = escape_html(page.headline.study)
     parts = ['<section><h2 id="again">How to run it again</h2><dl class="needs">']
     for need in page.needs:
-        command = f"<br><code>{escape(need.command)}</code>" if need.command else ""
-        parts.append(f"<dt>{escape(need.what)}</dt><dd>{escape(need.words)}{command}</dd>")
+        command = f"<br><code>{escape_html(need.command)}</code>" if need.command else ""
+        parts.append(f"<dt>{escape_html(need.what)}</dt><dd>{escape_html(need.words)}{command}</dd>")
     parts.append("</dl>")
     if page.best_yaml is not None:
         parts.append(
@@ -71,22 +71,22 @@ def again(page: Page) -> str:
             "written beside a finished study). <code>--check</code> ends with an error if a figure is outside its "
             "tolerance or the data differs.</p><pre><code>tuner train best.yaml --check</code></pre>"
         )
-        parts.append(_text("best.yaml", page.best_yaml))
+        parts.append(_file_text("best.yaml", page.best_yaml))
     parts.append(
         f"<p><strong>The whole search.</strong> Save the text below as <code>{study}.yaml</code>; it has sampler and "
         f"seed.</p><pre><code>tuner launch --space {study}.yaml</code></pre>"
     )
-    parts.append(_text(f"{page.headline.study}.yaml, the search space", page.space_yaml))
+    parts.append(_file_text(f"{page.headline.study}.yaml, the search space", page.space_yaml))
     return "".join(parts) + "</section>"
 
 
 def _folded(title: str, table: Table) -> str:
-    return f"<details><summary>{escape(title)}</summary>{table_html(table, title)}</details>"
+    return f"<details><summary>{escape_html(title)}</summary>{table_html(table, title)}</details>"
 
 
-def _text(name: str, content: str) -> str:
-    told = f'<pre class="file"><code>{escape(content)}</code></pre>'
-    return f"<details open><summary>{escape(name)}</summary>{told}</details>"
+def _file_text(name: str, content: str) -> str:
+    told = f'<pre class="file"><code>{escape_html(content)}</code></pre>'
+    return f"<details open><summary>{escape_html(name)}</summary>{told}</details>"
 
 
 def settings(page: Page) -> str:
@@ -101,8 +101,8 @@ def settings(page: Page) -> str:
     parts.append(_folded(f"{count(len(rest.rows), 'setting')} more that had a part in the result", rest))
     parts.append(_folded("Provenance: code, data and versions", page.provenance) + "</section>")
     parts.append('<section><h2 id="words">Words</h2><dl class="words">')
-    words = {role_label(role): _METHODS[role] for role in page.baselines if role in _METHODS} | dict(_WORDS)
-    parts += [f"<dt>{escape(word)}</dt><dd>{escape(meaning)}.</dd>" for word, meaning in words.items()]
+    words = {role_label(role): _BASELINES[role] for role in page.baselines if role in _BASELINES} | dict(_WORDS)
+    parts += [f"<dt>{escape_html(word)}</dt><dd>{escape_html(meaning)}.</dd>" for word, meaning in words.items()]
     many, few = page.thresholds
     parts.append(
         f"<dt>many, medium, few</dt><dd>classes with more than {many}, {few} to {many}, and fewer than {few} training "
@@ -110,6 +110,7 @@ def settings(page: Page) -> str:
     )
     parts.append(
         '<footer class="soft"><p>Accuracies in tables are fractions. Every number comes from the study database; '
-        f"{escape(page.tables)}/ holds them as CSV, {escape(page.as_json)} all of them in one file.</p></footer>"
+        f"{escape_html(page.tables)}/ holds them as CSV, {escape_html(page.as_json)} all of them in one file.</p>"
+        "</footer>"
     )
     return "".join(parts)

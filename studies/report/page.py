@@ -71,7 +71,7 @@ def document(title: str, parts: Iterable[str]) -> str:
     assets = files("studies.report") / "assets"
     return "\n".join(
         [
-            f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>',
+            f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape_html(title)}</title>',
             f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f"<style>{(assets / 'report.css').read_text('utf-8')}</style>",
@@ -82,25 +82,25 @@ def document(title: str, parts: Iterable[str]) -> str:
     )
 
 
-def escape(value: object) -> str:
+def escape_html(value: object) -> str:
     """Untrusted text in HTML."""
     return html.escape(str(value))
 
 
 def boxed(kind: str, title: str, lines: Iterable[str]) -> str:
     """A list under a bold title, in a box of this kind; "" without lines."""
-    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
-    return f'<div class="{kind}"><strong>{escape(title)}</strong><ul>{items}</ul></div>' if items else ""
+    items = "".join(f"<li>{escape_html(line)}</li>" for line in lines)
+    return f'<div class="{kind}"><strong>{escape_html(title)}</strong><ul>{items}</ul></div>' if items else ""
 
 
 def panel_html(panel: Panel, number: int, tables: str | None = None) -> str:
     """One figure with its caption and table; `tables` is the folder of the full CSV."""
-    head = f'<section><h2 id="{panel.name}">{number}. {escape(panel.title)}</h2>'
+    head = f'<section><h2 id="{panel.name}">{number}. {escape_html(panel.title)}</h2>'
     if panel.body is None:
-        return f'{head}<p class="absent">{escape(panel.caption)}</p></section>'
-    label = escape(f"Figure {number}: {panel.title}. The table below has its numbers.")
+        return f'{head}<p class="absent">{escape_html(panel.caption)}</p></section>'
+    label = escape_html(f"Figure {number}: {panel.title}. The table below has its numbers.")
     drawn = f'<div role="img" aria-label="{label}">{panel.body}</div>'
-    caption = f'<figcaption id="{panel.name}_caption">{escape(panel.caption)}</figcaption>'
+    caption = f'<figcaption id="{panel.name}_caption">{escape_html(panel.caption)}</figcaption>'
     described = f'aria-labelledby="{panel.name}" aria-describedby="{panel.name}_caption"'
     behind = _behind(panel.table, panel.name, panel.title, tables)
     return f"{head}<figure {described}>{drawn}{caption}</figure>{behind}</section>"
@@ -112,15 +112,15 @@ def _behind(table: Table | None, name: str, title: str, tables: str | None) -> s
     more = f", the first {_ROWS} here" if len(table.rows) > _ROWS else ""
     whole = f"; all in {tables}/{name}.csv" if tables else ""
     label = f"The numbers as a table: {count(len(table.rows), 'row')}{more}{whole}"
-    return f"<details><summary>{escape(label)}</summary>{table_html(table, title)}</details>"
+    return f"<details><summary>{escape_html(label)}</summary>{table_html(table, title)}</details>"
 
 
 def table_html(table: Table, label: str, *, kind: str = "") -> str:
     """A sortable table; accuracies stay fractions, as in the CSVs. `label` is for screen readers."""
-    head = "".join(f'<th scope="col">{escape(column)}</th>' for column in table.columns)
+    head = "".join(f'<th scope="col">{escape_html(column)}</th>' for column in table.columns)
     body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in table.rows[:_ROWS])
     return (
-        f'<div class="scroll {kind}" tabindex="0" role="region" aria-label="{escape(label)}"><table>'
+        f'<div class="scroll {kind}" tabindex="0" role="region" aria-label="{escape_html(label)}"><table>'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
@@ -131,6 +131,6 @@ def _cell(value: Scalar) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
         words = str(value).lower() if isinstance(value, bool) else value
         wide = ' class="w"' if len(words) > _LONG else ""
-        return f"<td{wide}>{escape(words)}</td>"
+        return f"<td{wide}>{escape_html(words)}</td>"
     shown = f"{value:.5g}" if isinstance(value, float) else str(value)
     return f'<td class="n">{shown}</td>'

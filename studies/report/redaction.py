@@ -16,7 +16,7 @@ DATA = "task.data"
 _PATH = re.compile(r"(?:(?<![^\s'\"(\[=,;:])|(?<=:///))~?/(?:[^\s'\"<>|:,;()/]+/)+(?=[^\s/])")  # its folders
 
 
-def redacted(data: StudyData) -> StudyData:
+def redacted_study(data: StudyData) -> StudyData:
     """The study for pages that are shared. best.yaml and the database keep the paths that a run needs."""
     where = sorted({str(config[DATA]) for config in _configs(data) if config.get(DATA)}, key=len, reverse=True)
     study = replace(
@@ -30,16 +30,16 @@ def redacted(data: StudyData) -> StudyData:
         trials=tuple(
             replace(
                 row,
-                config=_config(row.config),
+                config=_redacted_config(row.config),
                 reason=None if row.reason is None else without_folders(row.reason, where),
                 notes=tuple(without_folders(note, where) for note in row.notes),
             )
             for row in data.trials
         ),
-        backbones=tuple(replace(row, config=_config(row.config)) for row in data.backbones),
-        posthoc=tuple(replace(row, config=_config(row.config)) for row in data.posthoc),
-        readings=tuple(replace(row, config=_config(row.config)) for row in data.readings),
-        fresh=tuple(replace(row, config=_config(row.config)) for row in data.fresh),
+        backbones=tuple(replace(row, config=_redacted_config(row.config)) for row in data.backbones),
+        posthoc=tuple(replace(row, config=_redacted_config(row.config)) for row in data.posthoc),
+        readings=tuple(replace(row, config=_redacted_config(row.config)) for row in data.readings),
+        fresh=tuple(replace(row, config=_redacted_config(row.config)) for row in data.fresh),
     )
 
 
@@ -76,7 +76,7 @@ def _configs(data: StudyData) -> Iterator[Mapping[str, Scalar]]:
     yield from (row.config for row in (*data.readings, *data.fresh))
 
 
-def _config(config: Mapping[str, Scalar]) -> Mapping[str, Scalar]:
+def _redacted_config(config: Mapping[str, Scalar]) -> Mapping[str, Scalar]:
     where = config.get(DATA)
     return {**config, DATA: name_only(where)} if isinstance(where, str) else config
 

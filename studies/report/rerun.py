@@ -12,10 +12,10 @@ _EMBEDDED = ("digits-lt",)  # data that ships with a library
 
 def needs(data: StudyData) -> tuple[Need, ...]:
     """The requirements in the order of installation."""
-    return (_code(), _data(data), _search(data), _hardware(data))
+    return (_code_need(), _data_need(data), _search_need(data), _hardware_need(data))
 
 
-def _code() -> Need:
+def _code_need() -> Need:
     known = code_version()
     commit = f", commit {str(known['git_commit'])[:12]}" if "git_commit" in known else ""
     dirty = " with changes that were not committed" if known.get("git_dirty") else ""
@@ -27,7 +27,7 @@ def _code() -> Need:
     )
 
 
-def _data(data: StudyData) -> Need:
+def _data_need(data: StudyData) -> Need:
     config, counts = data.configuration, data.study.train_counts
     name = config.get("task.dataset", data.space.task.dataset)
     size = f": {len(counts)} classes, {sum(counts):,} training images" if counts else ""
@@ -38,7 +38,7 @@ def _data(data: StudyData) -> Need:
     return Need("Data", words, "--data DIR")
 
 
-def _search(data: StudyData) -> Need:
+def _search_need(data: StudyData) -> Need:
     sampler, budget = data.space.sampler, data.space.budget
     return Need(
         "Search",
@@ -49,7 +49,7 @@ def _search(data: StudyData) -> Need:
     )
 
 
-def _hardware(data: StudyData) -> Need:
+def _hardware_need(data: StudyData) -> Need:
     devices = sorted({row.device for row in data.backbones})
     if not devices:
         return Need("Hardware", "nothing was trained yet.")

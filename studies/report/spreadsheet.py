@@ -6,7 +6,7 @@ import re
 
 from trainers.config import Scalar
 
-_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?")
+_NUMBER_CELL = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?")
 _FORMULA = re.compile(
     r"[\s\u200b-\u200f\u2060\ufeff\x00-\x1f]*[=+\-@＝＋－＠]"
 )  # spreadsheets skip invisible characters
@@ -15,6 +15,6 @@ _CONTROLS = ("\t", "\r", "\n")
 
 def guarded(value: Scalar) -> Scalar:
     """The value, with an apostrophe before text that a spreadsheet would run as a formula; numbers stay numbers."""
-    if not isinstance(value, str) or _NUMBER.fullmatch(value):
+    if not isinstance(value, str) or _NUMBER_CELL.fullmatch(value):
         return value
     return f"'{value}" if value.startswith(_CONTROLS) or _FORMULA.match(value) else value

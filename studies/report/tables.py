@@ -16,17 +16,17 @@ from trainers.config import Scalar
 def study_tables(data: StudyData) -> dict[str, Table]:
     """The tables by name, which is also the CSV file's."""
     return {
-        "trials": _trials(data),
-        "readings": _readings(data),
-        "posthoc": _posthoc(data),
-        "failures": _failures(data),
-        "failed_jobs": _failed_jobs(data),
-        "configuration": _configuration(data),
-        "provenance": _provenance(data),
+        "trials": _trials_table(data),
+        "readings": _readings_table(data),
+        "posthoc": _posthoc_table(data),
+        "failures": _failures_table(data),
+        "failed_jobs": _failed_jobs_table(data),
+        "configuration": _configuration_table(data),
+        "provenance": _provenance_table(data),
     }
 
 
-def _trials(data: StudyData) -> Table:
+def _trials_table(data: StudyData) -> Table:
     metrics = list(dict.fromkeys(name for row in data.complete for name in row.metrics))
     columns = ("number", "state", "role", "backbone", "round", "value", "seconds", *data.varying, *metrics)
     rows = []
@@ -38,7 +38,7 @@ def _trials(data: StudyData) -> Table:
     return Table(columns, tuple(rows))
 
 
-def _readings(data: StudyData) -> Table:
+def _readings_table(data: StudyData) -> Table:
     """The chosen trial, its fresh seeds by seed, then baselines in the order of the space."""
     best = [row for row in data.readings if row.role == "best"]
     others = [row for row in data.readings if row.role != "best"]
@@ -62,7 +62,7 @@ def _readings(data: StudyData) -> Table:
     )
 
 
-def _posthoc(data: StudyData) -> Table:
+def _posthoc_table(data: StudyData) -> Table:
     metrics = list(dict.fromkeys(name for row in data.posthoc for name in row.metrics))
     rows = tuple(
         (
@@ -76,7 +76,7 @@ def _posthoc(data: StudyData) -> Table:
     return Table(("backbone", "stage2.method", "stage2.tau", *metrics), rows)
 
 
-def _failures(data: StudyData) -> Table:
+def _failures_table(data: StudyData) -> Table:
     rows = tuple(
         (row.number, row.role, row.backbone_index, row.reason or UNKNOWN)
         for row in sorted(data.trials, key=lambda row: row.number)
@@ -85,14 +85,14 @@ def _failures(data: StudyData) -> Table:
     return Table(("trial", "role", "backbone", "reason"), rows)
 
 
-def _failed_jobs(data: StudyData) -> Table:
+def _failed_jobs_table(data: StudyData) -> Table:
     rows = tuple(
         (spans(list(one.numbers)), len(one.numbers), one.role, one.backbone, one.reason) for one in failures(data)
     )
     return Table(("trials", "how many", "role", "backbone", "reason"), rows)
 
 
-def _configuration(data: StudyData) -> Table:
+def _configuration_table(data: StudyData) -> Table:
     """Settings, searched ones first, without those that did not affect the result."""
     searched = data.space.searched
     config = applicable(data.best.config) if data.best else {}
@@ -102,7 +102,7 @@ def _configuration(data: StudyData) -> Table:
     return Table(("setting", "value", "searched"), rows)
 
 
-def _provenance(data: StudyData) -> Table:
+def _provenance_table(data: StudyData) -> Table:
     best = data.best
     rows: dict[str, Scalar] = {
         "study": data.study.name,

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from studies.findings.headline import Compared, Fresh, Headline
 from studies.findings.intervals import Interval
-from studies.report.page import Page, boxed, escape
+from studies.report.page import Page, boxed, escape_html
 from studies.wording import (
     count,
     duration,
@@ -26,12 +26,12 @@ _SHOT = {"few": "few-shot classes", "medium": "medium ones", "many": "many-shot 
 def top(page: Page) -> str:
     """Title, story, cards and cautions."""
     line = page.headline
-    parts = [f"<header><h1>{escape(line.study)}</h1>", f'<p class="soft">{escape(page.summary)}</p>']
+    parts = [f"<header><h1>{escape_html(line.study)}</h1>", f'<p class="soft">{escape_html(page.summary)}</p>']
     parts += [f'<p class="lead">{sentence}</p>' for sentence in (_trade(line), _story(line)) if sentence]
-    parts += [f"<p>{sentence}</p>" for sentence in (_fresh(line), _chosen(page)) if sentence]
+    parts += [f"<p>{sentence}</p>" for sentence in (_fresh_sentence(line), _chosen_settings(page)) if sentence]
     parts.append(f'<div class="cards">{"".join(_cards(line))}</div>')
     if page.naive:
-        parts.append(f'<p class="soft">{escape(page.naive)}</p>')
+        parts.append(f'<p class="soft">{escape_html(page.naive)}</p>')
     parts.append(boxed("cautions", "Read with care", page.cautions))
     parts.append(boxed("remarks", "Good to know", page.remarks))
     return "".join(parts) + "</header>"
@@ -42,7 +42,7 @@ def _trade(line: Headline) -> str:
     if line.naive is None:
         return ""
     told = [_group(name, gain, first=i == 0) for i, (name, gain) in enumerate(line.naive.gains.items())]
-    method, overall = escape(method_label(line.method)), _change(line.naive.gain)
+    method, overall = escape_html(method_label(line.method)), _change(line.naive.gain)
     return f"Against the naive classifier, {method} {listed(told)}; over all classes it {overall}."
 
 
@@ -64,7 +64,7 @@ def _story(line: Headline) -> str:
     if line.trial is None:
         return "No trial of the search has finished yet."
     chosen = (
-        f"<strong>Trial {line.trial}</strong> was chosen on validation ({escape(line.objective)} "
+        f"<strong>Trial {line.trial}</strong> was chosen on validation ({escape_html(line.objective)} "
         f"{per_cent(line.value)}, the best of {count(line.searched, 'finished trial')} of the search{_ties(line)})."
     )
     if line.accuracy is None:
@@ -72,10 +72,10 @@ def _story(line: Headline) -> str:
     told = f"{chosen} On test images it reaches <strong>{per_cent(line.accuracy.value)}</strong> balanced accuracy"
     told += f" (95&nbsp;% interval from the images {limits(line.accuracy.low, line.accuracy.high)})"
     if line.naive is not None:
-        told += f", {_distance(line.naive)} the naive baseline"
+        told += f", {_points_apart(line.naive)} the naive baseline"
     if line.baseline is not None:
-        rival = escape(role_label(line.baseline.role))
-        told += f" and {_distance(line.baseline)} {rival}, of the other baselines the best on validation"
+        rival = escape_html(role_label(line.baseline.role))
+        told += f" and {_points_apart(line.baseline)} {rival}, of the other baselines the best on validation"
     return told + "."
 
 
@@ -85,12 +85,12 @@ def _ties(line: Headline) -> str:
     return f"; {line.tied:,} share this value, and of them the one with the most balanced norms was taken"
 
 
-def _distance(other: Compared) -> str:
+def _points_apart(other: Compared) -> str:
     side = "above" if other.gain.value >= 0 else "below"
     return f"{points(abs(other.gain.value)).removeprefix('+')} points {side}"
 
 
-def _fresh(line: Headline) -> str:
+def _fresh_sentence(line: Headline) -> str:
     """The sentence on fresh seeds: the figure to quote for the configuration."""
     fresh = line.fresh
     over = fresh.of("test.balanced_accuracy") if fresh else None
@@ -110,8 +110,8 @@ def _seeds(fresh: Fresh) -> str:
     return listed([str(seed) for seed in fresh.seeds])
 
 
-def _chosen(page: Page) -> str:
-    settings = ", ".join(f"<code>{escape(name)}</code>&nbsp;{escape(value)}" for name, value in page.chosen)
+def _chosen_settings(page: Page) -> str:
+    settings = ", ".join(f"<code>{escape_html(name)}</code>&nbsp;{escape_html(value)}" for name, value in page.chosen)
     told = [f"Its settings: {settings}."] if settings else []
     if page.slopes is not None:
         best, naive = (f"{slope:+.2f}".replace("-", "−") for slope in page.slopes)
@@ -134,7 +134,7 @@ def _cards(line: Headline) -> Iterable[str]:
             mark="best",
         )
     elif line.value is not None:
-        yield _card(per_cent(line.value), f"best: {escape(line.objective)}", mark="best")
+        yield _card(per_cent(line.value), f"best: {escape_html(line.objective)}", mark="best")
     yield from _fresh_card(line)
     if line.rarest_accuracy is not None:
         rare = line.rarest_accuracy
@@ -142,7 +142,7 @@ def _cards(line: Headline) -> Iterable[str]:
     for other in (line.naive, line.baseline):
         if other is not None:
             gain = gain_limits(other.gain.low, other.gain.high)
-            over = f"points over {escape(role_label(other.role))} ({per_cent(other.accuracy.value)})"
+            over = f"points over {escape_html(role_label(other.role))} ({per_cent(other.accuracy.value)})"
             yield _card(points(other.gain.value), f"{over}, 95&nbsp;% interval {gain}")
     rest = [f"{number:,} {word}" for word, number in (("pruned", line.pruned), ("running", line.running)) if number]
     rest += [f"{line.never_asked:,} never asked for"] if line.never_asked else []
@@ -151,9 +151,9 @@ def _cards(line: Headline) -> Iterable[str]:
     seeds = ", without fresh seeds" if line.fresh else ""
     yield _card(
         duration(3600 * line.elapsed_hours),
-        f"of work, {duration(3600 * line.trained_hours)} of training{seeds}; study {escape(line.state)}",
+        f"of work, {duration(3600 * line.trained_hours)} of training{seeds}; study {escape_html(line.state)}",
     )
-    yield _card(escape((line.data_fingerprint or "unknown")[:12]), "data fingerprint")
+    yield _card(escape_html((line.data_fingerprint or "unknown")[:12]), "data fingerprint")
 
 
 def _fresh_card(line: Headline) -> Iterable[str]:

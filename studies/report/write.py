@@ -17,7 +17,7 @@ from studies.findings.cautions import cautions, never_asked_sentence, remarks
 from studies.findings.headline import headline
 from studies.report.end import again, failed, settings
 from studies.report.page import Page, Panel, document, panel_html
-from studies.report.redaction import redacted
+from studies.report.redaction import redacted_study
 from studies.report.rerun import needs
 from studies.report.spreadsheet import guarded
 from studies.report.tables import study_tables
@@ -42,12 +42,12 @@ def write_report(data: StudyData, path: Path, *, images: bool = False) -> list[P
 
     Returns all files written. The same data gives the same files. They do not reveal where data and study are.
     """
-    data, folder = redacted(data), tables_folder(path)
+    data, folder = redacted_study(data), tables_folder(path)
     drawn = {name: draw_panel(name, data) for name in FIGURES}
     tables = {**study_tables(data), **{panel.name: panel.table for panel, _ in drawn.values() if panel.table}}
     page = _page(data, tuple(panel for panel, _ in drawn.values()), tables, path)
     write_text(path, _render(page))
-    written = [path, write_json(path, _as_json(page, tables)), *write_tables(folder, tables)]
+    written = [path, write_json(path, _report_json(page, tables)), *write_tables(folder, tables)]
     if images:
         figures = {name: figure for name, (_, figure) in drawn.items() if figure is not None}
         written += write_images(figures, path.with_name(f"{path.stem}_images"))
@@ -175,12 +175,12 @@ def _summary(data: StudyData) -> str:
     return "; ".join([*parts, f"study of {data.study.created:%Y-%m-%d}"])
 
 
-def as_object(table: Table) -> dict[str, Any]:
+def table_object(table: Table) -> dict[str, Any]:
     """A table as plain JSON values."""
     return {"columns": list(table.columns), "rows": [list(row) for row in table.rows]}
 
 
-def _as_json(page: Page, tables: Mapping[str, Table]) -> dict[str, Any]:
+def _report_json(page: Page, tables: Mapping[str, Table]) -> dict[str, Any]:
     return {
         "headline": plain(page.headline),
         "naive": page.naive,
@@ -189,7 +189,7 @@ def _as_json(page: Page, tables: Mapping[str, Table]) -> dict[str, Any]:
         "absent": {panel.name: panel.caption for panel in page.panels if panel.body is None},
         "best_yaml": page.best_yaml,
         "space_yaml": page.space_yaml,
-        "tables": {name: as_object(table) for name, table in tables.items()},
+        "tables": {name: table_object(table) for name, table in tables.items()},
     }
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from studies.errors import MovedDatabaseError, StorageUnavailableError
 
-_PRIVATE, _SHARED = 0o600, 0o660
+_PRIVATE_FILE, _SHARED_FILE = 0o600, 0o660
 _PRIVATE_FOLDER, _SHARED_FOLDER = 0o700, 0o2770
 
 
@@ -120,11 +120,11 @@ def make_file(path: Path) -> int | None:
     Raises OSError.
     """
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, _PRIVATE)
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, _PRIVATE_FILE)
     except FileExistsError:
         return None
     if is_shared(path.parent):
-        os.fchmod(descriptor, _SHARED)
+        os.fchmod(descriptor, _SHARED_FILE)
     return descriptor
 
 

@@ -20,7 +20,7 @@ from sqlalchemy.pool import NullPool, StaticPool
 from studies.errors import StorageUnavailableError
 from studies.sql.database_file import DatabaseFile
 from studies.sql.retries import PATIENCE, patiently
-from studies.sql.urls import in_memory, masked, parse, sqlite_file
+from studies.sql.urls import in_memory, masked, parse_url, sqlite_file
 
 T = TypeVar("T")
 to_json = functools.partial(json.dumps, allow_nan=False, separators=(",", ":"))
@@ -67,7 +67,7 @@ class SqliteDriver(SqliteReader):
 
 def engine_options(url: str, *, patience: float, looking: bool, file: DatabaseFile | None = None) -> dict[str, Any]:
     """Arguments for `create_engine`. Raises ImportError when psycopg is not installed."""
-    parsed = parse(url)
+    parsed = parse_url(url)
     options: dict[str, Any] = {"json_serializer": to_json}
     if parsed.get_backend_name() == "sqlite":
         connection = functools.partial(SqliteReader if looking else SqliteDriver, file=file)
@@ -86,7 +86,7 @@ def engine_options(url: str, *, patience: float, looking: bool, file: DatabaseFi
 
 def is_psycopg(url: str) -> bool:
     """True if the URL selects psycopg."""
-    return parse(url).drivername in ("postgresql", "postgresql+psycopg")
+    return parse_url(url).drivername in ("postgresql", "postgresql+psycopg")
 
 
 def lone_engine(url: str, *, patience: float, file: DatabaseFile | None = None) -> Engine:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
-from studies.sql.tables import Measured
-from trainers.results import HeadFailure, HeadResult
+from trainers.results import HeadFailure, HeadResult, Metrics
 
 NO_NORMS = "weight norms are no longer finite numbers"
 
@@ -18,12 +17,12 @@ def sound(head: HeadResult | HeadFailure) -> HeadResult | HeadFailure:
     return HeadFailure(config=head.config, reason=f"its {NO_NORMS}")
 
 
-def finite(metrics: Mapping[str, float | None]) -> Measured:
+def finite(metrics: Mapping[str, float | None]) -> Metrics:
     """NaN and infinities become None: JSON cannot hold them, and no average should include them."""
-    return {name: number(value) for name, value in metrics.items()}
+    return {name: finite_or_none(value) for name, value in metrics.items()}
 
 
-def number(value: float | None) -> float | None:
+def finite_or_none(value: float | None) -> float | None:
     """The same for one value."""
     return value if value is not None and math.isfinite(value) else None
 

@@ -18,10 +18,11 @@ from optuna.distributions import BaseDistribution, distribution_to_json, json_to
 from optuna.storages._rdb import models
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from studies.records import HeadRequest
+from studies.sql.tables import insert_rows
 from trainers.config import Scalar
 
 STUDIES = models.StudyModel.__table__.c
@@ -42,7 +43,7 @@ class Ended:
     attributes: Mapping[str, Scalar] = field(default_factory=dict)  # few and small: the dashboard shows them all
 
 
-def find_study(session: Session, name: str) -> int | None:
+def find_study_id(session: Session, name: str) -> int | None:
     """The study's id; None when there is none of that name."""
     return session.execute(select(STUDIES.study_id).where(STUDIES.study_name == name)).scalar_one_or_none()
 
@@ -52,7 +53,7 @@ def find_name(session: Session, study_id: int) -> str | None:
     return session.execute(select(STUDIES.study_name).where(STUDIES.study_id == study_id)).scalar_one_or_none()
 
 
-def rename_study(session: Session, study_id: int, name: str) -> None:
+def set_study_name(session: Session, study_id: int, name: str) -> None:
     """Gives a study another name, which must be free."""
     session.execute(update(models.StudyModel).where(STUDIES.study_id == study_id).values(study_name=name))
 
@@ -88,7 +89,7 @@ def start_trials(
     session.add_all(trials)
     session.flush()
     ids = [int(trial.trial_id) for trial in trials]
-    _insert(
+    insert_rows(
         session,
         models.TrialParamModel,
         [{"trial_id": trial_id, **row} for trial_id, rows in zip(ids, params, strict=True) for row in rows],
@@ -108,7 +109,7 @@ def end_trials(session: Session, ended: Iterable[Ended], *, now: datetime) -> No
         trial.state = TrialState.FAIL if end.value is None else TrialState.COMPLETE
         trial.datetime_complete = not_before(trial.datetime_start, now)
     finite = models.TrialValueModel.TrialValueType.FINITE
-    _insert(
+    insert_rows(
         session,
         models.TrialValueModel,
         [
@@ -149,14 +150,14 @@ def _internal(head: HeadRequest) -> list[dict[str, Any]]:
     return [
         {
             "param_name": name,
-            "param_value": _checked(name, value, head.distributions[name]),
+            "param_value": _internal_value(name, value, head.distributions[name]),
             "distribution_json": _to_json(head.distributions[name]),
         }
         for name, value in head.params.items()
     ]
 
 
-def _checked(name: str, value: Scalar, distribution: BaseDistribution) -> float:
+def _internal_value(name: str, value: Scalar, distribution: BaseDistribution) -> float:
     internal = distribution.to_internal_repr(value)
     if not distribution._contains(internal):
         raise ValueError(f"{name}: must lie in {distribution}, but got {value!r}")
@@ -164,7 +165,7 @@ def _checked(name: str, value: Scalar, distribution: BaseDistribution) -> float:
 
 
 def _attributes(session: Session, rows: Iterable[tuple[int, Mapping[str, Scalar]]]) -> None:
-    _insert(
+    insert_rows(
         session,
         models.TrialUserAttributeModel,
         [
@@ -173,8 +174,3 @@ def _attributes(session: Session, rows: Iterable[tuple[int, Mapping[str, Scalar]
             for key, value in attributes.items()
         ],
     )
-
-
-def _insert(session: Session, model: Any, rows: list[dict[str, Any]]) -> None:
-    if rows:
-        session.execute(insert(model), rows)

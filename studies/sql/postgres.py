@@ -16,7 +16,7 @@ from psycopg.abc import PQGen
 from sqlalchemy import Dialect
 from sqlalchemy.engine import URL
 
-_SHARE = 0.5  # of the patience, for one wait: leaves time for another connection
+_WAIT_SHARE = 0.5  # of the patience, for one wait: leaves time for another connection
 _LOCK_SHARE = 0.8  # of that, for locks: the server gives up before the client does
 _LONGEST_CONNECT = 10.0  # seconds
 _SHORTEST_CONNECT = 2.0  # libpq and psycopg round up to it
@@ -50,7 +50,7 @@ def connector(
     made: Any = url.get_dialect()  # psycopg's: its JSON goes through a context among the parameters
     dialect: Dialect = made(dbapi=psycopg, json_serializer=json_serializer)
     arguments, parameters = dialect.create_connect_args(url)
-    silence = _SHARE * patience
+    silence = _WAIT_SHARE * patience
     timeout = int(max(_SHORTEST_CONNECT, min(_LONGEST_CONNECT, silence)))
     parameters = {"connect_timeout": timeout, **parameters, **fixed}
 

@@ -37,10 +37,10 @@ from studies.sql.tables import (
 from trainers.config import Scalar
 
 DELETED = "the study was deleted or renamed while it was open; see what there is with: tuner status"
-_TRIALS, _VALUES = OPTUNA_TRIAL.table, VALUES.trial_id.table
+_OPTUNA_TRIALS, _OPTUNA_VALUES = OPTUNA_TRIAL.table, VALUES.trial_id.table
 
 
-def study_names(connection: Connection) -> list[str]:
+def our_study_names(connection: Connection) -> list[str]:
     """Names of our studies, in the order in which they were made."""
     ours = select(StudyTable.study_id)
     named = select(STUDIES.study_name).where(STUDIES.study_id.in_(ours)).order_by(STUDIES.study_id)
@@ -85,7 +85,7 @@ def jobs(session: Session, study_id: int, *, state: JobState | None = None, job_
     selected = asked.with_only_columns(JobTable.job_id).order_by(None)
     for job, number, config in session.execute(
         select(TrialTable.job_id, TRIALS.number, TrialTable.config)
-        .join(_TRIALS, TRIALS.trial_id == TrialTable.trial_id)
+        .join(_OPTUNA_TRIALS, TRIALS.trial_id == TrialTable.trial_id)
         .where(TrialTable.job_id.in_(selected))
         .order_by(TrialTable.job_id, TrialTable.position)
     ):
@@ -104,8 +104,8 @@ def trials(session: Session, study_id: int) -> list[TrialRow]:
             JobTable.job_id, JobTable.backbone_index, JobTable.round, BackboneTable.fingerprint,
         )
         .join(JobTable, JobTable.job_id == TrialTable.job_id)
-        .join(_TRIALS, TRIALS.trial_id == TrialTable.trial_id)
-        .outerjoin(_VALUES, VALUES.trial_id == TrialTable.trial_id)
+        .join(_OPTUNA_TRIALS, TRIALS.trial_id == TrialTable.trial_id)
+        .outerjoin(_OPTUNA_VALUES, VALUES.trial_id == TrialTable.trial_id)
         .outerjoin(BackboneTable, BackboneTable.backbone_id == JobTable.backbone_id)
         .where(JobTable.study_id == study_id)
         .order_by(TRIALS.number)
@@ -148,7 +148,7 @@ def epochs(
     )
     stage2 = (
         select(EpochTable.epoch, EpochTable.metrics, TRIALS.number)
-        .join(_TRIALS, TRIALS.trial_id == EpochTable.trial_id)
+        .join(_OPTUNA_TRIALS, TRIALS.trial_id == EpochTable.trial_id)
         .where(TRIALS.study_id == study_id)
         .order_by(TRIALS.number, EpochTable.epoch)
     )
@@ -172,7 +172,7 @@ def classes(session: Session, study_id: int, *, number: int | None = None) -> di
             TRIALS.number, ClassTable.split, BackboneTable.train_counts,
             ClassTable.correct, ClassTable.total, TrialTable.norms,
         )
-        .join(_TRIALS, TRIALS.trial_id == ClassTable.trial_id)
+        .join(_OPTUNA_TRIALS, TRIALS.trial_id == ClassTable.trial_id)
         .join(TrialTable, TrialTable.trial_id == ClassTable.trial_id)
         .join(JobTable, JobTable.job_id == TrialTable.job_id)
         .join(BackboneTable, BackboneTable.backbone_id == JobTable.backbone_id)
@@ -200,7 +200,7 @@ def readings(session: Session, study_id: int) -> list[ReadingRow]:
     """All readings of test data, in the order in which they were made."""
     rows = session.execute(
         select(ReadingTable, TRIALS.number)
-        .outerjoin(_TRIALS, TRIALS.trial_id == ReadingTable.trial_id)
+        .outerjoin(_OPTUNA_TRIALS, TRIALS.trial_id == ReadingTable.trial_id)
         .where(ReadingTable.study_id == study_id)
         .order_by(ReadingTable.reading_id)
     )

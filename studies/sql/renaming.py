@@ -34,7 +34,7 @@ def rename_study(database: Database, study_id: int, name: str) -> None:
         if name == before:
             return
         with study_lock(database.url, name, patience=GLANCE):
-            database.write(lambda session: _rename(session, study_id, before, name))
+            database.write(lambda session: _rename_rows(session, study_id, before, name))
 
 
 @contextmanager
@@ -52,16 +52,16 @@ def without_driver(database: Database, study_id: int, *, deed: str) -> Iterator[
         yield name
 
 
-def _rename(session: Session, study_id: int, before: str, name: str) -> None:
-    versions.take_turns(session.connection())  # as `open_study` does
+def _rename_rows(session: Session, study_id: int, before: str, name: str) -> None:
+    versions.take_turns(session.connection())  # as `make_or_find_study` does
     if optuna_rows.find_name(session, study_id) != before:
         raise StudyNotFoundError(f"study {before!r} was renamed or deleted a moment ago")
-    if optuna_rows.find_study(session, name) is not None:
+    if optuna_rows.find_study_id(session, name) is not None:
         raise StudyMismatchError(f"there is a study {name!r} already; choose another name")
     study = session.get(StudyTable, study_id)
     if study is not None:
         study.space_yaml = _renamed(study.space_yaml, name)  # `tuner resume` takes the name from it
-    optuna_rows.rename_study(session, study_id, name)
+    optuna_rows.set_study_name(session, study_id, name)
 
 
 def _renamed(space_yaml: str, name: str) -> str:

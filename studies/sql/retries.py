@@ -13,7 +13,7 @@ from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
 
 from studies.errors import StorageUnavailableError
-from studies.sql.urls import masked, parse, redacted
+from studies.sql.urls import masked, parse_url, redacted
 
 PATIENCE = 60.0  # seconds that a driver waits for the database
 GLANCE = 10.0  # seconds that a reader waits
@@ -133,7 +133,7 @@ def _way_out(error: DBAPIError) -> str:
 
 def _grant(said: str, *, url: str) -> str:
     """The grant that a role lacks, as SQL for the owner of the database."""
-    role = parse(url).username or "ROLE"
+    role = parse_url(url).username or "ROLE"
     found = re.search(r"for (schema|table|sequence) (\S+)", said)
     kind, name = (found[1], found[2]) if found else ("", "public")
     rights = {

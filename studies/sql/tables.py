@@ -8,6 +8,7 @@ leaves nothing behind.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,14 +26,15 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    insert,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from studies.records import FailureKind, JobKind, JobState, StudyState
 from trainers.config import Scalar
+from trainers.results import Metrics
 
 Config = dict[str, Scalar]
-Measured = dict[str, float | None]
 
 OPTUNA_STUDY = optuna_models.StudyModel.__table__.c.study_id
 OPTUNA_TRIAL = optuna_models.TrialModel.__table__.c.trial_id
@@ -75,7 +77,7 @@ class Base(DeclarativeBase):
             values_callable=lambda kinds: [kind.value for kind in kinds],
         ),
         Config: JSON,
-        Measured: JSON,
+        Metrics: JSON,
         list[int]: JSON,
         list[float]: JSON,
         list[str]: JSON,
@@ -131,7 +133,7 @@ class BackboneTable(Base):
     config: Mapped[Config]
     data_fingerprint: Mapped[str] = mapped_column(String(128))
     train_counts: Mapped[list[int]]
-    metrics: Mapped[Measured]
+    metrics: Mapped[Metrics]
     norms: Mapped[list[float]]
     parameters: Mapped[int] = mapped_column(BigInteger)
     device: Mapped[str] = mapped_column(Text)  # for people
@@ -170,7 +172,7 @@ class TrialTable(Base):
     position: Mapped[int]  # among the heads of its job, from 0
     role: Mapped[str] = mapped_column(String(64))
     config: Mapped[Config]
-    metrics: Mapped[Measured] = mapped_column(default=dict)
+    metrics: Mapped[Metrics] = mapped_column(default=dict)
     norms: Mapped[list[float]] = mapped_column(default=list)
     temperature: Mapped[float | None]
     notes: Mapped[list[str]] = mapped_column(default=list)
@@ -189,7 +191,7 @@ class EpochTable(Base):
     backbone_id: Mapped[int | None] = mapped_column(_owned_by(BackboneTable.backbone_id), index=True)
     trial_id: Mapped[int | None] = mapped_column(_owned_by(TrialTable.trial_id), index=True)
     epoch: Mapped[int]  # from 1
-    metrics: Mapped[Measured]
+    metrics: Mapped[Metrics]
     norms: Mapped[list[float] | None]  # (C,) of the classifier, at validated epochs of stage 1
 
 
@@ -212,7 +214,7 @@ class PosthocTable(Base):
     posthoc_id: Mapped[int] = mapped_column(primary_key=True)
     backbone_id: Mapped[int] = mapped_column(_owned_by(BackboneTable.backbone_id), index=True)
     config: Mapped[Config]
-    metrics: Mapped[Measured]
+    metrics: Mapped[Metrics]
     norms: Mapped[list[float]]
 
 
@@ -238,7 +240,7 @@ class ReadingTable(Base):
     role: Mapped[str] = mapped_column(String(64))
     config_sha256: Mapped[str] = mapped_column(String(64))
     config: Mapped[Config]
-    metrics: Mapped[Measured]
+    metrics: Mapped[Metrics]
     norms: Mapped[list[float]]
     train_counts: Mapped[list[int]]
     correct: Mapped[list[int]]  # of test, as `total`
@@ -247,3 +249,10 @@ class ReadingTable(Base):
     trial_id: Mapped[int | None] = mapped_column(ForeignKey(TrialTable.trial_id, ondelete="SET NULL"))
     backbone: Mapped[str | None] = mapped_column(String(128))
     read_at: Mapped[datetime]
+
+
+def insert_rows(session: Session, table: Any, rows: Iterable[dict[str, Any]]) -> None:
+    """Adds rows to one of these tables or of Optuna's in one statement; none for no rows."""
+    rows = list(rows)
+    if rows:
+        session.execute(insert(table), rows)

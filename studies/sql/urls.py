@@ -32,7 +32,7 @@ _SQLITE: dict[str, Callable[[Any], object]] = {  # what Python's driver takes fr
 _FORMS = "sqlite:///runs/studies.db or postgresql+psycopg://user@host/database"
 
 
-def parse(url: str) -> URL:
+def parse_url(url: str) -> URL:
     """Parses a database URL. Raises StorageUnavailableError, which never quotes the URL: it may hold a password."""
     try:
         parsed = make_url(url)
@@ -100,7 +100,7 @@ def _uri_path(name: str) -> Path:
 
 def masked(url: str) -> str:
     """The URL without its secrets."""
-    parsed = parse(url)
+    parsed = parse_url(url)
     hidden = {key: MASK if _is_secret(key) else value for key, value in parsed.query.items()}
     name = parsed.database  # a path may hold bytes that are not valid text
     shown = parsed.set(query=hidden, database=None if name is None else "").render_as_string(hide_password=True)
@@ -112,7 +112,7 @@ def masked(url: str) -> str:
 
 def redacted(text: str, *, url: str) -> str:
     """`text` without the secrets of `url`, however it quotes or escapes them."""
-    for secret in sorted(_secrets(parse(url)), key=len, reverse=True):  # longest first: one may contain another
+    for secret in sorted(_secrets(parse_url(url)), key=len, reverse=True):  # longest first: one may contain another
         text = re.sub("".join(map(_spelling, secret)), MASK, text)
     return text
 
@@ -131,7 +131,7 @@ def sqlite_url(file: Path) -> str:
 
 def sqlite_file(url: str) -> Path | None:
     """The file of an SQLite database; None for one in memory and for any other kind."""
-    parsed = parse(url)
+    parsed = parse_url(url)
     if parsed.get_backend_name() != "sqlite" or in_memory(url):
         return None
     name = parsed.database or ""
@@ -140,7 +140,7 @@ def sqlite_file(url: str) -> Path | None:
 
 def in_memory(url: str) -> bool:
     """True for an SQLite database in memory."""
-    parsed = parse(url)
+    parsed = parse_url(url)
     if parsed.get_backend_name() != "sqlite":
         return False
     name = parsed.database or ""

@@ -8,13 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from studies.errors import ResultError, StudyMismatchError
 from studies.records import Failure, FailureKind, HeadRequest, JobKind
 from studies.sql import optuna_rows, reads, versions
-from studies.sql.nan_guard import NO_NORMS, all_finite, finite, number, readable, sound
+from studies.sql.nan_guard import NO_NORMS, all_finite, finite, finite_or_none, readable, sound
 from studies.sql.optuna_rows import TRIALS, Ended
 from studies.sql.tables import (
     BackboneTable,
@@ -26,17 +26,18 @@ from studies.sql.tables import (
     ReadingTable,
     StudyTable,
     TrialTable,
+    insert_rows,
 )
 from trainers.config import Scalar
 from trainers.results import BackboneResult, EpochResult, HeadFailure, HeadResult, JobResult
 
-SHOWN = ("val.many", "val.medium", "val.few", "norm.slope")  # metrics that Optuna's dashboard shows beside the value
+DASHBOARD_METRICS = ("val.many", "val.medium", "val.few", "norm.slope")  # Optuna's page shows them beside the value
 
 
-def open_study(session: Session, name: str, *, space_yaml: str, space_sha256: str, objective: str) -> int:
+def make_or_find_study(session: Session, name: str, *, space_yaml: str, space_sha256: str, objective: str) -> int:
     """Makes the study, or finds it and stores the newer text of the same space. Raises StudyMismatchError."""
     versions.take_turns(session.connection())
-    study_id = optuna_rows.find_study(session, name)
+    study_id = optuna_rows.find_study_id(session, name)
     if study_id is None:
         study_id = optuna_rows.create_study(session, name, objective=objective)
         # SQLite may reuse the id of a deleted study whose row of ours remained, for want of foreign keys
@@ -118,8 +119,10 @@ def finish_job(session: Session, study_id: int, job_id: int, result: JobResult) 
     ended = [_keep_head(row, head, objective=study.objective) for row, head in zip(rows, heads, strict=True)]
     optuna_rows.end_trials(session, ended, now=now)
     measured = [(row.trial_id, head) for row, head in zip(rows, heads, strict=True) if isinstance(head, HeadResult)]
-    _insert(session, EpochTable, (e for trial_id, head in measured for e in _epochs(head.epochs, trial_id=trial_id)))
-    _insert(session, ClassTable, (c for trial_id, head in measured for c in _classes(head, trial_id=trial_id)))
+    epochs = [row for trial_id, head in measured for row in _epoch_values(head.epochs, trial_id=trial_id)]
+    classes = [row for trial_id, head in measured for row in _class_values(head, trial_id=trial_id)]
+    insert_rows(session, EpochTable, epochs)
+    insert_rows(session, ClassTable, classes)
     job.state, job.finished = "done", optuna_rows.not_before(job.created, now)
     return True
 
@@ -204,14 +207,14 @@ def _keep_backbone(session: Session, study: StudyTable, job: JobTable, found: Ba
         )
     ).scalar_one_or_none()
     if row is None:
-        row = _backbone(study.study_id, job, found)
+        row = _new_backbone(study.study_id, job, found)
         session.add(row)
         session.flush()
-        _insert(session, EpochTable, _epochs(found.epochs, backbone_id=row.backbone_id))
+        insert_rows(session, EpochTable, _epoch_values(found.epochs, backbone_id=row.backbone_id))
     elif row.kind == "baseline" and job.kind != "baseline":
         row.kind, row.backbone_index = job.kind, job.backbone_index
     session.execute(delete(PosthocTable).where(PosthocTable.backbone_id == row.backbone_id))
-    _insert(session, PosthocTable, _posthoc(found, backbone_id=row.backbone_id))
+    insert_rows(session, PosthocTable, _posthoc_values(found, backbone_id=row.backbone_id))
     return row.backbone_id
 
 
@@ -230,7 +233,7 @@ def _learn(study: StudyTable, found: BackboneResult) -> None:
     study.notes = list(dict.fromkeys([*study.notes, *notes]))
 
 
-def _backbone(study_id: int, job: JobTable, found: BackboneResult) -> BackboneTable:
+def _new_backbone(study_id: int, job: JobTable, found: BackboneResult) -> BackboneTable:
     return BackboneTable(
         study_id=study_id,
         fingerprint=found.fingerprint,
@@ -256,7 +259,7 @@ def _keep_head(row: TrialTable, head: HeadResult | HeadFailure, *, objective: st
         return _failed(row, Failure(kind, head.reason))
     row.metrics = finite(head.metrics)
     row.norms = list(head.norms)
-    row.temperature = number(head.temperature)
+    row.temperature = finite_or_none(head.temperature)
     row.seconds = head.seconds
     lost = [name for name, found in head.metrics.items() if found is not None and row.metrics[name] is None]
     row.notes = [*head.notes, *([f"not finite, so kept as none: {', '.join(lost)}"] if lost else [])]
@@ -265,7 +268,7 @@ def _keep_head(row: TrialTable, head: HeadResult | HeadFailure, *, objective: st
         found = head.metrics.get(objective, "missing")
         text = f"{objective} must be a finite number to be maximised, but was {found}"
         return _failed(row, Failure(FailureKind.DIVERGED, text))
-    shown = {name: row.metrics[name] for name in SHOWN if row.metrics.get(name) is not None}
+    shown = {name: row.metrics[name] for name in DASHBOARD_METRICS if row.metrics.get(name) is not None}
     return Ended(trial_id=row.trial_id, value=value, attributes=shown)
 
 
@@ -274,7 +277,7 @@ def _failed(row: TrialTable, failure: Failure) -> Ended:
     return Ended(trial_id=row.trial_id, value=None, attributes={"reason": row.reason})
 
 
-def _epochs(
+def _epoch_values(
     epochs: Iterable[EpochResult], *, backbone_id: int | None = None, trial_id: int | None = None
 ) -> Iterable[dict[str, Any]]:
     for one in epochs:
@@ -287,7 +290,7 @@ def _epochs(
         }
 
 
-def _classes(head: HeadResult, *, trial_id: int) -> Iterable[dict[str, Any]]:
+def _class_values(head: HeadResult, *, trial_id: int) -> Iterable[dict[str, Any]]:
     for split, counts in head.classes.items():
         yield {
             "trial_id": trial_id,
@@ -297,7 +300,7 @@ def _classes(head: HeadResult, *, trial_id: int) -> Iterable[dict[str, Any]]:
         }
 
 
-def _posthoc(found: BackboneResult, *, backbone_id: int) -> Iterable[dict[str, Any]]:
+def _posthoc_values(found: BackboneResult, *, backbone_id: int) -> Iterable[dict[str, Any]]:
     for head in found.posthoc:
         if all_finite(head.norms):
             whole: Config = {**found.config, **head.config}
@@ -307,9 +310,3 @@ def _posthoc(found: BackboneResult, *, backbone_id: int) -> Iterable[dict[str, A
                 "metrics": finite(head.metrics),
                 "norms": list(head.norms),
             }
-
-
-def _insert(session: Session, table: Any, rows: Iterable[dict[str, Any]]) -> None:
-    rows = list(rows)
-    if rows:
-        session.execute(insert(table), rows)

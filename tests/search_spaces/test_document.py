@@ -2,7 +2,7 @@
 
 import pytest
 
-from search_spaces.document import MAX_BYTES, MAX_DEPTH, MAX_VALUES, decode, parse
+from search_spaces.document import MAX_BYTES, MAX_DEPTH, MAX_VALUES, decode_text, parse
 from search_spaces.problems import SpaceError
 
 
@@ -66,15 +66,15 @@ def test_depth_number_and_size_are_limited() -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_encodings_that_are_read(encoding: str) -> None:
-    assert decode("a: ä".encode(encoding), file="f") == "a: ä"
+    assert decode_text("a: ä".encode(encoding), file="f") == "a: ä"
 
 
 @pytest.mark.parametrize("data", [b"a: 1\nb: \xe4\n", "a: 1\nb: \u2713\n".encode("utf-16")[:-1]])
 def test_encodings_that_are_not(data: bytes) -> None:
     with pytest.raises(SpaceError, match=r"^f:\d+:\d+: error: is not UTF-(8|16) text"):
-        decode(data, file="f")
+        decode_text(data, file="f")
 
 
 def test_the_place_of_a_byte_that_is_no_text() -> None:
     with pytest.raises(SpaceError, match=r"^f:2:4: error: is not UTF-8 text: byte 0xe4"):
-        decode(b"a: 1\nb: \xe4\n", file="f")
+        decode_text(b"a: 1\nb: \xe4\n", file="f")

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from search_spaces import Space, SpaceError, loads, shipped
-from search_spaces.document import decode
+from search_spaces.document import decode_text
 
 FILES = [resources.files("search_spaces").joinpath(f"{name}.yaml").read_bytes() for name in shipped()]
 PIECES = [
@@ -48,7 +48,7 @@ def survives(text: str | bytes, *, overrides: Sequence[str] = (), name: str | No
 
 def outcome(text: str | bytes, *, overrides: Sequence[str], name: str | None) -> Space | SpaceError:
     try:
-        text = decode(text, file="f") if isinstance(text, bytes) else text
+        text = decode_text(text, file="f") if isinstance(text, bytes) else text
         return loads(text, source="f", overrides=overrides, name=name)
     except SpaceError as error:
         return error

@@ -10,7 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from search_spaces.geometry import at, bounds, corners, count, edge, in_words, is_log, middle, share, size, values
+from search_spaces.geometry import (
+    at,
+    bounds,
+    corners,
+    edge,
+    in_words,
+    is_log,
+    middle,
+    share,
+    size,
+    value_count,
+    values,
+)
 
 LOG, STEPPED, WHOLE = (
     FloatDistribution(1e-4, 0.2, log=True),
@@ -51,7 +63,7 @@ def test_the_middle_is_geometric_on_a_log_scale_and_the_first_choice() -> None:
 
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS, ids=str)
 def test_the_middle_is_a_value_of_the_space(distribution: BaseDistribution) -> None:
-    if not math.isinf(count(distribution)):
+    if not math.isinf(value_count(distribution)):
         assert middle(distribution) in values(distribution)
     assert middle(IntDistribution(10, 40, step=10)) == 30
 
@@ -59,7 +71,8 @@ def test_the_middle_is_a_value_of_the_space(distribution: BaseDistribution) -> N
 def test_finite_ranges_and_choices_are_counted_and_listed() -> None:
     assert values(STEPPED) == pytest.approx([0.1, 0.3, 0.5, 0.7])
     assert values(WHOLE) == [0, 1, 2, 3]
-    assert [count(one) for one in (LOG, STEPPED, WHOLE, CHOICES, FloatDistribution(0.5, 0.5))] == [math.inf, 4, 4, 3, 1]
+    single = FloatDistribution(0.5, 0.5)
+    assert [value_count(one) for one in (LOG, STEPPED, WHOLE, CHOICES, single)] == [math.inf, 4, 4, 3, 1]
     assert size({"a": STEPPED, "b": CHOICES}) == 12
     assert size({}) == 1
 

@@ -148,6 +148,6 @@ def test_a_space_is_a_mapping(text: str) -> None:
 
 
 def test_the_rules_are_named_as_pydantic_names_them() -> None:
-    from search_spaces.wording import _RULES
+    from search_spaces.wording import _RULES_BY_KIND
 
-    assert set(_RULES) <= set(typing.get_args(core_schema.ErrorType))
+    assert set(_RULES_BY_KIND) <= set(typing.get_args(core_schema.ErrorType))

@@ -10,7 +10,7 @@ import optuna
 import optuna_dashboard
 import pytest
 
-from studies.dashboard.publish import SHOWN, in_order, note, publish, thinned
+from studies.dashboard.publish import DASHBOARD_FIGURES, in_title_order, note, publish, thinned_study
 from studies.dashboard.server import server
 from studies.findings.headline import headline
 from studies.wording import mean_and_deviation
@@ -41,10 +41,10 @@ def saved(store):
 
 def test_small_numbered_figures_and_a_note(store):
     data = Generator().study(trials=2000, backbones=40)
-    assert publish(store, data) == list(SHOWN)
-    assert all(re.fullmatch(r"[a-z0-9_]+", name) for name in SHOWN)
+    assert publish(store, data) == list(DASHBOARD_FIGURES)
+    assert all(re.fullmatch(r"[a-z0-9_]+", name) for name in DASHBOARD_FIGURES)
     parts = {key: value for key, value in saved(store).items() if key.startswith("dashboard:plot_data:")}
-    for name, title in SHOWN.items():
+    for name, title in DASHBOARD_FIGURES.items():
         whole = "".join(value for key, value in parts.items() if f":{name}:" in key)
         assert len(whole) < 70_000
         assert title in whole
@@ -57,9 +57,9 @@ def test_figures_come_in_the_order_of_their_titles(store, file_url, tmp_path):
     publish(store, Generator().study())
     attributes = saved(store)
     backwards = dict(reversed(attributes.items()))
-    assert list(in_order(attributes)) == list(in_order(backwards)) == list(SHOWN)
+    assert list(in_title_order(attributes)) == list(in_title_order(backwards)) == list(DASHBOARD_FIGURES)
     with server(file_url, port=0, artifacts=tmp_path):
-        assert optuna_dashboard._app.get_plotly_graph_objects is in_order
+        assert optuna_dashboard._app.get_plotly_graph_objects is in_title_order
 
 
 def test_publishing_again_replaces(store):
@@ -77,11 +77,11 @@ def test_a_study_without_results_publishes_its_note_only(store):
 
 def test_thinning_keeps_the_best_and_the_baselines():
     data = Generator().study(trials=500, backbones=10)
-    few = thinned(data, trials=50)
+    few = thinned_study(data, trials=50)
     assert few.best == data.best
     assert few.naive == data.naive
     assert 25 <= len(few.searched) <= 51
-    assert thinned(few, trials=500) is few
+    assert thinned_study(few, trials=500) is few
 
 
 def test_the_note_is_the_headline():

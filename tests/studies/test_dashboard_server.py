@@ -15,7 +15,7 @@ from bottle import Bottle
 from search_spaces import load
 from studies.dashboard.guard import READS
 from studies.dashboard.publish import attach
-from studies.dashboard.server import ALLOWED, DELETE, REFUSED, RENAME, dashboard, server, take_over
+from studies.dashboard.server import ALLOWED, DELETE, REFUSED, RENAME, dashboard_app, replace_routes, server
 from studies.errors import StudyLockedError, StudyMismatchError, StudyNotFoundError
 from studies.locks.study_lock import study_lock
 from studies.records import Failure, FailureKind
@@ -47,7 +47,7 @@ def opened(store):
 
 @pytest.fixture
 def app(opened, tmp_path):
-    return dashboard(opened, artifacts=tmp_path / "artifacts", check_name=refuse_cache)
+    return dashboard_app(opened, artifacts=tmp_path / "artifacts", check_name=refuse_cache)
 
 
 def refuse_cache(name):
@@ -99,7 +99,7 @@ def test_a_route_of_a_later_release_is_refused(app):
     later = Bottle()
     later.route("/api/studies/<study_id:int>/merge", ["POST", "ANY"], lambda study_id: "merged")
     later.get("/api/studies/<study_id:int>/graph", callback=lambda study_id: "drawn")
-    take_over(later, {})
+    replace_routes(later, {})
     for method in ("POST", "DELETE", "PUT"):
         code, content = ask(later, method, "/api/studies/1/merge", {})
         assert (code, "does not know what this changes" in content["reason"]) == (403, True), method

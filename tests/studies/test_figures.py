@@ -11,8 +11,8 @@ import pytest
 from studies.figures import FIGURES, Absent, draw_figure, style
 from studies.figures.accuracy_vs_balance import accuracy_vs_balance_info
 from studies.figures.class_accuracy import class_accuracy_info, smoothed
-from studies.figures.groups import GROUPS, groups_caption, groups_info, groups_table
-from studies.figures.style import log_ticks, text
+from studies.figures.groups import GROUPS_WITH_ALL, groups_caption, groups_info, groups_table
+from studies.figures.style import log_ticks, plotly_text
 from studies.findings.published import PUBLISHED, published_for
 from studies.study_data import best_trial
 from tests.support.synthetic import Generator
@@ -95,7 +95,7 @@ def test_groups_show_test_results_of_best_baselines_and_naive(data):
 def test_an_empty_group_is_none_and_not_drawn():
     data = CASES["no few group"]()
     info = groups_info(data)
-    few = GROUPS.index("few")
+    few = GROUPS_WITH_ALL.index("few")
     assert info.classes[few] == 0
     assert all(bar.accuracy[few] is None for bar in info.bars)
     assert groups_table(info).rows[0][1 + few] is None
@@ -139,7 +139,7 @@ def test_fresh_seeds_are_in_every_figure_of_best():
     bars = groups_info(data).bars
     assert [bar.role for bar in bars[:3]] == ["best", "fresh_seed", "naive"]
     runs = [row.metrics["test.few"] for row in data.fresh]
-    few = GROUPS.index("few")
+    few = GROUPS_WITH_ALL.index("few")
     assert bars[1].accuracy[few] == pytest.approx(fmean(runs))
     assert bars[1].deviation[few] == pytest.approx(stdev(runs))
     assert bars[1].limits == (None,) * 4  # of the images it says nothing
@@ -158,8 +158,8 @@ def test_fresh_seeds_are_in_every_figure_of_best():
 
 def test_every_method_has_a_look_of_its_own():
     roles = ("best", "fresh_seed", *Generator().study().space.baselines, "logit_adjustment_mul", "ncm")
-    assert len({style.look(role).symbol for role in roles}) == len(roles)
-    patterns = [(style.look(role).colour, style.look(role).pattern) for role in roles]
+    assert len({style.look_of(role).symbol for role in roles}) == len(roles)
+    patterns = [(style.look_of(role).colour, style.look_of(role).pattern) for role in roles]
     assert len({pattern for _, pattern in patterns if pattern}) >= 6
     assert len(set(patterns)) == len(roles)
 
@@ -200,8 +200,8 @@ def test_smoothing_keeps_a_constant_and_stays_between():
 
 
 def test_text_cannot_become_markup():
-    assert "<" not in text("<b>&lt;script>")
-    assert text("a & b") == "a &amp; b"
+    assert "<" not in plotly_text("<b>&lt;script>")
+    assert plotly_text("a & b") == "a &amp; b"
 
 
 def test_log_ticks_have_labels_of_their_values():

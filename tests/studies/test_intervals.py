@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from studies.findings.intervals import Interval, difference, group_of, group_recalls, mean_recall, wilson
+from studies.findings.intervals import Interval, group_of, group_recalls, independent_difference, mean_recall, wilson
 from studies.records import ClassRow
 
 
@@ -51,9 +51,9 @@ def test_the_interval_covers_the_truth_in_about_95_of_100():
 
 def test_a_difference_turns_its_sign_with_its_order():
     a, b = Interval(0.8, 0.75, 0.84), Interval(0.6, 0.52, 0.67)
-    forward, back = difference(a, b), difference(b, a)
+    forward, back = independent_difference(a, b), independent_difference(b, a)
     assert forward == pytest.approx((-back.value, -back.high, -back.low))
-    assert difference(a, a).low < 0 < difference(a, a).high
+    assert independent_difference(a, a).low < 0 < independent_difference(a, a).high
 
 
 def test_groups_have_their_borders_in_the_middle():

@@ -16,7 +16,7 @@ from studies.export.data_path import located, portable
 from studies.export.read import load_config
 from studies.export.write import dump_config, export_config
 from studies.report.comparison import write_comparison
-from studies.report.redaction import name_only, redacted, redacted_tree, without_folders
+from studies.report.redaction import name_only, redacted_study, redacted_tree, without_folders
 from studies.report.write import write_report
 from tests.support.synthetic import Generator
 
@@ -57,19 +57,20 @@ def test_no_page_names_a_folder(data, tmp_path):
 
 
 def test_results_and_space_are_the_same_without_folders(data):
-    clean = redacted(data)
+    clean = redacted_study(data)
     assert clean.best.number == data.best.number
     assert clean.space.sha256 == data.space.sha256
     assert clean.space.task.data == "…/birds"
     assert loads(clean.study.space_yaml).to_yaml() == clean.study.space_yaml
-    assert redacted(clean) == clean
+    assert redacted_study(clean) == clean
     plain = Generator().study(trials=6, backbones=2)
-    assert redacted(plain) == plain
+    assert redacted_study(plain) == plain
 
 
 def test_a_space_of_another_release_loses_its_folders_too(data):
     study = dataclasses.replace(data.study, space_yaml=f"version: 7\ntask:\n  data: {WHERE}\n")
-    assert redacted(dataclasses.replace(data, study=study)).study.space_yaml == "version: 7\ntask:\n  data: …/birds\n"
+    clean = redacted_study(dataclasses.replace(data, study=study))
+    assert clean.study.space_yaml == "version: 7\ntask:\n  data: …/birds\n"
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import pytest
 from studies.export.write import dump_config, export_config
 from studies.figures import FIGURES
 from studies.findings.headline import headline
-from studies.report.page import escape
+from studies.report.page import escape_html
 from studies.report.write import write_images, write_report
 from studies.study_data import load_study_data
 from studies.wording import gain_limits, limits, mean_and_deviation, number, per_cent, points
@@ -138,7 +138,7 @@ def test_untrusted_text_stays_text(tmp_path):
     plain = Page(html)
     assert not any(tag == "img" or "onerror" in attributes for tag, attributes in plain.tags)
     assert "alert('x')</script>" not in html
-    assert escape(EVIL) in html
+    assert escape_html(EVIL) in html
     cells = [cell for path in tables for row in read(path) for cell in row]
     assert "'=cmd|'/c calc'!A0" in cells
     assert "=cmd|'/c calc'!A0" not in cells

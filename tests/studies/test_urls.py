@@ -15,7 +15,7 @@ from sqlalchemy.engine import make_url
 
 from studies.errors import StorageUnavailableError
 from studies.sql.database import Database
-from studies.sql.urls import for_optuna, masked, parse, redacted, sqlite_file, sqlite_url
+from studies.sql.urls import for_optuna, masked, parse_url, redacted, sqlite_file, sqlite_url
 from studies.store import study_names
 
 SECRETS = ("password", "sslpassword", "passwd", "scram_client_key", "oauth_client_secret", "odbc_connect")
@@ -73,7 +73,7 @@ def test_a_bad_url_is_a_sentence_that_shows_no_secret(url: str, words: str | Non
 
 def test_a_good_url_is_read_as_sqlalchemy_reads_it() -> None:
     for url in ("sqlite://", "sqlite:///a.db", "sqlite:////a/b.db", "postgresql+psycopg://u:p%40@[::1]:5432/db?a=1"):
-        assert parse(url) == make_url(url)
+        assert parse_url(url) == make_url(url)
 
 
 ODD = ["a%20b", "a b", "x?1", "x#1", "100%", "file:x", "file://localhost/x", "{y}", "käfer \N{SNOWMAN}", "new\nline",
@@ -135,7 +135,7 @@ def test_a_uri_is_the_file_that_sqlite_opens(url: str, path: str) -> None:
 )
 def test_a_url_that_sqlite_would_take_for_something_else_is_refused(url: str, words: str) -> None:
     with pytest.raises(StorageUnavailableError, match=words):
-        parse(url)
+        parse_url(url)
 
 
 @pytest.mark.parametrize("query", ["", "?mode=memory&cache=shared&uri=true", "?uri=true"])

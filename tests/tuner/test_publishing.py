@@ -18,7 +18,7 @@ import pytest
 from typer.testing import CliRunner
 
 from search_spaces import load
-from studies.dashboard.publish import SHOWN
+from studies.dashboard.publish import DASHBOARD_FIGURES
 from studies.export.write import dump_config, export_config
 from studies.locks.study_lock import study_lock
 from studies.report.write import write_report
@@ -170,7 +170,7 @@ def test_a_browser_finds_the_figure_on_the_study_page(store: Store, home: Home, 
             [browser, *switches, "--dump-dom", note], capture_output=True, text=True, timeout=180, check=True
         )
     page.write_text(found.stdout)
-    places = [found.stdout.index(title) for title in SHOWN.values()]
+    places = [found.stdout.index(title) for title in DASHBOARD_FIGURES.values()]
     assert places == sorted(places)  # in the order of their numbers
     assert (tmp_path / "study.png").stat().st_size > 20_000
     assert all(name in found.stdout for name in ("report.html", "best.yaml"))

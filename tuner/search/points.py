@@ -76,7 +76,7 @@ def spread(level: Level, *, seed: int, first: int, count: int, context: Params) 
 def combinations(level: Level, context: Params) -> list[dict[str, Scalar]]:
     """Every point of a finite level. Raises ValueError if a parameter is a range without a step."""
     for name, distribution in level.distributions.items():
-        if math.isinf(geometry.count(distribution)):
+        if math.isinf(geometry.value_count(distribution)):
             raise ValueError(f"sampler: grid needs finitely many values, but {name} is a range; use choices or a step")
     values = [geometry.values(distribution) for distribution in level.distributions.values()]
     full = (dict(zip(level.distributions, point, strict=True)) for point in itertools.product(*values))
