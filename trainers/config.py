@@ -23,6 +23,12 @@ DatasetName = Literal[
     "digits-lt", "cifar10-lt", "cifar100-lt", "imagenet-lt", "places-lt", "inaturalist18",
     "parquet", "image-folder", "npz", "csv", "lists",
 ]  # fmt: skip
+READERS: Mapping[DatasetName, str] = {  # the file of trainers/data and its function that read each data source
+    "digits-lt": "digits:read_digits", "cifar10-lt": "cifar:read_cifar", "cifar100-lt": "cifar:read_cifar",
+    "imagenet-lt": "lists:read_lists", "places-lt": "lists:read_lists", "inaturalist18": "lists:read_lists",
+    "parquet": "parquet:read_parquet", "image-folder": "folders:read_folders", "npz": "arrays:read_npz",
+    "csv": "lists:read_csv", "lists": "lists:read_lists",
+}  # fmt: skip
 LossName = Literal["ce", "logit_adjusted", "cb_ce", "cb_bce_softmax", "cb_focal", "cb_sigmoid", "ldam", "vs"]
 TrainedMethod = Literal["weight_balancing", "crt", "lws"]
 PosthocMethod = Literal["none", "l2_norm", "tau_norm", "logit_adjustment", "logit_adjustment_mul", "ncm"]

@@ -5,20 +5,15 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from trainers.config import TaskConfig
-from trainers.data.arrays import read_npz
-from trainers.data.cifar import read_cifar
-from trainers.data.digits import read_digits
-from trainers.data.folders import read_folders
+from trainers.config import READERS, DatasetName, TaskConfig
 from trainers.data.images import Images, pixels
-from trainers.data.lists import read_csv, read_lists
-from trainers.data.parquet import read_parquet
 from trainers.data.pool import Normalization, Pool, Source, SplitName
 from trainers.data.splits import Augment, MemorySplit, Split, StreamedSplit, pixel_statistics
 from trainers.errors import ConfigError
@@ -29,20 +24,6 @@ SMALL_SIZE = 64  # images of one common size up to this are not scaled
 LARGE_SIZE = 224  # the default size of photographs
 IMAGENET_NORMALIZATION = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # for torchvision's pretrained weights
 GREY_NORMALIZATION = ((0.5,), (0.25,))  # for streamed grey images: computing statistics would cost a pass over them
-
-_READERS: dict[str, Callable[[TaskConfig], Source]] = {
-    "digits-lt": read_digits,
-    "cifar10-lt": read_cifar,
-    "cifar100-lt": read_cifar,
-    "imagenet-lt": read_lists,
-    "places-lt": read_lists,
-    "inaturalist18": read_lists,
-    "lists": read_lists,
-    "csv": read_csv,
-    "parquet": read_parquet,
-    "image-folder": read_folders,
-    "npz": read_npz,
-}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -85,7 +66,7 @@ def load_task(config: TaskConfig) -> Task:
     DataError, or ConfigError if settings do not fit the data.
     """
     _check_natural_lists(config)
-    source = _READERS[config.dataset](config)
+    source = reader(config.dataset)(config)
     parts, notes = _split_images(source, config)
     augment = _augment(config, source)
     image_size, size_notes = _image_size(config, list(parts.values()))
@@ -112,6 +93,12 @@ def load_task(config: TaskConfig) -> Task:
         mean=normalization[0],
         std=normalization[1],
     )
+
+
+def reader(dataset: DatasetName) -> Callable[[TaskConfig], Source]:
+    """The function that reads a data source, by its name in the catalogue; its file is imported when asked for."""
+    found: Callable[[TaskConfig], Source] = pkgutil.resolve_name(f"trainers.data.{READERS[dataset]}")
+    return found
 
 
 def _check_natural_lists(config: TaskConfig) -> None:
