@@ -1,7 +1,7 @@
 """Command lines at random, over all commands and options: a documented exit code and a sentence, never a traceback.
 
 The commands and their options are read from the program, so that a new one is fuzzed by itself. A seed makes the same
-line on every machine: `pytest tests/tuner/test_command_lines.py -m ''` tries all of them.
+line on every machine: `pytest tests/tuner/commands/test_command_lines.py -m ''` tries all of them.
 """
 
 from __future__ import annotations
