@@ -93,7 +93,7 @@ def _joint(seed: int, folder: Path) -> Found:
     """Optuna's default sampler over both stages at once."""
     import optuna
 
-    from tuner.search.configurations import whole
+    from tuner.search.configurations import with_defaults
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     space = _space(seed, backbones=JOINT)
@@ -101,9 +101,9 @@ def _joint(seed: int, folder: Path) -> Found:
     values = []
     for _ in range(JOINT):
         trial = study.ask(dict(space.searched))
-        values += _values(_trained([whole({**space.fixed, **trial.params})], folder))
+        values += _values(_trained([with_defaults({**space.fixed, **trial.params})], folder))
         study.tell(trial, values[-1])
-    chosen = whole({**space.fixed, **study.best_params})
+    chosen = with_defaults({**space.fixed, **study.best_params})
     read = _trained([chosen], folder, read_test=True)
     return _best_so_far(values), {JOINT: _values(read, of=TEST)[0]}
 

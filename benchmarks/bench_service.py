@@ -116,7 +116,7 @@ def _fill(folder: Path, trials: int) -> None:
 def _run(space: Space, folder: Path, scratch: Path) -> Clock:
     from ray import tune
 
-    from tuner.execution.bridge import fit
+    from tuner.execution.bridge import run_tune
     from tuner.execution.dispatcher import Dispatcher
     from tuner.execution.messages import Report, TrainRequest, WorkerSettings
     from tuner.execution.slots import Slots
@@ -141,7 +141,7 @@ def _run(space: Space, folder: Path, scratch: Path) -> Clock:
         settings = WorkerSettings(threads=1, cache=str(folder))
         dispatcher = Dispatcher(planner, clock, settings, lambda: None)
         slots = Slots(workers=2, cpus_each=1, gpus_each=0, gpus=0)
-        fit(dispatcher, slots=slots, scratch=scratch, trainable=NoOp)
+        run_tune(dispatcher, slots=slots, scratch=scratch, trainable=NoOp)
         return clock
 
 

@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--cache", type=Path, help="folder that keeps backbones and features")
     options = parser.parse_args(arguments)
     try:
-        config = TrialConfig.from_flat(dict(_setting(text) for text in options.settings))
+        config = TrialConfig.from_flat(dict(_parse_setting(text) for text in options.settings))
         device = torch.device(options.device)
     except (TrainerError, ValueError, RuntimeError) as error:  # RuntimeError: no such device
         _say(error)
@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
 
 
-def _setting(text: str) -> tuple[str, Scalar]:
+def _parse_setting(text: str) -> tuple[str, Scalar]:
     name, equals, value = text.partition("=")
     if not equals:
         raise ValueError(f"{text!r}: a setting is written name=value, e.g. stage1.lr=0.1")

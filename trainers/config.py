@@ -11,7 +11,7 @@ import difflib
 import math
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -23,6 +23,12 @@ DatasetName = Literal[
     "digits-lt", "cifar10-lt", "cifar100-lt", "imagenet-lt", "places-lt", "inaturalist18",
     "parquet", "image-folder", "npz", "csv", "lists",
 ]  # fmt: skip
+READERS: Mapping[DatasetName, str] = {  # the file of trainers/data and its function that read each data source
+    "digits-lt": "digits:read_digits", "cifar10-lt": "cifar:read_cifar", "cifar100-lt": "cifar:read_cifar",
+    "imagenet-lt": "lists:read_lists", "places-lt": "lists:read_lists", "inaturalist18": "lists:read_lists",
+    "parquet": "parquet:read_parquet", "image-folder": "folders:read_folders", "npz": "arrays:read_npz",
+    "csv": "lists:read_csv", "lists": "lists:read_lists",
+}  # fmt: skip
 LossName = Literal["ce", "logit_adjusted", "cb_ce", "cb_bce_softmax", "cb_focal", "cb_sigmoid", "ldam", "vs"]
 TrainedMethod = Literal["weight_balancing", "crt", "lws"]
 PosthocMethod = Literal["none", "l2_norm", "tau_norm", "logit_adjustment", "logit_adjustment_mul", "ncm"]
@@ -272,7 +278,8 @@ def _typed(setting: Setting, value: Any) -> Scalar:
     if value is None and setting.optional:
         return None
     if setting.choices:
-        return _chosen(setting, value)
+        check_known(setting.name, value, setting.choices)
+        return typing.cast(str, value)
     if isinstance(value, bool) == (setting.kind is bool) and isinstance(value, setting.kind):
         return value
     if setting.kind is float and isinstance(value, int) and not isinstance(value, bool):
@@ -283,9 +290,9 @@ def _typed(setting: Setting, value: Any) -> Scalar:
     raise ConfigError(f"{setting.name}: must be {wanted}, but got {value!r}")
 
 
-def _chosen(setting: Setting, value: Any) -> str:
-    if value in setting.choices:
-        return typing.cast(str, value)
-    near = difflib.get_close_matches(str(value), setting.choices, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise ConfigError(f"{setting.name}: must be one of {', '.join(setting.choices)}, but got {value!r}{hint}")
+def check_known(what: str, name: object, known: Sequence[str]) -> None:
+    """Raises ConfigError, with the nearest known name, unless `name` is known."""
+    if name not in known:
+        near = difflib.get_close_matches(str(name), known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(f"{what}: must be one of {', '.join(known)}, but got {name!r}{hint}")

@@ -100,7 +100,7 @@ def stratified_holdout(
         ordered = indices if keys is None else np.array(sorted(indices.tolist(), key=keys.__getitem__), dtype=np.int64)
         count = holdout_counts([len(ordered)], limit=limit)[0]
         chosen.append(_seeded(ordered, seed, k)[:count])
-    return _join(chosen)
+    return _sorted_union(chosen)
 
 
 def set_aside(labels: IntArray, num_classes: int, *, per_class: Sequence[int], seed: int) -> list[IntArray]:
@@ -108,7 +108,7 @@ def set_aside(labels: IntArray, num_classes: int, *, per_class: Sequence[int], s
     shuffled = [_seeded(indices, seed, k) for k, indices in enumerate(class_indices(labels, num_classes))]
     ends = np.cumsum(per_class)
     parts = [np.split(indices, ends) for indices in shuffled]
-    return [_join([part[i] for part in parts]) for i in range(len(ends) + 1)]
+    return [_sorted_union([part[i] for part in parts]) for i in range(len(ends) + 1)]
 
 
 def cut_pool(
@@ -152,7 +152,7 @@ def cut_pool(
         return _cut_reserved_first(orders, counts, reserved)
     if cuts_val:
         return _cut_leftover(orders, counts, task, class_names)
-    return Cut(train=_join([order[:n] for order, n in zip(orders, counts, strict=True)]), val=_join([]))
+    return Cut(train=_sorted_union([order[:n] for order, n in zip(orders, counts, strict=True)]), val=_sorted_union([]))
 
 
 def _cut_natural(
@@ -167,9 +167,11 @@ def _cut_natural(
 ) -> Cut:
     kept = np.arange(len(labels))
     if cap is not None:
-        kept = _join([order[:cap] for order in draw_order(labels, num_classes, selection=task.selection, rank=rank)])
+        kept = _sorted_union(
+            [order[:cap] for order in draw_order(labels, num_classes, selection=task.selection, rank=rank)]
+        )
     if not cuts_val:
-        return Cut(train=kept, val=_join([]))
+        return Cut(train=kept, val=_sorted_union([]))
     held = stratified_holdout(
         labels[kept],
         num_classes,
@@ -193,8 +195,8 @@ def _cut_reserved_first(orders: list[IntArray], counts: list[int], reserved: int
     """Reserves validation first and cuts the rest with rounded counts (Hasegawa & Sato 2024)."""
     note = f"protocol iclr24: {reserved} validation images per class reserved first, rounded counts"
     return Cut(
-        train=_join([order[reserved : reserved + n] for order, n in zip(orders, counts, strict=True)]),
-        val=_join([order[:reserved] for order in orders]),
+        train=_sorted_union([order[reserved : reserved + n] for order, n in zip(orders, counts, strict=True)]),
+        val=_sorted_union([order[:reserved] for order in orders]),
         notes=(note,),
     )
 
@@ -217,8 +219,8 @@ def _cut_leftover(orders: list[IntArray], counts: list[int], task: TaskConfig, c
         more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
         notes.append(f"training counts lowered to leave validation images: {shown}{more}")
     return Cut(
-        train=_join([order[:n] for order, n in zip(orders, lowered, strict=True)]),
-        val=_join([rest[:per_class] for rest in left]),
+        train=_sorted_union([order[:n] for order, n in zip(orders, lowered, strict=True)]),
+        val=_sorted_union([rest[:per_class] for rest in left]),
         notes=tuple(notes),
     )
 
@@ -237,5 +239,5 @@ def _seeded(indices: IntArray, seed: int, k: int) -> IntArray:
     return np.random.default_rng([seed, k]).permutation(indices)
 
 
-def _join(parts: Sequence[IntArray]) -> IntArray:
+def _sorted_union(parts: Sequence[IntArray]) -> IntArray:
     return np.sort(np.concatenate(parts)) if len(parts) else np.empty(0, dtype=np.int64)

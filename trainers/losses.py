@@ -17,7 +17,6 @@ the sum of the weights). `cb_bce_softmax` is about C times smaller than `cb_ce`,
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -26,7 +25,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainers.config import LOSS_OPTIONS, READ_BY_LOSS
+from trainers.config import LOSS_OPTIONS, READ_BY_LOSS, check_known
 from trainers.errors import ConfigError, DataError
 
 LossKind = Literal["softmax", "bce_softmax", "focal", "sigmoid"]
@@ -103,9 +102,9 @@ def make_loss(
     `gamma` None is 2 for `cb_focal` and 0.2 for `vs`. Raises ConfigError for an unknown name or option or a beta
     outside [0, 1), DataError for a class without training images.
     """
-    _check_known("loss", name, tuple(READ_BY_LOSS))
+    check_known("loss", name, tuple(READ_BY_LOSS))
     for option in unknown:
-        _check_known("loss option", option, LOSS_OPTIONS)
+        check_known("loss option", option, LOSS_OPTIONS)
     n = class_counts(counts)
     ones, zeros = torch.ones_like(n), torch.zeros_like(n)
     terms = {"scale": ones, "shift": zeros, "margin": zeros}
@@ -178,10 +177,3 @@ def _bce_of_softmax(logits: Tensor, labels: Tensor) -> Tensor:
 def _true(labels: Tensor, logits: Tensor) -> Tensor:
     """(N, C), true at each image's class."""
     return labels.unsqueeze(1) == torch.arange(logits.shape[1], device=logits.device)
-
-
-def _check_known(what: str, name: str, known: Sequence[str]) -> None:
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ConfigError(f"{what}: must be one of {', '.join(known)}, but got {name!r}{hint}")

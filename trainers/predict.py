@@ -13,7 +13,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from trainers.config import TaskConfig, TrialConfig
-from trainers.data.decoding import IMAGE_SUFFIXES, decode
+from trainers.data.decoding import IMAGE_SUFFIXES, first_frame
 from trainers.data.splits import MemorySplit, Split, StreamedSplit, center_view, normalizer
 from trainers.data.task import Task
 from trainers.errors import DataError
@@ -22,7 +22,7 @@ from trainers.files.model_file import LoadedModel, ModelCard
 from trainers.measures.metrics import evaluate_logits
 from trainers.results import ClassCounts, Metrics
 
-_BATCH = 32  # images per pass of the network
+_IMAGES_AT_ONCE = 32  # images per pass of the network
 
 
 @dataclass(frozen=True)
@@ -58,28 +58,28 @@ def image_files(paths: Iterable[Path]) -> list[Path]:
 def predict(model: LoadedModel, paths: Sequence[Path], *, device: torch.device) -> Iterator[Prediction | Unreadable]:
     """Classifies images in order; an unreadable one does not stop the rest."""
     model.network.to(device)
-    for start in range(0, len(paths), _BATCH):
-        part = paths[start : start + _BATCH]
-        opened = [_open(path, model.card) for path in part]
+    for start in range(0, len(paths), _IMAGES_AT_ONCE):
+        part = paths[start : start + _IMAGES_AT_ONCE]
+        opened = [_read_pixels(path, model.card) for path in part]
         seen = [pixels for pixels in opened if isinstance(pixels, Tensor)]
         rows = iter(_probabilities(model, torch.stack(seen), device) if seen else [])
         for path, pixels in zip(part, opened, strict=True):
             yield Prediction(path, next(rows)) if isinstance(pixels, Tensor) else pixels
 
 
-def _open(path: Path, card: ModelCard) -> Tensor | Unreadable:
+def _read_pixels(path: Path, card: ModelCard) -> Tensor | Unreadable:
     """One image as uint8 (C, S, S), with the view of the training images."""
     if not path.is_file():
         return Unreadable(path, f"{path}: there is no such file")
     try:
-        image = decode(str(path), str(path))
+        image = first_frame(str(path), str(path))
     except DataError as error:
         return Unreadable(path, str(error))
-    view: Tensor = v2.functional.pil_to_tensor(_view(image.convert("L") if card.channels == 1 else image, card))
+    view: Tensor = v2.functional.pil_to_tensor(_framed(image.convert("L") if card.channels == 1 else image, card))
     return view
 
 
-def _view(image: Image.Image, card: ModelCard) -> Image.Image:
+def _framed(image: Image.Image, card: ModelCard) -> Image.Image:
     size = (card.image_size, card.image_size)
     if card.view == "center_crop":
         return center_view(image, card.image_size)

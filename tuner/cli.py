@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Annotated, NoReturn
 
@@ -13,7 +13,7 @@ from typer.exceptions import TyperException
 from tuner.commands import cache, database, look, models, results, run, spaces
 from tuner.errors import KilledError, UsageError
 from tuner.stopping import StopRequests
-from tuner.terminal.output import say, take_over
+from tuner.terminal.output import say, take_over_output
 
 app = typer.Typer(
     name="tuner",
@@ -22,8 +22,28 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # locals may hold database passwords
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (run, look, results, models, spaces, cache, database):
-    app.add_typer(part.app)
+COMMANDS: dict[str, Callable[..., None]] = {  # in the order of the help
+    "launch": run.launch,
+    "resume": run.resume,
+    "stop": run.stop,
+    "status": look.show_status,
+    "trials": look.list_trials,
+    "best": look.show_best,
+    "report": results.report,
+    "export": results.export,
+    "train": results.retrain,
+    "dashboard": results.serve_dashboard,
+    "evaluate": models.evaluate_model,
+    "predict": models.classify_images,
+    "export-model": models.export_model,
+    "check": spaces.check,
+    "spaces": spaces.spaces,
+    "schema": spaces.schema,
+    "cache": cache.cache,
+    "migrate": database.migrate,
+}
+for word, command in COMMANDS.items():
+    app.command(word)(command)
 
 
 def _version(asked: bool) -> None:
@@ -45,22 +65,22 @@ def options(
 
 def main() -> None:
     """Runs the `tuner` command; an error becomes one message and an exit code."""
-    take_over()
+    take_over_output()
     with StopRequests() as stops:
         try:
-            _run(stops)
+            _run_command(stops)
         except KeyboardInterrupt:  # a second signal, while the first one was ending the command
             _end(["this command was stopped at once"], KilledError.exit_code)
 
 
-def _run(stops: StopRequests) -> None:
+def _run_command(stops: StopRequests) -> None:
     try:
         with _stopped_early(stops):
             code = typer.main.get_command(app).main(prog_name="tuner", standalone_mode=False, obj=stops)
             if code == KilledError.exit_code:  # typer turns a KeyboardInterrupt into this code
                 raise KeyboardInterrupt
     except TyperException as error:
-        _refuse(error)
+        _end_usage_error(error)
     except Exception as error:
         from tuner.endings import ending
 
@@ -72,7 +92,7 @@ def _run(stops: StopRequests) -> None:
         raise SystemExit(code)
 
 
-def _refuse(error: TyperException) -> NoReturn:
+def _end_usage_error(error: TyperException) -> NoReturn:
     """Ends with a usage error."""
     context = getattr(error, "ctx", None)
     if context is not None and error.message:

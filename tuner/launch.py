@@ -21,7 +21,7 @@ from tuner.execution.dispatcher import Dispatcher
 from tuner.execution.executor import Executor, InlineExecutor, RayExecutor
 from tuner.execution.messages import WorkerSettings
 from tuner.execution.ray_session import sweep_scratch
-from tuner.execution.slots import Resources, Slots, available_cpus, cut_slots, describe, gpu_count
+from tuner.execution.slots import Resources, Slots, available_cpus, cut_slots, gpu_count, workers_in_words
 from tuner.hours import Hours
 from tuner.lifecycle import STATES, Verdict
 from tuner.paths import Home
@@ -81,7 +81,7 @@ def run_study(launch: Launch) -> Finished:
         stops.leave()
         lock.confirm()
         home.make(space.name)
-        with home.sharing(), _open(launch, lock) as store, _stopped_state(store, stops):
+        with home.sharing(), _open_store(launch, lock) as store, _stopped_state(store, stops):
             _refuse_other_data(store, checked)
             _sweep(home)
             planner = Planner(space, store)
@@ -133,7 +133,7 @@ def _refuse_other_data(store: Store, checked: Preflight) -> None:
         )
 
 
-def _trainers(store: Store, *, mixed: bool) -> tuple[int, ...]:
+def _trainer_versions(store: Store, *, mixed: bool) -> tuple[int, ...]:
     """The trainer versions of the study's results, this one included. Raises UsageError for a mixture not asked for."""
     from trainers.stage1.backbone import TRAINER_VERSION
 
@@ -147,7 +147,7 @@ def _trainers(store: Store, *, mixed: bool) -> tuple[int, ...]:
     return known if TRAINER_VERSION in known else (*known, TRAINER_VERSION)
 
 
-def _open(launch: Launch, lock: StudyLock) -> Store:
+def _open_store(launch: Launch, lock: StudyLock) -> Store:
     space = launch.space
     return Store.create_or_open(
         launch.storage,
@@ -160,7 +160,7 @@ def _open(launch: Launch, lock: StudyLock) -> Store:
 
 
 def _begin(launch: Launch, store: Store) -> None:
-    store.set_trainers(_trainers(store, mixed=launch.resources.mixed_trainers))
+    store.set_trainers(_trainer_versions(store, mixed=launch.resources.mixed_trainers))
     store.set_state("running")
     store.clear_stop()
 
@@ -171,7 +171,7 @@ def search(launch: Launch, planner: Planner, hours: Hours, lock: StudyLock, slot
 
     name, stops = planner.space.name, launch.stops
     torch.set_num_threads(1)  # the driver only fits the outer sampler's Gaussian process
-    launch.say(describe(slots, launch.resources))
+    launch.say(workers_in_words(slots, launch.resources))
     stops.note(STOP_NOTICE.format(name=name), lambda text: launch.say(text, "yellow"))
     running = Running(planner)
     with _screen(launch, planner, running) as screen, _executor(launch.resources, slots) as executor:

@@ -35,7 +35,7 @@ def staged(target: Path) -> Iterator[Path]:
                 refuse_special(place)
                 place.parent.mkdir(parents=True, exist_ok=True)
             for file, place in places.items():
-                _put(file, place)
+                _move_into_place(file, place)
 
 
 def refuse_special(target: Path) -> None:
@@ -77,13 +77,13 @@ def _named_after(target: Path) -> Iterator[None]:
         raise OSError(error.errno, error.strerror, str(target)) from error
 
 
-def _put(draft: Path, place: Path) -> None:
+def _move_into_place(draft: Path, place: Path) -> None:
     """Moves a file to the target of the links at `place`, with the mode of the file that it replaces."""
     real = Path(os.path.realpath(place))
     if real.exists():
         shutil.copymode(real, draft)
     if draft.stat().st_dev != real.parent.stat().st_dev:
         with tempfile.TemporaryDirectory(prefix=".tuner-", dir=real.parent) as folder:
-            _put(Path(shutil.copy(draft, folder)), real)
+            _move_into_place(Path(shutil.copy(draft, folder)), real)
         return
     draft.replace(real)

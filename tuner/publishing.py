@@ -14,8 +14,8 @@ from tuner.paths import Home
 log = logging.getLogger(__name__)
 
 _FIRST = 10.0  # seconds until the first publication
-_PAUSE = 30.0  # seconds between two publications, at least
-_SHARE = 0.02  # of the driver's time, at most; workers train meanwhile
+_SHORTEST_PAUSE = 30.0  # seconds between two publications, at least
+_SHARE_OF_TIME = 0.02  # of the driver's time, at most; workers train meanwhile
 
 
 class Publisher:
@@ -36,7 +36,7 @@ class Publisher:
         self._shown = ended
         published = self.publish()
         now = self._clock()
-        self._due = now + max(_PAUSE, (now - began) / _SHARE)
+        self._due = now + max(_SHORTEST_PAUSE, (now - began) / _SHARE_OF_TIME)
         return published
 
     def publish(self) -> bool:

@@ -13,7 +13,7 @@ from types import FrameType, TracebackType
 from typing import Literal, NoReturn
 
 from tuner.errors import KilledError, StoppedError
-from tuner.terminal.output import printable
+from tuner.terminal.output import terminal_safe
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _AGAIN = 0.01  # seconds until a request that was dropped is raised again
@@ -35,7 +35,7 @@ class StopRequests:
         self._dropped = False
         self._hook = sys.unraisablehook
         self._notice: str | None = None
-        self._tell: Callable[[str], None] = _write
+        self._tell: Callable[[str], None] = _write_unbuffered
         self._polled = 0.0
         self._words = ""
 
@@ -116,14 +116,14 @@ class StopRequests:
         try:
             self._tell(self._notice or "")
         except RuntimeError:  # the signal interrupted another write to the same stream
-            _write(self._notice or "")
+            _write_unbuffered(self._notice or "")
 
     def _raise(self, *, at_once: bool = False) -> NoReturn:
         self._raised, self.at_once = True, at_once or self.at_once
         raise KeyboardInterrupt
 
 
-def _write(text: str) -> None:
+def _write_unbuffered(text: str) -> None:
     """Writes to standard error without a buffer."""
     with contextlib.suppress(OSError):  # the reader is gone
-        os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"\n{printable(text)}\n".encode())
+        os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"\n{terminal_safe(text)}\n".encode())

@@ -1,4 +1,4 @@
-"""What to run first on a GPU, beside tests/trainers/test_recorded.py: `pytest -m gpu`. See benchmarks/PAPER.md.
+"""What to run first on a GPU, beside tests/trainers/stage1/test_recorded.py: `pytest -m gpu`. See benchmarks/PAPER.md.
 
 The same relations are tested on the processor, where they are easy, so that nothing but the GPU is new there.
 """

@@ -16,7 +16,7 @@ from trainers import features
 from trainers.config import Stage1Config, Stage2Config, TaskConfig, TrialConfig
 from trainers.errors import ConfigError, DivergedError
 from trainers.files.cache import Cache
-from trainers.files.model_file import describe, load_model, save_model
+from trainers.files.model_file import describe_model, load_model, save_model
 from trainers.job import Job, Progress, Trained, load_task_once, run_job
 from trainers.results import HeadFailure, HeadResult
 from trainers.stage1.backbone import Training
@@ -188,7 +188,7 @@ def test_heads_of_a_job_share_its_backbone() -> None:
 def test_a_saved_model_gives_the_same_logits(tmp_path: Path, whole: Trained) -> None:
     head = whole.heads[0]
     assert head is not None
-    card = describe(whole.task, model="cnn-small", temperature=0.5, config={"stage1.precision": "fp32"})
+    card = describe_model(whole.task, model="cnn-small", temperature=0.5, config={"stage1.precision": "fp32"})
     save_model(tmp_path / "model.safetensors", whole.model, head, card)
     loaded = load_model(tmp_path / "model.safetensors")
     images, _ = next(whole.task.test.batches(None, batch_size=16, device=CPU, generator=None))

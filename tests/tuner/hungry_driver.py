@@ -42,8 +42,8 @@ class _Session:
                 eaten = [os.urandom(2**20) for _ in range(2**10)]
                 return Report(content=Failure(FailureKind.ERROR, f"ate {len(eaten)} MB")).to_tune()
 
-        assert bridge.fit.__kwdefaults__ is not None
-        bridge.fit.__kwdefaults__["trainable"] = Hungry
+        assert bridge.run_tune.__kwdefaults__ is not None
+        bridge.run_tune.__kwdefaults__["trainable"] = Hungry
         return entered
 
     def __exit__(self, *error: Any) -> Any:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
+from typing import get_args, get_type_hints
 
 import pytest
 from optuna.distributions import FloatDistribution
 
 from search_spaces.schema import SamplerName
 from trainers.config import DatasetName, TaskConfig
-from trainers.data.task import load_task
+from trainers.data.pool import Source
+from trainers.data.task import load_task, reader
 from trainers.errors import TrainerError
 from tuner.search.points import Level
 from tuner.search.sampling import Observation, propose_backbone, propose_heads
@@ -29,6 +30,7 @@ def test_each_data_source_has_a_reader(name: str, tmp_path: Path) -> None:
     task = TaskConfig(dataset=name, data=str(tmp_path), imbalance_factor=None)  # type: ignore[arg-type]
     with pytest.raises(TrainerError):  # of the empty folder, and no KeyError of the name
         load_task(task)
+    assert get_type_hints(reader(task.dataset)) == {"task": TaskConfig, "return": Source}
 
 
 @pytest.mark.parametrize("name", get_args(DatasetName))

@@ -31,18 +31,18 @@ def read_npz(task: TaskConfig) -> Source:
         if len(found) != 1:
             raise DataError(f"{path}: there must be exactly one npz file, but there are {len(found)}; give the file")
         path = found[0]
-    archive = _read(path)
+    archive = _read_archive(path)
     prefixes = {split: f"{split}_" for split in _SPLITS if f"{split}_images" in archive}
     if "train" not in prefixes:
         prefixes["train"] = ""
     names = archive.get("class_names")
     return build_source(
-        {split: _raw_pool(archive, prefix, path) for split, prefix in prefixes.items()},
+        {split: _pool_of_arrays(archive, prefix, path) for split, prefix in prefixes.items()},
         None if names is None else [str(name) for name in names],
     )
 
 
-def _read(path: Path) -> Archive:
+def _read_archive(path: Path) -> Archive:
     """The known arrays of an archive; `numpy.load` would accept other kinds of file."""
     try:
         with path.open("rb") as handle:
@@ -74,7 +74,7 @@ def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> npt.NDArra
     return found
 
 
-def _raw_pool(archive: Archive, prefix: str, path: Path) -> RawPool:
+def _pool_of_arrays(archive: Archive, prefix: str, path: Path) -> RawPool:
     for name in (f"{prefix}images", f"{prefix}labels"):
         if name not in archive:
             raise DataError(f"{path}: there must be an array {name!r}, but there are {', '.join(archive) or 'none'}")

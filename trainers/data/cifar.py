@@ -57,12 +57,12 @@ def _read_torchvision(kind: type[CIFAR10], folder: Path, *, download: bool) -> S
             f"{kind.base_folder}/ or train.parquet and test.parquet, or fetch it with task.download=true"
         ) from error
     return build_source(
-        {"train": _raw_pool(train, "train"), "test": _raw_pool(test, "test")},
+        {"train": _pool_of_pixels(train, "train"), "test": _pool_of_pixels(test, "test")},
         train.classes,
         normalization=NORMALIZATION,
     )
 
 
-def _raw_pool(data: CIFAR10, split: str) -> RawPool:
+def _pool_of_pixels(data: CIFAR10, split: str) -> RawPool:
     images = np.ascontiguousarray(data.data.transpose(0, 3, 1, 2))  # (N, 3, 32, 32)
     return RawPool(images=ArrayImages(images, f"{type(data).__name__} {split}"), labels=data.targets)

@@ -55,7 +55,7 @@ def read_size(file: str | bytes, name: str) -> tuple[int, int]:
         return image.size
 
 
-def decode(file: str | bytes, name: str) -> Image.Image:
+def first_frame(file: str | bytes, name: str) -> Image.Image:
     """The first frame of an image, in RGB, upright according to EXIF.
 
     Raises DataError that names the image, for every error of a decoder and for an image beyond the limits.
@@ -73,7 +73,10 @@ class _BeyondLimitsError(Exception):
 def _opened(file: str | bytes, name: str) -> Iterator[Image.Image]:
     """Opens an image within the limits. Ignores a decoder's warnings, and turns its exceptions into DataError."""
     try:
-        with warnings.catch_warnings(action="ignore"), _open(file if isinstance(file, bytes) else _read(file)) as image:
+        with (
+            warnings.catch_warnings(action="ignore"),
+            _open_bytes(file if isinstance(file, bytes) else _read_bytes(file)) as image,
+        ):
             yield image
     except (_BeyondLimitsError, Image.DecompressionBombError) as error:  # Pillow checks its own limit first
         said = error if isinstance(error, _BeyondLimitsError) else f"it has more than {MAX_PIXELS:,} pixels"
@@ -92,7 +95,7 @@ def _reason(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _read(path: str) -> bytes:
+def _read_bytes(path: str) -> bytes:
     with Path(path).open("rb") as raw:
         size = os.fstat(raw.fileno()).st_size
         if size > MAX_FILE:
@@ -100,7 +103,7 @@ def _read(path: str) -> bytes:
         return raw.read()
 
 
-def _open(data: bytes) -> Image.Image:
+def _open_bytes(data: bytes) -> Image.Image:
     """Opens bytes, never a path: Pillow would map the file, and crash if it is truncated meanwhile."""
     if data.startswith(_PLAIN_PPM):
         data = _COMMENT.sub(b"", data)  # Pillow copies the rest of the block for each comment

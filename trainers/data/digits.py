@@ -12,15 +12,15 @@ from trainers.long_tail import IntArray, set_aside
 
 TEST_PER_CLASS = 40
 MAX_COUNT = 100
-_LEAST = 174  # images of the smallest class
+_SMALLEST_CLASS = 174  # images of the smallest class
 
 
 def read_digits(task: TaskConfig) -> Source:
     """The digits as uint8 (N, 1, 8, 8); test and validation images are set aside first, by `task.split_seed`."""
-    if task.val_per_class < 1 or task.val_per_class > _LEAST - TEST_PER_CLASS - MAX_COUNT:
+    most = _SMALLEST_CLASS - TEST_PER_CLASS - MAX_COUNT
+    if not 1 <= task.val_per_class <= most:
         raise ConfigError(
-            f"task.val_per_class: digits-lt can set aside 1 to {_LEAST - TEST_PER_CLASS - MAX_COUNT} images per class, "
-            f"but got {task.val_per_class}"
+            f"task.val_per_class: digits-lt can set aside 1 to {most} images per class, but got {task.val_per_class}"
         )
     if task.data is not None:
         raise ConfigError(

@@ -30,7 +30,7 @@ def read_folders(task: TaskConfig) -> Source:
         splits = {"train": root}
     found = {split: _class_folders(folder) for split, folder in splits.items() if folder is not None}
     names = read_class_names(root) or [folder.name for folder in found["train"]]
-    return build_source({split: _raw_pool(folders) for split, folders in found.items()}, names)
+    return build_source({split: _pool_of_folders(folders) for split, folders in found.items()}, names)
 
 
 def read_class_names(folder: Path) -> list[str] | None:
@@ -65,7 +65,7 @@ def _class_folders(folder: Path) -> list[Path]:
     return folders
 
 
-def _raw_pool(folders: list[Path]) -> RawPool:
+def _pool_of_folders(folders: list[Path]) -> RawPool:
     files = [
         (str(path), folder.name)
         for folder in folders

@@ -16,7 +16,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from trainers.data.decoding import decode, read_size
+from trainers.data.decoding import first_frame, read_size
 from trainers.errors import DataError
 
 _THREADS = 16  # they wait for the disk, not the processor
@@ -98,7 +98,7 @@ class EncodedImages:
 
     def open(self, index: int) -> Image.Image:
         """Decodes one row. Raises DataError that names the row."""
-        return decode(self._bytes(index), self.name(index))
+        return first_frame(self._bytes(index), self.name(index))
 
     def digests(self, indices: Sequence[int]) -> list[bytes]:
         """Digests of the encoded bytes."""
@@ -129,7 +129,7 @@ class FileImages:
 
     def open(self, index: int) -> Image.Image:
         """Decodes one file. Raises DataError that names it."""
-        return decode(self.paths[index], self.name(index))
+        return first_frame(self.paths[index], self.name(index))
 
     def digests(self, indices: Sequence[int]) -> list[bytes]:
         """Digests of the files' bytes, the same as for the images in a parquet file. Raises DataError."""

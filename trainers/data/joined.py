@@ -29,14 +29,14 @@ def join_validation(task: Task) -> Task:
     labels = torch.cat([task.train.labels, task.val.labels])
     return dataclasses.replace(
         task,
-        train=_join(task.train, task.val),
+        train=_join_splits(task.train, task.val),
         counts=tuple(torch.bincount(labels, minlength=task.num_classes).tolist()),
         fingerprint=hashlib.sha256(f"train+val {task.fingerprint}".encode()).hexdigest(),
         notes=(*task.notes, f"trained on {len(task.train)} training and {len(task.val)} validation images"),
     )
 
 
-def _join(first: Split, second: Split) -> Split:
+def _join_splits(first: Split, second: Split) -> Split:
     labels = torch.cat([first.labels, second.labels])
     if isinstance(first, MemorySplit) and isinstance(second, MemorySplit):
         images = torch.cat([first.images, second.images])

@@ -14,7 +14,7 @@ from trainers.data.images import FileImages
 from trainers.data.pool import Normalization, RawPool, Source, SplitName, build_source, data_path
 from trainers.errors import DataError
 
-Entry = tuple[str, str]  # path, label
+ListedImage = tuple[str, str]  # path, label
 
 _LISTS: dict[str, dict[SplitName, str]] = {
     "lists": {"train": "train.txt", "val": "val.txt", "test": "test.txt"},
@@ -41,7 +41,7 @@ def read_lists(task: TaskConfig) -> Source:
     if "train" not in entries:
         raise DataError(f"{folder}: there must be a list {files['train']}; put it there, or correct --data DIR")
     names = read_class_names(folder) or _names_from_paths(entries["train"])
-    pools = {split: _raw_pool(found, folder / files[split], folder) for split, found in entries.items()}
+    pools = {split: _pool_of_entries(found, folder / files[split], folder) for split, found in entries.items()}
     return build_source(
         pools, names, normalization=_NORMALIZATION.get(task.dataset), notes=_NOTES.get(task.dataset, ())
     )
@@ -53,7 +53,7 @@ def read_csv(task: TaskConfig) -> Source:
     Paths are relative to the file's folder; split is train, val or test, and empty means train. Raises DataError.
     """
     path = data_path(task)
-    entries: dict[SplitName, list[Entry]] = defaultdict(list)
+    entries: dict[SplitName, list[ListedImage]] = defaultdict(list)
     named: dict[SplitName, Path] = {}
     for file, whole in _csv_files(path):
         for split, entry in _parse_csv(file, whole):
@@ -63,11 +63,12 @@ def read_csv(task: TaskConfig) -> Source:
         raise DataError(f"{path}: there must be training images, but no row has split 'train' or none")
     folder = path if path.is_dir() else path.parent
     return build_source(
-        {split: _raw_pool(found, named[split], folder) for split, found in entries.items()}, read_class_names(folder)
+        {split: _pool_of_entries(found, named[split], folder) for split, found in entries.items()},
+        read_class_names(folder),
     )
 
 
-def _parse(path: Path) -> list[Entry]:
+def _parse(path: Path) -> list[ListedImage]:
     entries = []
     text = path.read_text(encoding="utf-8", errors="surrogateescape")  # paths may be in any encoding
     for number, line in enumerate(text.splitlines(), 1):
@@ -98,7 +99,7 @@ def _csv_files(path: Path) -> list[tuple[Path, SplitName | None]]:
     return [(single[0], None)]
 
 
-def _parse_csv(path: Path, whole: SplitName | None) -> list[tuple[SplitName, Entry]]:
+def _parse_csv(path: Path, whole: SplitName | None) -> list[tuple[SplitName, ListedImage]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as handle:
             return list(_csv_rows(csv.DictReader(handle, skipinitialspace=True), path, whole))
@@ -108,7 +109,9 @@ def _parse_csv(path: Path, whole: SplitName | None) -> list[tuple[SplitName, Ent
         raise DataError(f"{path}: not readable as UTF-8 with commas ({error}); save it so") from error
 
 
-def _csv_rows(reader: csv.DictReader[str], path: Path, whole: SplitName | None) -> Iterator[tuple[SplitName, Entry]]:
+def _csv_rows(
+    reader: csv.DictReader[str], path: Path, whole: SplitName | None
+) -> Iterator[tuple[SplitName, ListedImage]]:
     for column in ("path", "label"):
         if column not in (reader.fieldnames or ()):
             found = ", ".join(map(repr, reader.fieldnames or ())) or "none"
@@ -123,7 +126,7 @@ def _csv_rows(reader: csv.DictReader[str], path: Path, whole: SplitName | None) 
         yield whole or _SPLIT_WORDS[word], (row["path"], row["label"].strip())
 
 
-def _raw_pool(entries: Sequence[Entry], listed_in: Path, folder: Path) -> RawPool:
+def _pool_of_entries(entries: Sequence[ListedImage], listed_in: Path, folder: Path) -> RawPool:
     paths = [str(folder / path) for path, _ in entries]
     check_present(paths, listed_in)
     return RawPool(images=FileImages(tuple(paths)), labels=_numbers([label for _, label in entries]))
@@ -137,7 +140,7 @@ def _numbers(labels: list[str]) -> list[int] | list[str]:
         return labels
 
 
-def _names_from_paths(entries: Sequence[Entry]) -> list[str] | None:
+def _names_from_paths(entries: Sequence[ListedImage]) -> list[str] | None:
     """Class names from folders, if folders and classes match one to one; else None."""
     folders: Mapping[int, set[str]] = defaultdict(set)
     for path, label in entries:

@@ -55,7 +55,7 @@ def source_from_files(files: dict[SplitName, list[Path]], *, normalization: Norm
     """Reads the splits; the schema's `class_names`, or Hugging Face's features, name the classes. Raises DataError."""
     tables = {split: _read_files(paths) for split, paths in files.items()}
     return build_source(
-        {split: _raw_pool(table, files[split][0]) for split, table in tables.items()},
+        {split: _pool_of_table(table, files[split][0]) for split, table in tables.items()},
         _class_names(tables["train"], files["train"][0]),
         normalization=normalization,
     )
@@ -72,7 +72,7 @@ def _only_data_errors(path: Path) -> Iterator[None]:
 
 
 def _read_files(paths: Sequence[Path]) -> pa.Table:
-    tables = [_read(path) for path in paths]
+    tables = [_read_table(path) for path in paths]
     try:
         table = pa.concat_tables(tables)
     except pa.ArrowException as error:
@@ -82,14 +82,14 @@ def _read_files(paths: Sequence[Path]) -> pa.Table:
     return table
 
 
-def _read(path: Path) -> pa.Table:
+def _read_table(path: Path) -> pa.Table:
     with _only_data_errors(path):
         stored = path.stat().st_size
         if stored == 0:
             raise DataError(f"{path}: the file is empty (0 bytes); fetch or write it again")
         with pq.ParquetFile(path) as file:
             names = file.schema_arrow.names
-            wanted = [_pick(names, IMAGE_COLUMNS, path), _pick(names, LABEL_COLUMNS, path)]
+            wanted = [_accepted_column(names, IMAGE_COLUMNS, path), _accepted_column(names, LABEL_COLUMNS, path)]
             return _read_columns(file, wanted + [name for name in ("rank",) if name in names], path, stored=stored)
 
 
@@ -107,19 +107,19 @@ def _read_columns(file: pq.ParquetFile, columns: list[str], path: Path, *, store
     return pa.Table.from_batches(batches) if batches else file.schema_arrow.empty_table().select(columns)
 
 
-def _pick(names: Sequence[str], accepted: Sequence[str], path: Path) -> str:
+def _accepted_column(names: Sequence[str], accepted: Sequence[str], path: Path) -> str:
     for name in accepted:
         if name in names:
             return name
     raise DataError(f"{path}: there must be a column {accepted[0]!r}, but there are {', '.join(map(repr, names))}")
 
 
-def _raw_pool(table: pa.Table, path: Path) -> RawPool:
-    image_name = _pick(table.column_names, IMAGE_COLUMNS, path)
-    label_name = _pick(table.column_names, LABEL_COLUMNS, path)
+def _pool_of_table(table: pa.Table, path: Path) -> RawPool:
+    image_name = _accepted_column(table.column_names, IMAGE_COLUMNS, path)
+    label_name = _accepted_column(table.column_names, LABEL_COLUMNS, path)
     with _only_data_errors(path):
         rank = _rank(table["rank"], path) if "rank" in table.column_names else None
-        images = EncodedImages(_encoded(table[image_name], path, image_name), str(path))
+        images = EncodedImages(_encoded_images(table[image_name], path, image_name), str(path))
         return RawPool(images=images, labels=_labels(table[label_name], path), rank=rank)
 
 
@@ -130,7 +130,7 @@ def _rank(column: pa.ChunkedArray, path: Path) -> IntArray:
     return found
 
 
-def _encoded(column: pa.ChunkedArray, path: Path, name: str) -> pa.Array:
+def _encoded_images(column: pa.ChunkedArray, path: Path, name: str) -> pa.Array:
     """The column as one array of binaries; Hugging Face stores them in a struct {bytes, path}."""
     if pa.types.is_struct(column.type) and column.type.get_field_index("bytes") >= 0:
         chunks = [chunk.field("bytes") for chunk in column.chunks]
@@ -161,7 +161,7 @@ def _class_names(table: pa.Table, path: Path) -> list[str] | None:
             return [str(name) for name in json.loads(metadata[b"class_names"])]
         if b"huggingface" in metadata:
             features = json.loads(metadata[b"huggingface"])["info"]["features"]
-            names = features[_pick(table.column_names, LABEL_COLUMNS, path)].get("names")
+            names = features[_accepted_column(table.column_names, LABEL_COLUMNS, path)].get("names")
             return None if names is None else [str(name) for name in names]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{path}: the class names in its schema cannot be read ({error!r})") from error

@@ -22,7 +22,7 @@ from trainers.stage1.augment import CropFlip, crop_flip
 
 Augment = Literal["none", "crop", "crop_flip"]
 _MOST_WORKERS = 16
-_LONGEST = 64  # times the short side
+_LONGEST_SIDE = 64  # times the short side
 
 
 class Split(Protocol):
@@ -185,7 +185,7 @@ def normalizer(normalization: Normalization, device: torch.device) -> Callable[[
 def center_view(image: Image.Image, image_size: int) -> Image.Image:
     """The customary evaluation view: scales the short side to 256/224 of `image_size`, crops the middle square."""
     width, height = image.size
-    most = _LONGEST * min(width, height)
+    most = _LONGEST_SIDE * min(width, height)
     if max(width, height) > most:  # scale only the middle of a very long image: the whole would take gigabytes
         image = v2.functional.center_crop(image, [min(height, most), min(width, most)])
     scaled = v2.functional.resize(image, [round(image_size * 256 / 224)], antialias=True)

@@ -5,20 +5,15 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from trainers.config import TaskConfig
-from trainers.data.arrays import read_npz
-from trainers.data.cifar import read_cifar
-from trainers.data.digits import read_digits
-from trainers.data.folders import read_folders
+from trainers.config import READERS, DatasetName, TaskConfig
 from trainers.data.images import Images, pixels
-from trainers.data.lists import read_csv, read_lists
-from trainers.data.parquet import read_parquet
 from trainers.data.pool import Normalization, Pool, Source, SplitName
 from trainers.data.splits import Augment, MemorySplit, Split, StreamedSplit, pixel_statistics
 from trainers.errors import ConfigError
@@ -27,22 +22,8 @@ from trainers.long_tail import IntArray, cut_pool, stratified_holdout
 MEMORY_LIMIT = 2 * 1024**3  # bytes of uint8 pixels; larger sets are streamed
 SMALL_SIZE = 64  # images of one common size up to this are not scaled
 LARGE_SIZE = 224  # the default size of photographs
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # for torchvision's pretrained weights
-GREY = ((0.5,), (0.25,))  # for streamed grey images: computing statistics would cost a pass over them
-
-_READERS: dict[str, Callable[[TaskConfig], Source]] = {
-    "digits-lt": read_digits,
-    "cifar10-lt": read_cifar,
-    "cifar100-lt": read_cifar,
-    "imagenet-lt": read_lists,
-    "places-lt": read_lists,
-    "inaturalist18": read_lists,
-    "lists": read_lists,
-    "csv": read_csv,
-    "parquet": read_parquet,
-    "image-folder": read_folders,
-    "npz": read_npz,
-}
+IMAGENET_NORMALIZATION = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # for torchvision's pretrained weights
+GREY_NORMALIZATION = ((0.5,), (0.25,))  # for streamed grey images: computing statistics would cost a pass over them
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -85,8 +66,8 @@ def load_task(config: TaskConfig) -> Task:
     DataError, or ConfigError if settings do not fit the data.
     """
     _check_natural_lists(config)
-    source = _READERS[config.dataset](config)
-    parts, notes = _cut(source, config)
+    source = reader(config.dataset)(config)
+    parts, notes = _split_images(source, config)
     augment = _augment(config, source)
     image_size, size_notes = _image_size(config, list(parts.values()))
     splits, normalization = _splits(parts, source, config, augment, image_size)
@@ -105,13 +86,19 @@ def load_task(config: TaskConfig) -> Task:
         class_names=source.class_names,
         counts=tuple(np.bincount(labels, minlength=len(source.class_names)).tolist()),
         fingerprint=_fingerprint(parts, description),
-        notes=(*source.notes, *notes, *size_notes, *remarks(parts, source.class_names)),
+        notes=(*source.notes, *notes, *size_notes, *split_notes(parts, source.class_names)),
         channels=source.train.images.channels,
         image_size=image_size,
         augment=augment,
         mean=normalization[0],
         std=normalization[1],
     )
+
+
+def reader(dataset: DatasetName) -> Callable[[TaskConfig], Source]:
+    """The function that reads a data source, by its name in the catalogue; its file is imported when asked for."""
+    found: Callable[[TaskConfig], Source] = pkgutil.resolve_name(f"trainers.data.{READERS[dataset]}")
+    return found
 
 
 def _check_natural_lists(config: TaskConfig) -> None:
@@ -122,15 +109,15 @@ def _check_natural_lists(config: TaskConfig) -> None:
         )
 
 
-def _cut(source: Source, config: TaskConfig) -> tuple[dict[SplitName, _Part], list[str]]:
+def _split_images(source: Source, config: TaskConfig) -> tuple[dict[SplitName, _Part], list[str]]:
     """Split membership, by content."""
     pool, num_classes, notes = source.train, len(source.class_names), list[str]()
     by_content = source.test is None or config.imbalance_factor is None
     keys = pool.images.digests(range(len(pool))) if by_content else None
-    rest, test = np.arange(len(pool)), None if source.test is None else _whole(source.test)
+    rest, test = np.arange(len(pool)), None if source.test is None else _whole_pool(source.test)
     if test is None:
         held = stratified_holdout(pool.labels, num_classes, limit=None, seed=config.split_seed, keys=keys)
-        rest, test = np.delete(rest, held), _part(pool, held, keys)
+        rest, test = np.delete(rest, held), _part_of(pool, held, keys)
         notes.append(f"test: no test split was given, so {len(held)} images (a fifth of each class) were set aside")
     cut = cut_pool(
         pool.labels[rest],
@@ -142,18 +129,18 @@ def _cut(source: Source, config: TaskConfig) -> tuple[dict[SplitName, _Part], li
         keys=None if keys is None else [keys[i] for i in rest.tolist()],
     )
     notes += cut.notes
-    val = _part(pool, rest[cut.val], keys) if source.val is None else _whole(source.val)
+    val = _part_of(pool, rest[cut.val], keys) if source.val is None else _whole_pool(source.val)
     if config.protocol == "paper_leak":
         val = test
         notes.append("protocol paper_leak: selection is on the TEST split, so these figures are optimistic")
-    return {"train": _part(pool, rest[cut.train], keys), "val": val, "test": test}, notes
+    return {"train": _part_of(pool, rest[cut.train], keys), "val": val, "test": test}, notes
 
 
-def _whole(pool: Pool) -> _Part:
-    return _part(pool, np.arange(len(pool)), None)
+def _whole_pool(pool: Pool) -> _Part:
+    return _part_of(pool, np.arange(len(pool)), None)
 
 
-def _part(pool: Pool, indices: IntArray, keys: Sequence[bytes] | None) -> _Part:
+def _part_of(pool: Pool, indices: IntArray, keys: Sequence[bytes] | None) -> _Part:
     chosen = indices.tolist()
     found = pool.images.digests(chosen) if keys is None else [keys[i] for i in chosen]
     order = sorted(range(len(chosen)), key=lambda row: (int(pool.labels[chosen[row]]), found[row]))
@@ -202,11 +189,11 @@ def _splits(
 ) -> tuple[dict[SplitName, Split], Normalization]:
     """The splits, in memory if they fit, else streamed; and the normalisation of their pixels."""
     channels = source.train.images.channels
-    normalization = IMAGENET if config.pretrained and channels == 3 else source.normalization
+    normalization = IMAGENET_NORMALIZATION if config.pretrained and channels == 3 else source.normalization
     total = sum(len(part.indices) for part in parts.values()) * channels * image_size**2
     make: Callable[[_Part], Split]
     if total > MEMORY_LIMIT:
-        normalization = normalization or (IMAGENET if channels == 3 else GREY)
+        normalization = normalization or (IMAGENET_NORMALIZATION if channels == 3 else GREY_NORMALIZATION)
         make = functools.partial(_streamed_split, image_size=image_size, normalization=normalization, augment=augment)
         train = make(parts["train"])
     else:
@@ -235,7 +222,7 @@ def _streamed_split(part: _Part, *, image_size: int, normalization: Normalizatio
     )
 
 
-def remarks(parts: dict[SplitName, _Part], class_names: Sequence[str]) -> list[str]:
+def split_notes(parts: dict[SplitName, _Part], class_names: Sequence[str]) -> list[str]:
     """Notes for readers: classes missing from a split, and images in two splits."""
     notes = []
     for name in ("val", "test"):

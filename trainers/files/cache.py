@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 Manifest = dict[str, Any]
 MISFIT = (KeyError, TypeError, ValueError, RuntimeError, IndexError, AttributeError)
 """Exceptions that an intact file of another release can cause when it is used."""
-_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)  # of file systems without locks
+_LOCKLESS_ERRORS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)  # of file systems without locks
 _SLOTS = ("", "-2")  # of tensor files: the next write takes the one that the .json does not name
 
 
@@ -237,7 +237,7 @@ def _locked(path: Path, operation: int) -> IO[str] | None:
             pass
         except OSError as error:
             handle.close()
-            raise _no_locks(path, error) if error.errno in _NO_LOCKS else error from error
+            raise _no_locks(path, error) if error.errno in _LOCKLESS_ERRORS else error from error
         handle.close()  # removed between opening and locking: others would lock a new file
 
 

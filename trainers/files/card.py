@@ -11,7 +11,7 @@ from typing import Any, Literal, NoReturn, get_args
 
 from trainers.errors import DataError
 
-View = Literal["fit", "center_crop"]  # as in-memory and streamed splits present an image
+Framing = Literal["fit", "center_crop"]  # as in-memory and streamed splits present an image
 MAX_IMAGE_SIZE = 2048  # pixels per side; torchvision's largest networks take 600
 _SCALARS = (str, int, float, bool, type(None))
 
@@ -31,7 +31,7 @@ class ModelCard:
     config: dict[str, str | int | float | bool | None]
     train_counts: tuple[int, ...] = ()  # per class, of the training split; they define many, medium and few
     trained_on: tuple[str, ...] = ("train",)  # splits
-    view: View = "fit"  # how an image of another size becomes one of `image_size`
+    view: Framing = "fit"  # how an image of another size becomes one of `image_size`
 
     @property
     def averages_mirror(self) -> bool:
@@ -52,19 +52,19 @@ def read_card(text: str) -> ModelCard:
     missing = [name for name, needed in fields.items() if needed and name not in said]
     if strange or missing:
         raise DataError(
-            f"fields must be {', '.join(fields)}, but {shown(strange or missing)} is out of place or missing"
+            f"fields must be {', '.join(fields)}, but {quoted_value(strange or missing)} is out of place or missing"
         )
     for name, value in said.items():
-        holds, rule = _RULES[name]
+        holds, rule = _FIELD_RULES[name]
         if not holds(value):
-            raise DataError(f"{name}: must be {rule}, but got {shown(value)}")
+            raise DataError(f"{name}: must be {rule}, but got {quoted_value(value)}")
     checked: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in said.items()}
     card = ModelCard(**checked)
     _check_lengths(card)
     return card
 
 
-def shown(value: object) -> str:
+def quoted_value(value: object) -> str:
     """An untrusted value, short and on one line."""
     text = ascii(value)
     return text if len(text) <= 80 else f"{text[:80]}..."
@@ -85,47 +85,53 @@ def _no_number(word: str) -> NoReturn:
     raise ValueError(f"{word} is no number")
 
 
-def _text(value: object) -> bool:
+def _is_word(value: object) -> bool:
     return isinstance(value, str) and value.isprintable() and bool(value)
 
 
-def _name(value: object) -> bool:
+def _is_text(value: object) -> bool:
     """True for text that can be encoded, which excludes lone surrogates."""
     return isinstance(value, str) and not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
-def _whole(value: object, low: int, high: int) -> bool:
+def _is_whole_within(value: object, low: int, high: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
-def _number(value: object, low: float, high: float) -> bool:
+def _is_number_within(value: object, low: float, high: float) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
 
 
-def _list(value: object, holds: Callable[[Any], bool], *, least: int = 0) -> bool:
+def _is_list(value: object, holds: Callable[[Any], bool], *, least: int = 0) -> bool:
     return isinstance(value, list) and len(value) >= least and all(map(holds, value))
 
 
-def _scalars(value: object) -> bool:
+def _is_settings(value: object) -> bool:
     return isinstance(value, dict) and all(
         isinstance(each, _SCALARS) and (not isinstance(each, float) or math.isfinite(each)) for each in value.values()
     )
 
 
-_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "model": (_text, "the name of a network"),
-    "class_names": (lambda value: _list(value, _name, least=2), "a list of at least 2 names"),
-    "channels": (lambda value: value in (1, 3) and _whole(value, 1, 3), "1 or 3"),
-    "image_size": (lambda value: _whole(value, 1, MAX_IMAGE_SIZE), f"a whole number from 1 to {MAX_IMAGE_SIZE}"),
-    "mean": (lambda value: _list(value, lambda one: _number(one, 0, 1)), "a list of numbers in [0, 1]"),
-    "std": (lambda value: _list(value, lambda one: _number(one, 1e-30, 1)), "a list of numbers in (0, 1]"),
-    "temperature": (lambda value: _number(value, 1e-30, 1e30), "a finite number above 0"),
-    "data_fingerprint": (_name, "text"),
-    "config": (_scalars, "a mapping of names to text, numbers, true, false or null"),
-    "train_counts": (lambda value: _list(value, lambda one: _whole(one, 0, 2**53)), "a list of whole numbers"),
+_FIELD_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "model": (_is_word, "the name of a network"),
+    "class_names": (lambda value: _is_list(value, _is_text, least=2), "a list of at least 2 names"),
+    "channels": (lambda value: value in (1, 3) and _is_whole_within(value, 1, 3), "1 or 3"),
+    "image_size": (
+        lambda value: _is_whole_within(value, 1, MAX_IMAGE_SIZE),
+        f"a whole number from 1 to {MAX_IMAGE_SIZE}",
+    ),
+    "mean": (lambda value: _is_list(value, lambda one: _is_number_within(one, 0, 1)), "a list of numbers in [0, 1]"),
+    "std": (lambda value: _is_list(value, lambda one: _is_number_within(one, 1e-30, 1)), "a list of numbers in (0, 1]"),
+    "temperature": (lambda value: _is_number_within(value, 1e-30, 1e30), "a finite number above 0"),
+    "data_fingerprint": (_is_text, "text"),
+    "config": (_is_settings, "a mapping of names to text, numbers, true, false or null"),
+    "train_counts": (
+        lambda value: _is_list(value, lambda one: _is_whole_within(one, 0, 2**53)),
+        "a list of whole numbers",
+    ),
     "trained_on": (
-        lambda value: _list(value, lambda one: one in ("train", "val", "test"), least=1),
+        lambda value: _is_list(value, lambda one: one in ("train", "val", "test"), least=1),
         "a list of train, val, test",
     ),
-    "view": (lambda value: isinstance(value, str) and value in get_args(View), "fit or center_crop"),
+    "view": (lambda value: isinstance(value, str) and value in get_args(Framing), "fit or center_crop"),
 }

@@ -11,7 +11,7 @@ from torch import Tensor
 from trainers.results import EpochResult
 from trainers.stage1.step import Stage1State
 
-VERSION = 1  # of the format; training does not resume from another version
+CHECKPOINT_VERSION = 1  # of the format; training does not resume from another version
 _MODEL, _MOMENTUM, _BEST, _GENERATOR = "model.", "momentum.", "best.", "generator"
 
 
@@ -23,7 +23,7 @@ def pack(state: Stage1State) -> tuple[dict[str, Tensor], dict[str, Any]]:
             tensors[f"{_MOMENTUM}{index}"] = entry["momentum_buffer"]
     tensors[_GENERATOR] = state.generator.get_state()
     manifest: dict[str, Any] = {
-        "version": VERSION,
+        "version": CHECKPOINT_VERSION,
         "seconds": state.seconds,
         "history": [dataclasses.asdict(row) for row in state.history],
     }
@@ -38,11 +38,13 @@ def restore(state: Stage1State, tensors: dict[str, Tensor], manifest: dict[str, 
 
     Raises ValueError, KeyError or RuntimeError if it does not fit; the state must then be discarded.
     """
-    if manifest.get("version", VERSION) != VERSION:
-        raise ValueError(f"it is of version {manifest['version']}, and this release goes on from version {VERSION}")
-    state.model.load_state_dict(_part(tensors, _MODEL))
+    if manifest.get("version", CHECKPOINT_VERSION) != CHECKPOINT_VERSION:
+        raise ValueError(
+            f"it is of version {manifest['version']}, and this release goes on from version {CHECKPOINT_VERSION}"
+        )
+    state.model.load_state_dict(_tensors_under(tensors, _MODEL))
     parameters = state.optimizer.param_groups[0]["params"]
-    for index, buffer in _part(tensors, _MOMENTUM).items():
+    for index, buffer in _tensors_under(tensors, _MOMENTUM).items():
         parameter = parameters[int(index)]
         # in the parameter's memory format: the fused step pairs elements by memory position
         state.optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(buffer)
@@ -50,8 +52,8 @@ def restore(state: Stage1State, tensors: dict[str, Tensor], manifest: dict[str, 
     state.history = [*EpochResult.from_rows(manifest["history"])]
     state.seconds = manifest["seconds"]
     if "best" in manifest:
-        state.best = (manifest["best"], _part(tensors, _BEST))
+        state.best = (manifest["best"], _tensors_under(tensors, _BEST))
 
 
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _tensors_under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -16,12 +16,12 @@ from torch import Tensor
 from trainers.data.splits import StreamedSplit
 from trainers.data.task import Task
 from trainers.errors import ConfigError, DataError
-from trainers.files.card import ModelCard, read_card, shown
+from trainers.files.card import ModelCard, quoted_value, read_card
 from trainers.stage1.models import Network, build_model
 from trainers.stage1.precision import Precision, autocast
 from trainers.weight_balance import LinearHead
 
-__all__ = ["FORMAT", "LoadedModel", "ModelCard", "describe", "load_model", "save_model"]
+__all__ = ["FORMAT", "LoadedModel", "ModelCard", "describe_model", "load_model", "save_model"]
 
 FORMAT = 1
 _SMALLER = 10  # times at most, without the classifier of 1,000 classes
@@ -47,12 +47,12 @@ class LoadedModel:
             if self.card.averages_mirror:
                 features = (features + self.network.features(images.flip(3))) / 2
         found: Tensor = self.network.classifier(features.float())
-        return _finite(found)
+        return _refuse_non_finite(found)
 
     @torch.no_grad()
     def probabilities(self, images: Tensor) -> Tensor:
         """Calibrated probabilities (B, num_classes) of normalised images (B, C, H, W). Raises DataError as `logits`."""
-        return _finite(torch.softmax(self.logits(images) / self.card.temperature, dim=1))
+        return _refuse_non_finite(torch.softmax(self.logits(images) / self.card.temperature, dim=1))
 
     @property
     def _precision(self) -> Precision:
@@ -63,7 +63,7 @@ class LoadedModel:
                 return "auto"
 
 
-def describe(
+def describe_model(
     task: Task, *, model: str, temperature: float, config: dict[str, str | int | float | bool | None]
 ) -> ModelCard:
     """The card of a model trained on `task`."""
@@ -122,7 +122,7 @@ def _network(card: ModelCard, tensors: dict[str, Tensor]) -> Network:
     wanted = network.state_dict()
     strange = sorted(wanted.keys() ^ tensors.keys())
     if strange:
-        raise DataError(f"{card.model} and the file differ in {len(strange)} tensors, first {shown(strange[0])}")
+        raise DataError(f"{card.model} and the file differ in {len(strange)} tensors, first {quoted_value(strange[0])}")
     for name, tensor in tensors.items():
         _check_tensor(name, tensor, wanted[name])
     network.load_state_dict(tensors)
@@ -153,7 +153,7 @@ def _check_tensor(name: str, tensor: Tensor, wanted: Tensor) -> None:
         raise DataError(f"tensor {name} has numbers that are not finite")
 
 
-def _finite(found: Tensor) -> Tensor:
+def _refuse_non_finite(found: Tensor) -> Tensor:
     if not torch.isfinite(found).all():
         raise DataError("the network answers with numbers that are not finite; train the model again")
     return found

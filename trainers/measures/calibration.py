@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 _ROUNDS = 60  # bisection alone ends at 1e8 / 2^60 in ln T; Newton's steps end it after five to twelve
-_TOLERANCE = 1e-4  # of ln T: a hundredth of the sampling error of a few thousand images
+_SETTLED_STEP = 1e-4  # of ln T: a hundredth of the sampling error of a few thousand images
 _SPAN = 1e4  # T is searched within this factor of the logits' spread
 _STRIDE = 2.0  # at most, of ln T in one Newton step
 
@@ -38,7 +38,7 @@ def fit_temperatures(logits: Tensor, labels: Tensor) -> Tensor:
         low, high = torch.where(slope < 0, u, low), torch.where(slope < 0, high, u)
         newton = u - (slope / (inverse * variance).clamp_min(1e-300)).clamp(-_STRIDE, _STRIDE)
         following = torch.where((newton > low) & (newton < high), newton, (low + high) / 2)
-        settled = (following - u).abs() < _TOLERANCE
+        settled = (following - u).abs() < _SETTLED_STEP
         u = following
         if bool(settled.all()):
             break

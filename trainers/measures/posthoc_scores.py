@@ -19,7 +19,7 @@ from trainers.measures.evaluation import score_grid
 from trainers.results import ClassCounts, HeadResult, Metrics
 from trainers.weight_balance import LinearHead
 
-VERSION = 1  # raise it when the same features would give other numbers
+SCORES_VERSION = 1  # raise it when the same features would give other numbers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +34,12 @@ def known_scores(start: LinearHead, banks: Banks, *, like: Stage2Config, cache: 
     """Scores from the cache, or computed and cached; on the features of `like`."""
     task = banks.config
     name = f"scores-seed{like.seed}-views{views(like.features, like.epochs)}-many{task.many}-few{task.few}"
-    found = _load(name, banks, cache)
+    found = _load_scores(name, banks, cache)
     if found is not None:
         return found
     made = _make(start, banks, like)
     if cache:
-        cache.publish(banks.fingerprint, name, {}, {"version": VERSION, **dataclasses.asdict(made)})
+        cache.publish(banks.fingerprint, name, {}, {"version": SCORES_VERSION, **dataclasses.asdict(made)})
     return made
 
 
@@ -55,9 +55,9 @@ def _make(start: LinearHead, banks: Banks, like: Stage2Config) -> Scores:
     )
 
 
-def _load(name: str, banks: Banks, cache: Cache | None) -> Scores | None:
+def _load_scores(name: str, banks: Banks, cache: Cache | None) -> Scores | None:
     pair = cache.load(banks.fingerprint, name) if cache else None
-    if cache is None or pair is None or pair[1].get("version") != VERSION:
+    if cache is None or pair is None or pair[1].get("version") != SCORES_VERSION:
         return None
     try:
         return Scores(separation=pair[1]["separation"], posthoc=tuple(_head(row) for row in pair[1]["posthoc"]))

@@ -1,1 +1,1 @@
-"""The commands of the command line, one file per subject. Heavy modules are imported inside the commands."""
+"""The commands of the command line, one file per subject; `cli.py` lists them. They import heavy modules when run."""

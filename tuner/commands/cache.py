@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Optional
 
-import typer
-
 from tuner.commands.options import HomeOption, JsonOption, fraction, number_option, text_option
 from tuner.paths import Home
 from tuner.terminal.output import say, say_json, screen
@@ -13,10 +11,7 @@ from tuner.terminal.output import say, say_json, screen
 if TYPE_CHECKING:
     from trainers.files.cache import Cache
 
-app = typer.Typer()
 
-
-@app.command()
 def cache(
     clear: Annotated[
         Optional[str], text_option("--clear", help="Remove entries by the beginning of their name, or 'all'.")

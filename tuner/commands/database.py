@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import typer
-
 from tuner.commands.options import HomeOption, StorageOption, storage_url
 from tuner.errors import NotThereError
 from tuner.terminal.output import say
 
-app = typer.Typer()
 
-
-@app.command()
 def migrate(home: HomeOption = None, storage: StorageOption = None) -> None:
     """Migrate the database of an older release to this one; older releases cannot open it afterwards."""
     from studies.sql import versions

@@ -12,18 +12,16 @@ from tuner.commands.options import (
     JsonOption,
     StorageOption,
     StudyArgument,
+    all_studies,
     open_store,
-    study_names,
     text_argument,
 )
 from tuner.terminal.output import say, say_json, screen
 
-app = typer.Typer()
 _WATCH_SECONDS = 2.0
 
 
-@app.command()
-def status(
+def show_status(
     study: Annotated[Optional[str], text_argument(help="Name of the study; all studies without it.")] = None,
     as_json: JsonOption = False,
     watch: Annotated[bool, typer.Option("--watch", help="Until no study runs; with --json a line a change.")] = False,
@@ -31,9 +29,9 @@ def status(
     storage: StorageOption = None,
 ) -> None:
     """Show a study's progress and its best trial so far."""
-    from tuner.terminal.watch import as_object, glance, picture
+    from tuner.terminal.watch import glance, picture, status_object
 
-    names = [study] if study else study_names(home, storage)
+    names = [study] if study else all_studies(home, storage)
     if watch and names:
         _watch(names, home, storage, as_json=as_json)
         return
@@ -42,7 +40,7 @@ def status(
         with open_store(name, home, storage) as store:
             found.append(glance(store))
     if as_json:
-        objects = [as_object(one) for one in found]
+        objects = [status_object(one) for one in found]
         say_json(objects[0] if study else objects, indent=2)
     elif not found:
         say("no studies yet; start one with: tuner launch --space wd_maxnorm.yaml")
@@ -50,8 +48,7 @@ def status(
         screen(wide=True).print(picture(found))
 
 
-@app.command()
-def trials(
+def list_trials(
     study: StudyArgument,
     failed: Annotated[bool, typer.Option("--failed", help="Only failed trials, with their reasons.")] = False,
     as_json: JsonOption = False,
@@ -69,8 +66,7 @@ def trials(
         screen(wide=True).print(tables.trials_table(rows, title=f"study {study}"))
 
 
-@app.command()
-def best(
+def show_best(
     study: StudyArgument,
     pareto: Annotated[bool, typer.Option("--pareto", help="The Pareto front of accuracy and balance.")] = False,
     as_json: JsonOption = False,

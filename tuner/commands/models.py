@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from tuner.commands.options import JsonOption, number_option, path_argument, path_option, text_option, whole
+from tuner.commands.options import JsonOption, number_option, path_argument, path_option, text_option, whole_number
 from tuner.terminal.output import say, say_json, screen
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from trainers.files.model_file import LoadedModel
 
-app = typer.Typer()
 
 ModelArgument = Annotated[Path, path_argument(help="model.safetensors, as tuner train writes it.")]
 
@@ -28,8 +27,7 @@ class Form(StrEnum):
     ONNX = "onnx"
 
 
-@app.command()
-def evaluate(
+def evaluate_model(
     model: ModelArgument,
     data: Annotated[Optional[Path], path_option("--data", help="The data (default: that of the training).")] = None,
     dataset: Annotated[Optional[str], text_option("--dataset", help="Form of the data, if it differs.")] = None,
@@ -37,13 +35,12 @@ def evaluate(
 ) -> None:
     """Measure a model on the test split of data: many, medium, few, all, and calibration."""
     from trainers.job import load_task_once
-    from trainers.predict import evaluate as measure
-    from trainers.predict import task_of
+    from trainers.predict import evaluate, task_of
     from tuner.terminal import tables
 
-    loaded = _load(model)
+    loaded = _load_model(model)
     task = load_task_once(task_of(loaded.card, data=str(data.absolute()) if data else None, dataset=dataset))
-    metrics, counts = measure(loaded, task, device=_device())
+    metrics, counts = evaluate(loaded, task, device=_device())
     same = task.fingerprint == loaded.card.data_fingerprint
     if as_json:
         say_json({"metrics": metrics, "images": sum(counts.total), "same_data_as_trained": same}, indent=2)
@@ -53,26 +50,24 @@ def evaluate(
         say("note: these are not the splits that the model was trained with", err=True)
 
 
-@app.command()
-def predict(
+def classify_images(
     model: ModelArgument,
     images: Annotated[list[Path], path_argument(help="Image files, or folders of them.")],
     top: Annotated[
         Optional[int],
-        number_option("--top", help="Likeliest classes shown (default: 3; all with --json).", parser=whole(1)),
+        number_option("--top", help="Likeliest classes shown (default: 3; all with --json).", parser=whole_number(1)),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON per image.")] = False,
 ) -> None:
     """Name the class of images, with calibrated probabilities."""
-    from trainers.predict import Prediction, image_files
-    from trainers.predict import predict as look
+    from trainers.predict import Prediction, image_files, predict
     from tuner.errors import TunerError
     from tuner.terminal import tables
 
-    loaded = _load(model)
+    loaded = _load_model(model)
     paths = image_files(images)
     found: list[Prediction] = []
-    for outcome in look(loaded, paths, device=_device()):
+    for outcome in predict(loaded, paths, device=_device()):
         if not isinstance(outcome, Prediction):
             say(f"error: {outcome.reason}", err=True)
             continue
@@ -85,7 +80,6 @@ def predict(
         raise TunerError(f"{len(paths) - len(found)} of {len(paths)} files could not be read; they are named above")
 
 
-@app.command()
 def export_model(
     model: ModelArgument,
     output: Annotated[Path, path_option("--output", "-o", help="File to write.")],
@@ -93,14 +87,14 @@ def export_model(
 ) -> None:
     """Write a model for other programs, from pixels in [0, 1] to logits and probabilities, and check its output."""
     from tuner.outputs import staged
-    from tuner.retrain.model_export import export_model as write
+    from tuner.retrain.model_export import write_checked
 
     with staged(output) as draft:
-        difference = write(_load(model), draft, form=form.value)
+        difference = write_checked(_load_model(model), draft, form=form.value)
     say(f"{output}  (its logits differ from the model's by at most {difference:.1g})")
 
 
-def _load(path: Path) -> LoadedModel:
+def _load_model(path: Path) -> LoadedModel:
     """Loads a model. Raises NotThereError if there is no such file, DataError if it is no model."""
     from trainers.files.model_file import load_model
     from tuner.errors import NotThereError

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from studies.store import Store
 
 MOST = 1_000_000_000  # the largest number on a command line
-_SPECIAL = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
+_SPECIAL_FILES = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 
 
-def text(value: Any) -> str:
+def utf8_text(value: Any) -> str:
     """UTF-8 text without NUL. Raises BadParameter for other text, and for none."""
     given = str(value)
     if not given.strip():
@@ -34,8 +34,8 @@ def text(value: Any) -> str:
 
 
 def path(value: Any) -> Path:
-    """A path, existing or not. Raises BadParameter like `text`, and for a device, pipe or socket."""
-    given = Path(text(value))
+    """A path, existing or not. Raises BadParameter like `utf8_text`, and for a device, pipe or socket."""
+    given = Path(utf8_text(value))
     special = special_file(given)
     if special:
         raise typer.BadParameter(f"must be a file or folder, but {_quoted(str(given))} is {special}")
@@ -45,12 +45,12 @@ def path(value: Any) -> Path:
 def special_file(place: Path) -> str | None:
     """The kind of a device, pipe or socket; None for a file, a folder or nothing. Follows links."""
     try:
-        return _SPECIAL.get(stat.S_IFMT(place.stat().st_mode))
+        return _SPECIAL_FILES.get(stat.S_IFMT(place.stat().st_mode))
     except (OSError, ValueError):  # the command that uses the path reports it
         return None
 
 
-def whole(low: int, high: int = MOST) -> Callable[[Any], int]:
+def whole_number(low: int, high: int = MOST) -> Callable[[Any], int]:
     """A parser of whole numbers within these limits; it raises BadParameter."""
 
     def parse(value: Any) -> int:
@@ -95,7 +95,7 @@ def _quoted(given: str) -> str:
 
 def text_option(*names: str, help: str) -> Any:
     """An option that takes text, or several."""
-    return typer.Option(*names, help=help, parser=text, metavar="TEXT", show_default=False)
+    return typer.Option(*names, help=help, parser=utf8_text, metavar="TEXT", show_default=False)
 
 
 def path_option(*names: str, help: str) -> Any:
@@ -110,7 +110,7 @@ def number_option(*names: str, help: str, parser: Callable[[Any], float]) -> Any
 
 def text_argument(*, help: str) -> Any:
     """An argument that takes text."""
-    return typer.Argument(help=help, parser=text, show_default=False)
+    return typer.Argument(help=help, parser=utf8_text, show_default=False)
 
 
 def path_argument(*, help: str) -> Any:
@@ -134,7 +134,7 @@ DataOption = Annotated[Optional[Path], path_option("--data", help="Shorthand for
 StudyArgument = Annotated[str, text_argument(help="Name of the study.")]
 ParallelOption = Annotated[
     Optional[int],
-    number_option("--parallel", "-j", help="Jobs at a time (default: as CPUs and GPUs allow).", parser=whole(1)),
+    number_option("--parallel", "-j", help="Jobs at a time (default: as CPUs and GPUs allow).", parser=whole_number(1)),
 ]
 GpusOption = Annotated[
     Optional[float],
@@ -152,11 +152,11 @@ def storage_url(home: Path | None, storage: str | None) -> str:
     return storage or os.environ.get("TUNER_STORAGE") or Home.choose(home).storage_url
 
 
-def study_names(home: Path | None, storage: str | None) -> list[str]:
+def all_studies(home: Path | None, storage: str | None) -> list[str]:
     """All studies in the database."""
-    from studies.store import study_names as names_in
+    from studies.store import study_names
 
-    return names_in(storage_url(home, storage))
+    return study_names(storage_url(home, storage))
 
 
 def open_store(study: str, home: Path | None, storage: str | None) -> Store:

@@ -14,15 +14,15 @@ from tuner.commands.options import (
     SetOption,
     StorageOption,
     StudyArgument,
+    all_studies,
     number_option,
     open_store,
     path_argument,
     path_option,
     storage_url,
-    study_names,
     text_argument,
     text_option,
-    whole,
+    whole_number,
 )
 from tuner.paths import Home
 from tuner.terminal.output import say, screen, styled
@@ -31,10 +31,7 @@ if TYPE_CHECKING:
     from studies.study_data import StudyData
     from trainers.job import Progress
 
-app = typer.Typer()
 
-
-@app.command()
 def report(
     study: StudyArgument,
     output: Annotated[
@@ -70,14 +67,13 @@ def report(
         say(target.parent / path.relative_to(draft.parent))
 
 
-@app.command()
 def export(
     study: StudyArgument,
     output: Annotated[
         Optional[Path], path_option("--output", "-o", help="File to write (default: in the study's folder).")
     ] = None,
     trial: Annotated[
-        Optional[int], number_option("--trial", help="A trial's number (default: the best).", parser=whole(0))
+        Optional[int], number_option("--trial", help="A trial's number (default: the best).", parser=whole_number(0))
     ] = None,
     baseline: Annotated[
         Optional[str], text_option("--baseline", help="A baseline that was read on test, e.g. tau_norm.")
@@ -124,8 +120,7 @@ def _study_data(study: str, home: Path | None, storage: str | None) -> StudyData
         return load_study_data(store)
 
 
-@app.command()
-def train(
+def retrain(
     config: Annotated[Path, path_argument(help="A configuration exported by tuner.")],
     output: Annotated[Optional[Path], path_option("--output", "-o", help="Folder for the model.")] = None,
     data: Annotated[Optional[Path], path_option("--data", help="Where the data lies here.")] = None,
@@ -163,10 +158,9 @@ def train(
         say("within all tolerances")
 
 
-@app.command()
-def dashboard(
+def serve_dashboard(
     study: Annotated[Optional[str], text_argument(help="Refresh only this study's figures first.")] = None,
-    port: Annotated[int, number_option("--port", help="Where it listens.", parser=whole(1, 65_535))] = 8080,
+    port: Annotated[int, number_option("--port", help="Where it listens.", parser=whole_number(1, 65_535))] = 8080,
     hosts: Annotated[
         Optional[list[str]],
         text_option("--allow-host", help="Accept this host name, too; may be repeated."),
@@ -185,7 +179,7 @@ def dashboard(
                 f"--allow-host {host!r}: give a name as in the browser's address, without http:// and port"
             )
     place = Home.choose(home)
-    for name in [study] if study else study_names(home, storage):
+    for name in [study] if study else all_studies(home, storage):
         _refresh(name, home, storage)
     try:
         served = server(

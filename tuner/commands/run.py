@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from search_spaces import Space
     from tuner.launch import Finished
 
-app = typer.Typer()
 
 ExecutorOption = Annotated[
     ExecutorName,
@@ -42,7 +41,6 @@ ExecutorOption = Annotated[
 MixedOption = Annotated[bool, typer.Option("--mixed-trainers", help="Go on with a study of another trainer version.")]
 
 
-@app.command()
 def launch(
     context: typer.Context,
     space: Annotated[str, text_option("--space", help="Space file, or the name of one that ships.")],
@@ -62,10 +60,11 @@ def launch(
     from search_spaces import load
 
     loaded = load(space, overrides=[*shorthands(dataset, data), *(overrides or [])], name=name)
-    _run(context, loaded, home, storage, _resources(executor, parallel, gpus_per_trial, cache_gb, mixed_trainers))
+    _launch_study(
+        context, loaded, home, storage, _resources(executor, parallel, gpus_per_trial, cache_gb, mixed_trainers)
+    )
 
 
-@app.command()
 def resume(
     context: typer.Context,
     study: StudyArgument,
@@ -87,10 +86,11 @@ def resume(
     with open_store(study, home, storage) as store:
         text = store.study().space_yaml
     space = loads(text, source=f"study {study}", overrides=overrides or [])
-    _run(context, space, home, storage, _resources(executor, parallel, gpus_per_trial, cache_gb, mixed_trainers))
+    _launch_study(
+        context, space, home, storage, _resources(executor, parallel, gpus_per_trial, cache_gb, mixed_trainers)
+    )
 
 
-@app.command()
 def stop(
     study: StudyArgument,
     now: Annotated[bool, typer.Option("--now", help="Stop at once, not after the current epochs.")] = False,
@@ -124,7 +124,9 @@ def _resources(
     )
 
 
-def _run(context: typer.Context, space: Space, home: Path | None, storage: str | None, resources: Resources) -> None:
+def _launch_study(
+    context: typer.Context, space: Space, home: Path | None, storage: str | None, resources: Resources
+) -> None:
     from tuner.launch import Launch, run_study
     from tuner.terminal.streams import steady_output
 
@@ -142,9 +144,9 @@ def _run(context: typer.Context, space: Space, home: Path | None, storage: str |
 
 
 def _print_finished(finished: Finished) -> None:
-    from tuner.terminal.tables import headline
+    from tuner.terminal.tables import figure_lines
 
-    for line in headline(finished.readings):
+    for line in figure_lines(finished.readings):
         say(line)
     say(f"report   {finished.report}")
     say(f"config   {finished.best}")

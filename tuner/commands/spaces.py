@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from tuner.commands.options import DataOption, DatasetOption, SetOption, shorthands, text_argument
 from tuner.terminal.output import say, say_json
 
-app = typer.Typer()
 
-
-@app.command()
 def check(
     space: Annotated[str, text_argument(help="Space file or name.")],
     dataset: DatasetOption = None,
@@ -29,7 +24,6 @@ def check(
         say(line)
 
 
-@app.command()
 def spaces() -> None:
     """List the shipped spaces, with the question that each asks."""
     from search_spaces import shipped
@@ -38,7 +32,6 @@ def spaces() -> None:
         say(f"{name:24} {question}")
 
 
-@app.command()
 def schema() -> None:
     """Print the JSON schema of a space file, for editors."""
     from search_spaces import json_schema

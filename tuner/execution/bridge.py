@@ -28,7 +28,7 @@ from tuner.execution.worker import JobTrainable
 
 logger = logging.getLogger(__name__)
 
-_LOOK_EVERY = 0.5  # seconds
+_STOP_CHECK_EVERY = 0.5  # seconds
 
 
 class PlannerSearcher(Searcher):
@@ -111,7 +111,7 @@ class SoftStop(Stopper):
 
     def stop_all(self) -> bool:
         """Always False. Tune calls it often, so it looks for stop requests and a dead Ray during long epochs."""
-        if time.monotonic() - self._looked > _LOOK_EVERY:
+        if time.monotonic() - self._looked > _STOP_CHECK_EVERY:
             self._looked = time.monotonic()
             lost = lost_process()
             if lost is not None:
@@ -120,7 +120,9 @@ class SoftStop(Stopper):
         return False
 
 
-def fit(dispatcher: Dispatcher, *, slots: Slots, scratch: Path, trainable: type[tune.Trainable] = JobTrainable) -> None:
+def run_tune(
+    dispatcher: Dispatcher, *, slots: Slots, scratch: Path, trainable: type[tune.Trainable] = JobTrainable
+) -> None:
     """Runs Tune until the dispatcher is finished. Tune's own files go to `scratch` and are not needed afterwards.
 
     Raises the error that broke the launch, or UnreachableError if Ray died before the end; the next launch can adopt

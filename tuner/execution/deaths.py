@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-_LONGEST = 300  # characters of a reason
+_REASON_LENGTH = 300  # characters of a reason
 _MONITOR = re.compile(r"was (?P<used>[\d.]+ ?GB) used / (?P<all>[\d.]+ ?GB) limit")
 _GUESSES = "Some common causes include"
 _FEWER = "fewer jobs at a time (--parallel) need less"
@@ -36,4 +36,4 @@ def cause(report: str, *, oom_killed: bool) -> str:
         return f"it was killed or crashed{killer or ' silently (SIGKILL, or a fault in C++)'}"
     lines = [line.strip() for line in report.splitlines() if line.strip()]
     named = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
-    return (named or lines or ["no reason given"])[-1][:_LONGEST]
+    return (named or lines or ["no reason given"])[-1][:_REASON_LENGTH]

@@ -48,9 +48,9 @@ class RayExecutor:
 
     def run(self, dispatcher: Dispatcher) -> None:
         """Runs tasks until the dispatcher is finished. Also raises UnreachableError if Ray died."""
-        from tuner.execution.bridge import fit
+        from tuner.execution.bridge import run_tune
 
-        fit(dispatcher, slots=self._slots, scratch=self._scratch)
+        run_tune(dispatcher, slots=self._slots, scratch=self._scratch)
 
 
 class InlineExecutor:

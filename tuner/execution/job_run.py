@@ -40,7 +40,7 @@ class JobRun:
             job = Job.from_flat(request.configs, read_test=request.read_test)
             self._events = run_job(job, cache=cache, device=device, checkpoint_every=settings.checkpoint_seconds)
         except Exception as error:
-            self._outcome = describe(error)
+            self._outcome = failure_of(error)
 
     def advance(self) -> Progress | JobResult | Failure:
         """Runs for about half a second and returns the progress, or the outcome at the end.
@@ -61,7 +61,7 @@ class JobRun:
             self._events = None  # first: it holds memory that a retry needs
             if _spoils_process(error):
                 raise
-            self._outcome = describe(error)
+            self._outcome = failure_of(error)
         return self._outcome
 
     def close(self) -> None:
@@ -71,7 +71,7 @@ class JobRun:
             self._events = None
 
 
-def describe(error: Exception) -> Failure:
+def failure_of(error: Exception) -> Failure:
     """The error as a failure, with its kind and a text for people."""
     from trainers.errors import DivergedError, TrainerError
 

@@ -17,7 +17,7 @@ from tuner.terminal.output import say
 _VITAL = ("raylet", "gcs_server")
 T = TypeVar("T")
 
-_LOOK_EVERY, _GRACE = 2.0, 8.0  # seconds
+_PROBE_EVERY, _GRACE = 2.0, 8.0  # seconds
 
 
 class EngineLostError(BaseException):
@@ -36,11 +36,11 @@ def engine_watched() -> Iterator[None]:
     def look(*_: object) -> None:
         lost = lost_process()
         seen.extend([] if lost is None else [lost])
-        if lost is not None and len(seen) * _LOOK_EVERY > _GRACE:
+        if lost is not None and len(seen) * _PROBE_EVERY > _GRACE:
             raise EngineLostError(lost)
 
     before = signal.signal(signal.SIGALRM, look)
-    signal.setitimer(signal.ITIMER_REAL, _LOOK_EVERY, _LOOK_EVERY)
+    signal.setitimer(signal.ITIMER_REAL, _PROBE_EVERY, _PROBE_EVERY)
     try:
         with _memory_kills_are_deaths():
             yield
@@ -98,12 +98,12 @@ def _deaths_watched(when: str, *, grace: float) -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # the main thread gets it, see `_signals_kept`
         seen = dict[str, psutil.Process]()
         looks = 0
-        while not over.wait(_LOOK_EVERY):
+        while not over.wait(_PROBE_EVERY):
             if len(seen) < len(_VITAL):
                 seen = _own_servers() | seen
             dead = next((name for name, server in seen.items() if not _lives(server)), None)
             looks = 0 if dead is None else looks + 1
-            if looks * _LOOK_EVERY > grace:
+            if looks * _PROBE_EVERY > grace:
                 words = f"Ray's {dead} died {when} (killed, or out of memory); nothing that was finished is lost"
                 say(f"error: {words}: give the same command again", err=True)
                 os._exit(UnreachableError.exit_code)

@@ -43,7 +43,7 @@ class TrainRequest:
 
     def to_tune(self) -> dict[str, Any]:
         """Encodes it as the config of a Tune trial."""
-        return {_REQUEST: _encoded(self)}
+        return {_REQUEST: _to_line(self)}
 
     @classmethod
     def from_tune(cls, config: Mapping[str, Any]) -> TrainRequest:
@@ -60,7 +60,7 @@ class Report:
 
     def to_tune(self) -> dict[str, Any]:
         """Encodes it as a result of a Tune trial."""
-        return {_REPORT: _encoded(self), DONE: not isinstance(self.content, Progress)}
+        return {_REPORT: _to_line(self), DONE: not isinstance(self.content, Progress)}
 
     @classmethod
     def from_tune(cls, result: Mapping[str, Any] | None) -> Report | None:
@@ -69,7 +69,7 @@ class Report:
         return None if text is None else _REPORTS.validate_json(text)
 
 
-def _encoded(message: TrainRequest | Report) -> str:
+def _to_line(message: TrainRequest | Report) -> str:
     return to_json(message, inf_nan_mode="constants").decode()
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from tuner.errors import UnreachableError
 
 OBJECT_STORE = 100 * 2**20  # bytes; Ray's messages here are small
-_SHARED = Path("/dev/shm")
+_SHM = Path("/dev/shm")
 
 
-def object_store_folder(scratch: Path, *, shared: Path = _SHARED) -> Path:
+def object_store_folder(scratch: Path, *, shared: Path = _SHM) -> Path:
     """The first of both folders that can hold Ray's objects. Raises UnreachableError if neither can."""
     reasons = []
     for folder in (shared, scratch):

@@ -75,7 +75,7 @@ def available_cpus() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def describe(slots: Slots, resources: Resources) -> str:
+def workers_in_words(slots: Slots, resources: Resources) -> str:
     """The workers in words, and whether they are fewer than asked for."""
     where = f"{slots.gpus} GPU(s), {slots.gpus_each:g} each" if slots.gpus else "CPU"
     asked = resources.parallel or slots.workers

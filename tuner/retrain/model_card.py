@@ -36,18 +36,18 @@ def model_card(
     """The card as Markdown. `classes` counts the test images of the first seed, whose model is kept."""
     parts = [
         f"# {escape(card.model)} on {escape(card.config['task.dataset'])}",
-        _what(card, exported),
-        _data(card, task),
-        _protocol(card, exported, seeds),
-        _figures(card, classes, metrics, seeds),
-        _calibration(card, metrics),
-        _limits(card),
+        _model_section(card, exported),
+        _data_section(card, task),
+        _protocol_section(card, exported, seeds),
+        _figures_section(card, classes, metrics, seeds),
+        _calibration_section(card, metrics),
+        _limits_section(card),
         _made_with(exported),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _what(card: ModelCard, exported: ExportedConfig) -> str:
+def _model_section(card: ModelCard, exported: ExportedConfig) -> str:
     return (
         f"An image classifier for {len(card.class_names)} classes: network {code(card.model)}, images of "
         f"{card.image_size}x{card.image_size} pixels and {card.channels} channel(s). Features were learnt with "
@@ -73,7 +73,7 @@ def _origin(exported: ExportedConfig) -> str:
     return f" The configuration is {which} of study {code(study)}."
 
 
-def _data(card: ModelCard, task: Task) -> str:
+def _data_section(card: ModelCard, task: Task) -> str:
     thresholds = _thresholds(card)
     ranked = sorted(zip(card.class_names, task.counts, strict=True), key=lambda pair: -pair[1])
     shown = ranked if len(ranked) <= _CLASSES else [*ranked[: _CLASSES // 2], *ranked[-_CLASSES // 2 :]]
@@ -89,7 +89,7 @@ def _data(card: ModelCard, task: Task) -> str:
     )
 
 
-def _protocol(card: ModelCard, exported: ExportedConfig, seeds: Sequence[int]) -> str:
+def _protocol_section(card: ModelCard, exported: ExportedConfig, seeds: Sequence[int]) -> str:
     chosen = exported.provenance.get("selected_by", {})
     how = (
         f"Chosen by {code(chosen.get('metric'))} on {escape(chosen.get('split'))} among {escape(chosen.get('among'))} "
@@ -104,7 +104,7 @@ def _protocol(card: ModelCard, exported: ExportedConfig, seeds: Sequence[int]) -
     return f"## Protocol\n\nProtocol {code(card.config['task.protocol'])}. {how} {read}{kept if len(seeds) > 1 else ''}"
 
 
-def _figures(card: ModelCard, classes: ClassCounts, metrics: Mapping[str, Spread], seeds: Sequence[int]) -> str:
+def _figures_section(card: ModelCard, classes: ClassCounts, metrics: Mapping[str, Spread], seeds: Sequence[int]) -> str:
     rows = [
         ClassRow(class_index=k, split="test", train_count=n, correct=hits, total=images, weight_norm=0.0)
         for k, (n, hits, images) in enumerate(zip(card.train_counts, classes.correct, classes.total, strict=True))
@@ -113,7 +113,8 @@ def _figures(card: ModelCard, classes: ClassCounts, metrics: Mapping[str, Spread
     over = f" | mean ± deviation over {len(seeds)} seeds" if len(seeds) > 1 else ""
     head = f"| classes | accuracy | 95 % interval{over} |\n|---|---|---|{'---|' if over else ''}"
     body = [
-        f"| {name} | {_value(known[name])} | {_interval(known[name])}{_spread(metrics, name) if over else ''} |"
+        f"| {name} | {_accuracy_cell(known[name])} | {_interval_cell(known[name])}"
+        f"{_spread_cell(metrics, name) if over else ''} |"
         for name in ("all", "many", "medium", "few")
     ]
     many, few = _thresholds(card)
@@ -123,7 +124,7 @@ def _figures(card: ModelCard, classes: ClassCounts, metrics: Mapping[str, Spread
     )
 
 
-def _calibration(card: ModelCard, metrics: Mapping[str, Spread]) -> str:
+def _calibration_section(card: ModelCard, metrics: Mapping[str, Spread]) -> str:
     fitted = (
         "taken from the export, because this model was trained on the validation images it is fitted on"
         if "val" in card.trained_on
@@ -139,7 +140,7 @@ def _calibration(card: ModelCard, metrics: Mapping[str, Spread]) -> str:
     )
 
 
-def _limits(card: ModelCard) -> str:
+def _limits_section(card: ModelCard) -> str:
     told = [
         "It knows these classes only and gives one of them for any image.",
         "Probabilities are calibrated for balanced validation images where the protocol makes them so; where classes "
@@ -167,15 +168,15 @@ def _thresholds(card: ModelCard) -> tuple[int, int]:
     return int(many or 0), int(few or 0)
 
 
-def _value(interval: Interval | None) -> str:
+def _accuracy_cell(interval: Interval | None) -> str:
     return per_cent(interval.value if interval else None)
 
 
-def _interval(interval: Interval | None) -> str:
+def _interval_cell(interval: Interval | None) -> str:
     return limits(interval.low, interval.high) if interval else "none"
 
 
-def _spread(metrics: Mapping[str, Spread], group: str) -> str:
+def _spread_cell(metrics: Mapping[str, Spread], group: str) -> str:
     found = metrics.get(f"test.{'balanced_accuracy' if group == 'all' else group}")
     if found is None or found.deviation is None:
         return " | none"

@@ -21,8 +21,8 @@ from trainers.files.model_file import LoadedModel
 from tuner.errors import TunerError, UsageError
 
 Format = Literal["torch-export", "onnx"]
-FORMATS: tuple[str, ...] = get_args(Format)
-_TOLERANCE = 1e-3  # of a logit, times the largest one: float32 in another order of operations
+EXPORT_FORMATS: tuple[str, ...] = get_args(Format)
+_LOGIT_TOLERANCE = 1e-3  # of a logit, times the largest one: float32 in another order of operations
 _ONNX = ("onnx", "onnxruntime", "onnxscript")
 _CARD = "card.json"
 
@@ -52,7 +52,7 @@ class PixelsToProbabilities(nn.Module):
         return logits, torch.softmax(logits / self.temperature, dim=1)
 
 
-def export_model(model: LoadedModel, path: Path, *, form: Format) -> float:
+def write_checked(model: LoadedModel, path: Path, *, form: Format) -> float:
     """Writes the model to `path` and runs the file; returns the largest difference of a logit.
 
     A failed export leaves nothing at `path`. Raises TunerError if the file gives other logits or the packages for ONNX
@@ -70,8 +70,8 @@ def export_model(model: LoadedModel, path: Path, *, form: Format) -> float:
         runner = (
             _to_onnx(module, images, unfinished, card) if form == "onnx" else to_torch(module, images, unfinished, card)
         )
-        difference = max(_difference(module, runner, images[:count]) for count in (1, 2, 3))
-        if not difference <= _TOLERANCE:
+        difference = max(_logit_difference(module, runner, images[:count]) for count in (1, 2, 3))
+        if not difference <= _LOGIT_TOLERANCE:
             raise TunerError(f"the exported file answers other logits, by {difference:.2g}; nothing was written")
         unfinished.replace(path)
     finally:
@@ -117,7 +117,7 @@ def _to_onnx(module: nn.Module, images: Tensor, path: Path, card: Any) -> Runner
 
 
 @torch.no_grad()
-def _difference(module: nn.Module, runner: Runner, images: Tensor) -> float:
+def _logit_difference(module: nn.Module, runner: Runner, images: Tensor) -> float:
     """Largest difference of a logit, divided by the largest logit if that is above 1."""
     wanted: Tensor = module(images)[0]
     found = runner(images)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-_CPU = re.compile(r"cpu \((\d+) threads\)")  # the device in exports older than `hardware.threads`
+_CPU_THREADS = re.compile(r"cpu \((\d+) threads\)")  # the device in exports older than `hardware.threads`
 
 
 def exported_threads(provenance: Mapping[str, Any]) -> int | None:
@@ -16,7 +16,7 @@ def exported_threads(provenance: Mapping[str, Any]) -> int | None:
     if not isinstance(hardware, Mapping):
         return None
     number = hardware.get("threads")
-    if "threads" not in hardware and (found := _CPU.fullmatch(str(hardware.get("device")))):
+    if "threads" not in hardware and (found := _CPU_THREADS.fullmatch(str(hardware.get("device")))):
         number = int(found[1])
     return number if isinstance(number, int) and number > 0 else None
 

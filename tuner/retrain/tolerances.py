@@ -29,17 +29,17 @@ def comparison(expect: Mapping[str, Expectation], found: Mapping[str, Spread], *
 def _row(name: str, wanted: Expectation, found: Spread | None, runs: int) -> str:
     share = name.startswith(("val.", "test."))  # an accuracy, so in per cent
     cells = [
-        _number(wanted.value, share=share),
-        _number(wanted.tolerance, share=share),
-        _number(found.mean if found else None, share=share),
-        *([_number(found.deviation if found else None, share=share)] if runs > 1 else []),
-        _number(found.mean - wanted.value if found else None, share=share, sign="+"),
+        _figure_text(wanted.value, share=share),
+        _figure_text(wanted.tolerance, share=share),
+        _figure_text(found.mean if found else None, share=share),
+        *([_figure_text(found.deviation if found else None, share=share)] if runs > 1 else []),
+        _figure_text(found.mean - wanted.value if found else None, share=share, sign="+"),
     ]
     outside = "" if within(wanted, found) else " OUTSIDE"
     return f"{name:22}" + "".join(f"{cell:>11}" for cell in cells) + outside
 
 
-def _number(value: float | None, *, share: bool, sign: str = "") -> str:
+def _figure_text(value: float | None, *, share: bool, sign: str = "") -> str:
     if value is None:
         return "none"
     rounded = round(100 * value, 1) if share else round(value, 3)

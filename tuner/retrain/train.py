@@ -84,7 +84,7 @@ def train_export(path: Path, *, output: Path, asked: RetrainRequest, watch: Watc
     exported = load_config(path)
     refuse_contradictions(asked, exported, output=output)
     config = configuration(exported, asked)
-    task = _load(config)
+    task = _load_task(config)
     same_data = exported.provenance.get("dataset", {}).get("fingerprint") in (None, task.fingerprint)
     if asked.check and not same_data and not asked.force:
         raise TunerError(_other_data(exported, task, path))
@@ -97,7 +97,7 @@ def train_export(path: Path, *, output: Path, asked: RetrainRequest, watch: Watc
         for seed in asked.seeds or (None,):
             seeded = config if seed is None else {**config, "stage1.seed": seed, "stage2.seed": seed}
             runs.append(train_seed(seeded, task, temperature=temperature, watch=watch))
-    written = _write(
+    written = _write_files(
         output, config=config, task=task, runs=runs, exported=exported, same_data=same_data, full=asked.full
     )
     words = told(exported_threads(exported.provenance), gpu=runs[0].gpu)
@@ -123,7 +123,7 @@ def compare(trained: TrainedExport) -> list[str]:
     return [*lines, *(f"{name:8} {path}" for name, path in files)]
 
 
-def _load(config: Mapping[str, Any]) -> Task:
+def _load_task(config: Mapping[str, Any]) -> Task:
     from trainers.config import TrialConfig
     from trainers.job import load_task_once
 
@@ -195,20 +195,20 @@ def _read_test(
     from trainers.predict import evaluate
 
     trained.model.classifier.load_state_dict({"weight": linear.weight, "bias": linear.bias})
-    model = LoadedModel(trained.model.eval(), describe_model(config, task, temperature, full=True))
+    model = LoadedModel(trained.model.eval(), describe_trained(config, task, temperature, full=True))
     return evaluate(model, task, device=next(trained.model.parameters()).device)
 
 
-def describe_model(config: Mapping[str, Any], task: Task, temperature: float, *, full: bool) -> ModelCard:
-    from trainers.files.model_file import describe
+def describe_trained(config: Mapping[str, Any], task: Task, temperature: float, *, full: bool) -> ModelCard:
+    from trainers.files.model_file import describe_model
 
     where = config.get("task.data")
     config = {**config, "task.data": portable(where) if isinstance(where, str) else None}  # others may get the file
-    card = describe(task, model=str(config["task.model"]), temperature=temperature, config=config)
+    card = describe_model(task, model=str(config["task.model"]), temperature=temperature, config=config)
     return dataclasses.replace(card, trained_on=("train", "val") if full else ("train",))
 
 
-def _write(
+def _write_files(
     output: Path,
     *,
     config: Mapping[str, Any],
@@ -221,12 +221,12 @@ def _write(
     from trainers.files.model_file import save_model
 
     first = runs[0]
-    card = describe_model(config, task, first.temperature, full=full)
+    card = describe_trained(config, task, first.temperature, full=full)
     over = spreads([run.metrics for run in runs])
     text = model_card(card, first.classes, over, seeds=[run.seed for run in runs], task=task, exported=exported)
     with staged(output / _FILES[0]) as draft:
         save_model(draft, first.trained.model, first.head, card)
-        metrics = json.dumps(_as_json(runs, over, full=full), indent=1)
+        metrics = json.dumps(_metrics_json(runs, over, full=full), indent=1)
         draft.with_name(_FILES[1]).write_text(f"{metrics}\n", encoding="utf-8")
         draft.with_name(_FILES[2]).write_text(text, encoding="utf-8")
     model, metrics_file, card_file = (output / name for name in _FILES)
@@ -242,7 +242,7 @@ def _write(
     )
 
 
-def _as_json(runs: Sequence[_Run], over: Mapping[str, Spread], *, full: bool) -> dict[str, Any]:
+def _metrics_json(runs: Sequence[_Run], over: Mapping[str, Spread], *, full: bool) -> dict[str, Any]:
     """The first run's whole result, the metrics of each seed, and their mean and deviation."""
     result = {} if full else dataclasses.asdict(runs[0].trained.result)  # --full trains on validation images
     return {

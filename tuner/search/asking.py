@@ -9,7 +9,7 @@ from typing import Literal
 
 from search_spaces import Space
 from trainers.config import Scalar
-from tuner.search.budget import Account, Budget
+from tuner.search.budget import Account, Ledger
 from tuner.search.sampling import Level, Observation, propose_backbone, propose_heads
 
 
@@ -29,7 +29,7 @@ class Search:
 
     def __init__(self, space: Space) -> None:
         self.space = space
-        self.budget = Budget(space)
+        self.budget = Ledger(space)
         self._observations: list[Observation] = []
 
     def observe(self, backbone: int, config: Mapping[str, Scalar], value: float | None) -> None:

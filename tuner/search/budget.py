@@ -30,7 +30,7 @@ class Account:
 
 
 @dataclass
-class Budget:
+class Ledger:
     """The backbones of a study against the current budget of its space, which may have changed since."""
 
     space: Space

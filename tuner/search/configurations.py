@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from search_spaces import Space, geometry
 from trainers.config import Scalar, TrialConfig
 
-NAIVE: dict[str, Scalar] = {
+NAIVE_SETTINGS: dict[str, Scalar] = {
     "stage1.loss": "ce",
     "stage1.drw": None,
     "stage1.classifier": "linear",
@@ -18,7 +18,7 @@ NAIVE: dict[str, Scalar] = {
 }  # cross-entropy alone, classifier as it was learned
 
 
-def whole(config: Mapping[str, Scalar]) -> dict[str, Scalar]:
+def with_defaults(config: Mapping[str, Scalar]) -> dict[str, Scalar]:
     """The configuration with every default written out, so that a row means the same in any later release."""
     return TrialConfig.from_flat(config).to_flat()
 
@@ -26,4 +26,4 @@ def whole(config: Mapping[str, Scalar]) -> dict[str, Scalar]:
 def naive(space: Space) -> dict[str, Scalar]:
     """No weight decay and stage 1's own classifier; every other searched parameter is at the middle of its range."""
     middle = {name: geometry.middle(distribution) for name, distribution in space.searched.items()}
-    return whole(space.fixed | middle | NAIVE)
+    return with_defaults(space.fixed | middle | NAIVE_SETTINGS)

@@ -21,7 +21,7 @@ from trainers.results import HeadFailure, HeadResult, JobResult, Metrics
 from tuner.lifecycle import Lifecycle, Verdict
 from tuner.search.asking import Search
 from tuner.search.budget import Account
-from tuner.search.configurations import naive, whole
+from tuner.search.configurations import naive, with_defaults
 from tuner.search.readings import Reading, by_backbone, readings_due
 
 
@@ -278,7 +278,9 @@ class Planner:
 
     def _head(self, params: Mapping[str, Scalar]) -> HeadRequest:
         distributions = {name: self.space.searched[name] for name in params}
-        return HeadRequest(config=whole({**self.space.fixed, **params}), params=params, distributions=distributions)
+        return HeadRequest(
+            config=with_defaults({**self.space.fixed, **params}), params=params, distributions=distributions
+        )
 
     def _reading(self) -> Assignment | None:
         if self._readings is None:

@@ -60,7 +60,7 @@ class Level:
         return self.existing({name: geometry.middle(d) for name, d in self.distributions.items()}, context)
 
 
-def spread(level: Level, *, seed: int, first: int, count: int, context: Params) -> list[dict[str, Scalar]]:
+def sobol_points(level: Level, *, seed: int, first: int, count: int, context: Params) -> list[dict[str, Scalar]]:
     """Points `first` to `first + count - 1` of the level's scrambled Sobol sequence; point k depends on k alone."""
     from scipy.stats import qmc
 

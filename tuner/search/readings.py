@@ -51,12 +51,12 @@ def readings_due(space: Space, store: Store) -> list[Reading]:
             chosen = _best_posthoc(candidates, POSTHOC_BASELINES[role], space.objective)
             due += [Reading(role, chosen.config)] if chosen else []
     if best is not None:
-        due += [Reading(FRESH_SEED, config) for config in fresh_seeds(best.config, space.budget.fresh_seeds)]
+        due += [Reading(FRESH_SEED, config) for config in with_fresh_seeds(best.config, space.budget.fresh_seeds)]
     held = {(reading.role, _key(reading.config)) for reading in store.readings()}
     return [reading for reading in due if (reading.role, _key(reading.config)) not in held]
 
 
-def fresh_seeds(config: Mapping[str, Scalar], count: int) -> list[dict[str, Scalar]]:
+def with_fresh_seeds(config: Mapping[str, Scalar], count: int) -> list[dict[str, Scalar]]:
     """`count` copies of the configuration, with the smallest seeds that it does not use itself."""
     own = {config[name] for name in SEEDS}
     fresh = (seed for seed in itertools.count() if seed not in own)

@@ -10,7 +10,6 @@ benchmarks/README.md records with figures what helped and what did not.
 from __future__ import annotations
 
 import contextlib
-import difflib
 import itertools
 import math
 import warnings
@@ -27,10 +26,10 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # c
 
 from search_spaces import geometry
 from search_spaces.schema import SamplerName
-from trainers.config import Scalar
+from trainers.config import Scalar, check_known
 from tuner.search import parzen
 from tuner.search.parzen import Learned
-from tuner.search.points import Level, Params, combinations, spread
+from tuner.search.points import Level, Params, combinations, sobol_points
 
 __all__ = ["SAMPLERS", "Level", "Observation", "backbone_values", "propose_backbone", "propose_heads"]
 
@@ -69,15 +68,15 @@ def propose_backbone(
     """The stage-1 parameters of backbone `index`, different from those in `known`, `pending` and `rows`.
 
     `pending` are the backbones under way. A backbone's value is the mean of its best eighth of heads; one whose heads
-    all failed counts as the worst. Returns None if the space has no other point. Raises ValueError for an unknown
-    sampler, and for `grid` over a range without a step.
+    all failed counts as the worst. Returns None if the space has no other point. Raises ConfigError for an unknown
+    sampler, ValueError for `grid` over a range without a step.
     """
-    _check_known(sampler)
-    learned = _backbones([row for row in rows if row.backbone != index], space)
+    check_known("sampler", sampler, SAMPLERS)
+    learned = _learned_backbones([row for row in rows if row.backbone != index], space)
     places = {space.place(row.params) for row in learned}
-    running = [part for params in pending if space.place(part := _part(params, space)) not in places]
+    running = [part for params in pending if space.place(part := _level_values(params, space)) not in places]
     running.sort(key=space.place)
-    taken = places | {space.place(_part(params, space)) for params in (*known, *running)}
+    taken = places | {space.place(_level_values(params, space)) for params in (*known, *running)}
 
     def batches() -> Iterator[list[dict[str, Scalar]]]:
         drawn_by = _mix(seed, "stage1", index)
@@ -109,9 +108,9 @@ def propose_heads(
 
     They differ from each other and from the backbone's earlier heads; there are fewer if the space has no more points.
     `gp` proposes head by head and counts the earlier ones as running, which costs a hundred times as much as `tpe`.
-    Raises ValueError for an unknown sampler, and for `grid` over a range without a step.
+    Raises ConfigError for an unknown sampler, ValueError for `grid` over a range without a step.
     """
-    _check_known(sampler)
+    check_known("sampler", sampler, SAMPLERS)
     own = [row for row in rows if row.backbone == backbone]
     if not space.distributions:  # then there is exactly one head
         return [] if own else [{}]
@@ -126,7 +125,7 @@ def propose_heads(
             )
         elif sampler != "grid":
             evenly_by = _mix(seed, "stage2", backbone)  # all rounds share one sequence, each from where it stopped
-            yield spread(space, seed=evenly_by, first=len(own), count=explored, context=stage1_params)
+            yield sobol_points(space, seed=evenly_by, first=len(own), count=explored, context=stage1_params)
         if sampler == "gp" and learned:
             gp = LEARNING["gp"](drawn_by)
             yield _ask(gp, learned[:GP_HEADS], [], level=space, count=count - explored, context=stage1_params)
@@ -136,7 +135,7 @@ def propose_heads(
                 yield [space.existing(point, stage1_params) for point in draw(count - explored)]
         yield from _rest(space, seed=drawn_by, listed=sampler == "grid", context=stage1_params)
 
-    return _new(batches(), space, taken={space.place(_part(row.params, space)) for row in own}, count=count)
+    return _new(batches(), space, taken={space.place(_level_values(row.params, space)) for row in own}, count=count)
 
 
 def backbone_values(rows: Sequence[Observation]) -> dict[int, float]:
@@ -151,12 +150,12 @@ def backbone_values(rows: Sequence[Observation]) -> dict[int, float]:
 # -- what the samplers learn from ---------------------------------------------------------------------------------
 
 
-def _backbones(rows: Sequence[Observation], space: Level) -> list[Learned]:
+def _learned_backbones(rows: Sequence[Observation], space: Level) -> list[Learned]:
     """One row a backbone, by index."""
     values = backbone_values(rows)
     worst = min(values.values(), default=0.0)
     points = {row.backbone: row.params for row in rows}
-    return [Learned(_part(points[index], space), values.get(index, worst)) for index in sorted(points)]
+    return [Learned(_level_values(points[index], space), values.get(index, worst)) for index in sorted(points)]
 
 
 def _lessons(rows: Sequence[Observation], space: Level, backbone: int, stage1_params: Params) -> list[Learned]:
@@ -171,20 +170,22 @@ def _lessons(rows: Sequence[Observation], space: Level, backbone: int, stage1_pa
     values = backbone_values(rows)
     others = sorted((index for index in values if index != backbone), key=lambda index: (-values[index], index))
     apart = {index: _decades(heads[index][0].params, stage1_params) for index in others[: math.ceil(len(others) / 2)]}
-    lessons = _relative(heads[backbone], space, weight=1.0) if backbone in values else []
+    lessons = _relative_to_best(heads[backbone], space, weight=1.0) if backbone in values else []
     for index in sorted(apart, key=lambda index: (apart[index], index))[:NEIGHBOURS]:
         weight = max(1e-3, math.exp(-0.5 * (apart[index] / WIDTH) ** 2))
-        found = _relative(heads[index], space, weight=weight)
+        found = _relative_to_best(heads[index], space, weight=weight)
         lessons += found[:: math.ceil(len(found) / HEADS)]
     return lessons
 
 
-def _relative(heads: Sequence[Observation], space: Level, *, weight: float) -> list[Learned]:
+def _relative_to_best(heads: Sequence[Observation], space: Level, *, weight: float) -> list[Learned]:
     """Heads of one backbone, best first, with values minus the best one's; a failed head counts as the worst."""
     values = [row.value for row in heads if row.value is not None]
     best, worst = max(values), min(values)
     found = [
-        Learned(space.filled(_part(row.params, space)), (worst if row.value is None else row.value) - best, weight)
+        Learned(
+            space.filled(_level_values(row.params, space)), (worst if row.value is None else row.value) - best, weight
+        )
         for row in heads
     ]
     return sorted(found, key=lambda row: (-row.value, space.place(row.params)))
@@ -208,7 +209,7 @@ def _best_eighth(values: Sequence[float]) -> float:
     return math.fsum(sorted(values, reverse=True)[:count]) / count
 
 
-def _part(params: Params, space: Level) -> dict[str, Scalar]:
+def _level_values(params: Params, space: Level) -> dict[str, Scalar]:
     return {name: params[name] for name in space.distributions if name in params}
 
 
@@ -236,7 +237,10 @@ def _ask(
     def trial(params: Params, state: TrialState, value: float | None) -> FrozenTrial:
         return optuna.create_trial(state=state, value=value, params=level.filled(params), distributions=distributions)
 
-    with _quiet(), threadpool_limits(1):  # such small matrices are slower on many threads, tens of times on busy cores
+    with (
+        _optuna_muted(),
+        threadpool_limits(1),
+    ):  # such small matrices are slower on many threads, tens of times on busy cores
         study = optuna.create_study(direction="maximize", sampler=sampler)
         study.add_trials([trial(row.params, TrialState.COMPLETE, row.value) for row in learned])
         study.add_trials([trial(params, TrialState.RUNNING, None) for params in running])
@@ -245,7 +249,7 @@ def _ask(
 
 def _even(level: Level, *, seed: int, index: int) -> list[dict[str, Scalar]]:
     """The middle of the ranges first, where their author expects the best, then a Sobol sequence."""
-    return [level.middle({})] if index == 0 else spread(level, seed=seed, first=index - 1, count=1, context={})
+    return [level.middle({})] if index == 0 else sobol_points(level, seed=seed, first=index - 1, count=1, context={})
 
 
 def _rest(level: Level, *, seed: int, listed: bool, context: Params = NOTHING) -> Iterator[list[dict[str, Scalar]]]:
@@ -254,7 +258,7 @@ def _rest(level: Level, *, seed: int, listed: bool, context: Params = NOTHING) -
         points = combinations(level, context)
         yield [points[i] for i in np.random.default_rng(seed).permutation(len(points))]
     else:
-        yield spread(level, seed=seed, first=0, count=SPARE, context=context)
+        yield sobol_points(level, seed=seed, first=0, count=SPARE, context=context)
 
 
 def _new(
@@ -274,7 +278,7 @@ def _new(
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def _optuna_muted() -> Iterator[None]:
     """Silences Optuna's log lines and its warnings of experimental options."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -284,13 +288,6 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         optuna.logging.set_verbosity(verbosity)
-
-
-def _check_known(name: str) -> None:
-    if name not in SAMPLERS:
-        near = difflib.get_close_matches(name, SAMPLERS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"sampler: must be one of {', '.join(SAMPLERS)}, but got {name!r}{hint}")
 
 
 def _mix(seed: int, *parts: object) -> int:

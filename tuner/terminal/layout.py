@@ -14,7 +14,7 @@ from rich.table import Table
 from studies.records import RunningRow, TrialRow
 from studies.study_data import SEARCH_ROLES
 from studies.wording import duration, per_cent
-from tuner.terminal.output import printable, styled
+from tuner.terminal.output import styled, terminal_safe
 
 _SPARKS = "▁▂▃▄▅▆▇█"
 _COURSE = 10  # sparks, if there is room
@@ -51,7 +51,7 @@ class Standings:
         cells = [_cells(row) for row in self.rows]
         widths = [max(map(len, column)) for column in zip(_HEADS, *cells, strict=True)]
         room = options.max_width - sum(widths) - _GAP * len(widths)
-        names = [printable(row.study) for row in self.rows]
+        names = [terminal_safe(row.study) for row in self.rows]
         longest = max(map(len, [*names, "study"]))
         name = max(len("study"), min(longest, room - _GAP))
         sparks = max(0, min(_COURSE, room - name - _GAP))
@@ -59,8 +59,8 @@ class Standings:
         for column in ("study", *_HEADS, *([""] if sparks else [])):
             drawn.add_column(column, no_wrap=True)
         for row, called, own in zip(self.rows, names, cells, strict=True):
-            course = [sparkline(thinned(row.course, most=sparks))] if sparks else []
-            drawn.add_row(styled(_cut(called, name)), *own, *course)
+            course = [sparkline(evenly_spaced(row.course, most=sparks))] if sparks else []
+            drawn.add_row(styled(_shortened_name(called, name)), *own, *course)
         yield drawn
 
 
@@ -72,10 +72,10 @@ def standings(rows: Sequence[Standing]) -> Standings:
 def _cells(row: Standing) -> tuple[str, ...]:
     best = f"{per_cent(row.best[0])} #{row.best[1]}" if row.best else "-"
     few = per_cent(row.few) if row.best else "-"
-    return share(row.done, row.total), str(row.running), str(row.failed), best, few, row.left
+    return done_of_total(row.done, row.total), str(row.running), str(row.failed), best, few, row.left
 
 
-def _cut(name: str, width: int) -> str:
+def _shortened_name(name: str, width: int) -> str:
     return name if len(name) <= width else name[: width - 1] + "…"
 
 
@@ -86,11 +86,11 @@ def bars(rows: Sequence[RunningRow]) -> Table:
     drawn.add_column(no_wrap=True)
     drawn.add_column(no_wrap=True, style="dim")
     for row in rows:
-        drawn.add_row(row.what, _bar(row), detail(row))
+        drawn.add_row(row.what, _stage1_bar(row), detail(row))
     return drawn
 
 
-def _bar(row: RunningRow) -> ProgressBar:
+def _stage1_bar(row: RunningRow) -> ProgressBar:
     return ProgressBar(
         total=1, completed=share_of_stage1(row), width=_BAR, complete_style="cyan", finished_style="green"
     )
@@ -116,12 +116,12 @@ def course(rows: Sequence[TrialRow]) -> tuple[float, ...]:
     return tuple(accumulate((row.value or 0.0 for row in ended), max))
 
 
-def share(done: int, total: int | None) -> str:
+def done_of_total(done: int, total: int | None) -> str:
     """`done/total`, with `?` for an unknown total."""
     return f"{done}/{'?' if total is None else total}"
 
 
-def thinned(values: Sequence[float], *, most: int = _COURSE) -> list[float]:
+def evenly_spaced(values: Sequence[float], *, most: int = _COURSE) -> list[float]:
     """At most `most` values, evenly spread, always with the last one."""
     count = min(len(values), most)
     return [values[(place + 1) * len(values) // count - 1] for place in range(count)]

@@ -85,15 +85,17 @@ class PlainLines:
         """Prints a line for each trial or reading of the job."""
         match outcome:
             case JobResult() if task.job is None:
-                for name, head in zip(_names(task), outcome.heads, strict=True):
-                    self._line({**name, **_figures({} if isinstance(head, HeadFailure) else head.metrics, "test")})
+                for name, head in zip(_naming_fields(task), outcome.heads, strict=True):
+                    self._line(
+                        {**name, **_split_measures({} if isinstance(head, HeadFailure) else head.metrics, "test")}
+                    )
             case JobResult():
-                for name, head in zip(_names(task), outcome.heads, strict=True):
+                for name, head in zip(_naming_fields(task), outcome.heads, strict=True):
                     self._trial(name, head, task, cached=outcome.backbone.cached)
             case _:
                 state = "INTERRUPTED" if outcome is None else "RETRY" if again else "FAIL"
                 reason = "stopped; tuner resume goes on" if outcome is None else outcome.text
-                for name in _names(task):
+                for name in _naming_fields(task):
                     self._line({**name, "state": state, "reason": reason})
 
     def close(self) -> None:
@@ -110,14 +112,14 @@ class PlainLines:
         tally = self.planner.tally
         done = tally.complete + tally.failed + tally.pruned
         job = task.job.id if task.job else None
-        figures = _figures(head.metrics, "val")
+        figures = _split_measures(head.metrics, "val")
         self._line(
             {**name, "state": "COMPLETE", **figures, "job": job, "cached": cached, "done": f"{done}/{tally.total}"}
         )
 
     def _line(self, fields: Mapping[str, object]) -> None:
         self._said = self._clock()
-        say(" ".join(f"{key}={_plain(value)}" for key, value in fields.items()), to=self.stream, err=True)
+        say(" ".join(f"{key}={_log_value(value)}" for key, value in fields.items()), to=self.stream, err=True)
 
 
 class LiveTable:
@@ -181,7 +183,7 @@ def _report_comes(planner: Planner) -> bool:
     return planner.finished and planner.lifecycle.hands_out != "nothing"
 
 
-def _names(task: Assignment) -> list[dict[str, object]]:
+def _naming_fields(task: Assignment) -> list[dict[str, object]]:
     """The fields that name a task's trials or readings in a log."""
     if task.job is not None:
         return [{"trial": number} for number in task.job.numbers]
@@ -191,12 +193,12 @@ def _names(task: Assignment) -> list[dict[str, object]]:
     ]
 
 
-def _figures(metrics: Mapping[str, float | None], split: str) -> dict[str, float | None]:
+def _split_measures(metrics: Mapping[str, float | None], split: str) -> dict[str, float | None]:
     names = ("balanced_accuracy", "many", "medium", "few")
     return {f"{split}.{name}": metrics.get(f"{split}.{name}") for name in names}
 
 
-def _plain(value: object) -> str:
+def _log_value(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4f}"
     text = "none" if value is None else str(value)

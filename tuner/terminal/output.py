@@ -25,7 +25,7 @@ from rich.style import Style
 from rich.text import Text
 
 _SIZE = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
-WIDE = 400  # columns of a pipe, a log or a file, where no line may be cut
+UNCUT_WIDTH = 400  # columns of a pipe, a log or a file, where no line may be cut
 
 
 class Stream(Protocol):
@@ -37,12 +37,12 @@ class Stream(Protocol):
 
 def say(text: object, *, to: Stream | None = None, err: bool = False) -> None:
     """Writes one line and flushes it: a reader may be waiting at the other end of a pipe."""
-    _write(printable(str(text)), to or (sys.stderr if err else sys.stdout))
+    _write_line(terminal_safe(str(text)), to or (sys.stderr if err else sys.stdout))
 
 
 def say_json(value: Any, *, indent: int | None = None) -> None:
     """Writes one JSON document to standard output."""
-    _write(json_text(value, indent=indent), sys.stdout)
+    _write_line(json_text(value, indent=indent), sys.stdout)
 
 
 def json_text(value: Any, *, indent: int | None = None) -> str:
@@ -57,27 +57,27 @@ def _json_escaped(line: str) -> str:
     return "".join(letter if letter.isprintable() else json.dumps(letter)[1:-1] for letter in line)
 
 
-def _write(text: str, stream: Stream) -> None:
+def _write_line(text: str, stream: Stream) -> None:
     stream.write(f"{text}\n")
     stream.flush()
 
 
 def styled(text: object, style: str = "") -> Text:
     """Text in a style."""
-    return Text(printable(str(text)), style)
+    return Text(terminal_safe(str(text)), style)
 
 
-def printable(text: str) -> str:
+def terminal_safe(text: str) -> str:
     """The text with escapes for characters that would break a line or control a terminal."""
-    from search_spaces.problems import printable as escaped
+    from search_spaces.problems import printable
 
-    return text if text.isprintable() else escaped(text)
+    return text if text.isprintable() else printable(text)
 
 
 def screen(*, stderr: bool = False, wide: bool = False) -> Console:
     """The console for tables; with `wide` it cuts no line unless it is a terminal."""
     console = PlainConsole(stderr=stderr)
-    return PlainConsole(stderr=stderr, width=WIDE) if wide and not console.is_terminal else console
+    return PlainConsole(stderr=stderr, width=UNCUT_WIDTH) if wide and not console.is_terminal else console
 
 
 class PlainConsole(Console):
@@ -88,20 +88,20 @@ class PlainConsole(Console):
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Like rich's, but escapes the text before it is measured."""
-        return super().render_str(printable(text), **options)
+        return super().render_str(terminal_safe(text), **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Like rich's, but also escapes text that was not drawn from a string."""
         for segment in super().render(renderable, options):
             text, style, control = segment
-            yield segment if control or text.isprintable() else _plain(text, style)
+            yield segment if control or text.isprintable() else _printable_segment(text, style)
 
 
-def _plain(text: str, style: Style | None) -> Segment:
-    return Segment("\n".join(map(printable, text.split("\n"))), style)
+def _printable_segment(text: str, style: Style | None) -> Segment:
+    return Segment("\n".join(map(terminal_safe, text.split("\n"))), style)
 
 
-def take_over() -> None:
+def take_over_output() -> None:
     """Sends this process's warnings, log lines and tracebacks the same way, escapes characters that the encoding lacks,
     and ignores invalid terminal sizes."""
     logging.lastResort = _LogLines(logging.WARNING)
@@ -123,7 +123,7 @@ class _LogLines(logging.Handler):
 
 
 def _warning(message: object, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:  # noqa: ARG001
-    return printable(f"{filename}:{lineno}: {category.__name__}: {message}") + "\n"
+    return terminal_safe(f"{filename}:{lineno}: {category.__name__}: {message}") + "\n"
 
 
 def _defect(kind: type[BaseException], error: BaseException, at: TracebackType | None) -> None:

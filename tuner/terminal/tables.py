@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tuner.preflight import Preflight
 
 LEAK = "protocol paper_leak: selected on test, as in the released code; these are not honest test figures"
-GROUPS = ("balanced_accuracy", "many", "medium", "few")
+TEST_MEASURES = ("balanced_accuracy", "many", "medium", "few")
 
 
 def status(store: Store) -> dict[str, Any]:
@@ -71,19 +71,19 @@ def best(store: Store) -> dict[str, Any]:
     return {
         **trial(chosen),
         "config": dict(chosen.config),
-        "test": None if reading is None else {key: reading.metrics.get(f"test.{key}") for key in GROUPS},
-        "fresh_seeds": _fresh(chosen, readings),
+        "test": None if reading is None else {key: reading.metrics.get(f"test.{key}") for key in TEST_MEASURES},
+        "fresh_seeds": _fresh_figures(chosen, readings),
     }
 
 
-def _fresh(chosen: TrialRow, readings: Sequence[ReadingRow]) -> dict[str, Any] | None:
+def _fresh_figures(chosen: TrialRow, readings: Sequence[ReadingRow]) -> dict[str, Any] | None:
     """Test figures of the chosen configuration over fresh seeds; None if fewer than two were read."""
     own = without_seeds(chosen.config)
     fresh = [row for row in readings if row.role == FRESH_SEED and without_seeds(row.config) == own]
     if len(fresh) < 2:
         return None
     over = spreads([row.metrics for row in fresh])
-    known = {key: over[f"test.{key}"] for key in GROUPS if f"test.{key}" in over}
+    known = {key: over[f"test.{key}"] for key in TEST_MEASURES if f"test.{key}" in over}
     return {"seeds": sorted(map(seed_of, fresh)), "test": {key: one._asdict() for key, one in known.items()}}
 
 
@@ -98,8 +98,10 @@ def trials_table(rows: Sequence[TrialRow], *, title: str) -> Table:
         table.add_column("reason", no_wrap=True)
     for row in rows:
         slope = row.metrics.get("norm.slope")
-        accuracies = (per_cent(row.metrics[key]) if (key := f"val.{name}") in row.metrics else "-" for name in GROUPS)
-        params = (_short(row.params[name]) if name in row.params else "-" for name in names)
+        accuracies = (
+            per_cent(row.metrics[key]) if (key := f"val.{name}") in row.metrics else "-" for name in TEST_MEASURES
+        )
+        params = (_four_digits(row.params[name]) if name in row.params else "-" for name in names)
         table.add_row(
             str(row.number), row.state, row.role, *accuracies, "-" if slope is None else f"{slope:+.3f}", *params,
             *([row.reason or ""] if reasons else []),
@@ -117,13 +119,13 @@ def best_table(found: dict[str, Any]) -> Table:
         box=None,
         show_header=False,
     )
-    for key in GROUPS:
+    for key in TEST_MEASURES:
         test = f"  test {per_cent(found['test'][key])}" if found["test"] else ""
         over = fresh["test"].get(key) if fresh else None
         test += f"  fresh {mean_and_deviation(over['mean'], over['deviation'])}" if over else ""
         table.add_row(key.replace("_", " "), f"validation {per_cent(found['metrics'].get(f'val.{key}'))}{test}")
     for name, value in found["params"].items():
-        table.add_row(name, _short(value))
+        table.add_row(name, _four_digits(value))
     if found["config"]["task.protocol"] == "paper_leak":
         table.caption = LEAK
     return table
@@ -161,7 +163,7 @@ def cache_table(entries: Sequence[CacheEntry]) -> Table:
 def evaluation_table(metrics: Mapping[str, float | None], *, images: int) -> Table:
     """A model on test images: accuracies by group, then calibration."""
     table = Table(title=f"{images} test images", title_justify="left", box=None, show_header=False)
-    for key in (*GROUPS, "top1", "ece", "ece_calibrated"):
+    for key in (*TEST_MEASURES, "top1", "ece", "ece_calibrated"):
         table.add_row(key.replace("_", " "), per_cent(metrics.get(f"test.{key}")))
     return table
 
@@ -213,21 +215,23 @@ def _fewer(space: Space) -> Iterator[str]:
             )
 
 
-def headline(readings: Sequence[ReadingRow]) -> list[str]:
+def figure_lines(readings: Sequence[ReadingRow]) -> list[str]:
     """The main test figures: the chosen configuration, its fresh seeds, each baseline, and the gains over naive and
     over the other baseline that is best on validation."""
     fresh = [row for row in readings if row.role == FRESH_SEED]
     latest = {row.role: row for row in readings if row.role != FRESH_SEED}  # the last reading of each role
     rows = sorted(latest.values(), key=lambda row: row.role != "best")
-    lines = [f"{'recall on test images':22}" + "".join(f"{group:>10}" for group in ("all", *GROUPS[1:]))] * bool(rows)
+    lines = [f"{'recall on test images':22}" + "".join(f"{group:>10}" for group in ("all", *TEST_MEASURES[1:]))] * bool(
+        rows
+    )
     for row in rows:
-        lines.append(_reading_line(row.role, [row.metrics.get(f"test.{group}") for group in GROUPS]))
+        lines.append(_reading_line(row.role, [row.metrics.get(f"test.{group}") for group in TEST_MEASURES]))
         lines += _fresh_lines(fresh) if row.role == "best" else []
     others = [row for row in rows if row.role not in ("best", "naive")]
     rivals = [latest["naive"]] if "naive" in latest else []
     rivals += [max(others, key=lambda row: row.metrics.get("val.balanced_accuracy") or 0.0)] if others else []
     for rival in rivals if "best" in latest else []:
-        gains = [_gain(latest["best"], rival, key) for key in ("balanced_accuracy", "few")]
+        gains = [_gain_cell(latest["best"], rival, key) for key in ("balanced_accuracy", "few")]
         note = "" if rival.role == "naive" else " (best other on val)"
         lines.append(f"best against {rival.role}{note}: all {gains[0]}, few {gains[1]} points")
     return lines + [LEAK] * any(row.config["task.protocol"] == "paper_leak" for row in rows)
@@ -238,7 +242,7 @@ def _fresh_lines(fresh: Sequence[ReadingRow]) -> list[str]:
     if len(fresh) < 2:
         return []
     over = spreads([row.metrics for row in fresh])
-    known = [over.get(f"test.{group}") for group in GROUPS]
+    known = [over.get(f"test.{group}") for group in TEST_MEASURES]
     deviations = [f"± {100 * (one.deviation or 0.0):.1f}" if one else "" for one in known]
     seeds = ", ".join(str(row.config["stage1.seed"]) for row in fresh)
     return [
@@ -251,10 +255,10 @@ def _reading_line(name: str, values: Sequence[float | None]) -> str:
     return f"{name:22}" + "".join(f"{per_cent(value):>10}" for value in values)
 
 
-def _gain(best_row: ReadingRow, naive: ReadingRow, key: str) -> str:
+def _gain_cell(best_row: ReadingRow, naive: ReadingRow, key: str) -> str:
     ours, theirs = best_row.metrics.get(f"test.{key}"), naive.metrics.get(f"test.{key}")
     return "none" if ours is None or theirs is None else points(ours - theirs).replace("−", "-")
 
 
-def _short(value: object) -> str:
+def _four_digits(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)

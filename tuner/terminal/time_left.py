@@ -53,7 +53,9 @@ class Running:
     def started(self, key: str, task: Assignment) -> None:
         """Job started; written at once."""
         trains = _trains(task)
-        row = RunningRow(what=_what(task), heads=len(task.configs), reading=_only_reads(task), stage=1 if trains else 2)
+        row = RunningRow(
+            what=_in_words(task), heads=len(task.configs), reading=_only_reads(task), stage=1 if trains else 2
+        )
         self._jobs[key] = _Job(row, trains=trains, since=self._clock())
         self._write()
 
@@ -133,7 +135,7 @@ def _only_reads(task: Assignment) -> bool:
     return task.job is None and any(reading.role != FRESH_SEED for reading in task.readings)
 
 
-def _what(task: Assignment) -> str:
+def _in_words(task: Assignment) -> str:
     if task.job is None:
         if _trains(task):
             return f"fresh seed {task.configs[0]['stage1.seed']}"

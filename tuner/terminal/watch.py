@@ -18,7 +18,7 @@ from studies.records import ProgressRow, RunningRow, TrialRow
 from studies.store import Store
 from studies.wording import duration
 from tuner.terminal import tables
-from tuner.terminal.layout import Standing, bars, course, share, standings, time_left
+from tuner.terminal.layout import Standing, bars, course, done_of_total, standings, time_left
 from tuner.terminal.output import json_text, say, styled
 
 SILENT = 60.0  # seconds without an update by the driver before a warning; an epoch may take as long
@@ -134,12 +134,12 @@ def show(seen: Iterator[tuple[list[Glance], bool]], *, console: Console, as_json
 def line(one: Glance, *, as_json: bool) -> str:
     """A study on one line, for a program or for a log."""
     if as_json:
-        return json_text(as_object(one))
+        return json_text(status_object(one))
     counts, best = one.status["trials"], one.status["best"]
     fields = {
         "study": one.status["study"],
         "state": one.status["state"],
-        "done": share(one.done, one.total),
+        "done": done_of_total(one.done, one.total),
         "running": counts["running"],
         "failed": counts["failed"],
         "best": f"{best['value']:.4f}" if best else "none",
@@ -148,7 +148,7 @@ def line(one: Glance, *, as_json: bool) -> str:
     return " ".join(f"{key}={value}" for key, value in fields.items())
 
 
-def as_object(one: Glance) -> dict[str, Any]:
+def status_object(one: Glance) -> dict[str, Any]:
     """The object that `tuner status --json` prints."""
     more = {"total": one.total, "few": one.few, "seconds_left": one.seconds_left}
     return {**one.status, **more, "jobs": [asdict(row) for row in one.jobs]}
@@ -171,10 +171,10 @@ def picture(found: Sequence[Glance]) -> Group:
         for one in found
     ]
     several = len(found) > 1
-    return Group(standings(rows), *(drawn for one in found if one.running for drawn in _jobs(one, named=several)))
+    return Group(standings(rows), *(drawn for one in found if one.running for drawn in _study_bars(one, named=several)))
 
 
-def _jobs(one: Glance, *, named: bool) -> Iterator[RenderableType]:
+def _study_bars(one: Glance, *, named: bool) -> Iterator[RenderableType]:
     """The bars of one study, and a warning if its driver has been silent for long."""
     name = one.status["study"]
     if named and one.jobs:

@@ -14,7 +14,7 @@ from studies.records import Failure, FailureKind
 from studies.store import Store
 from trainers.results import JobResult, Progress
 from tuner.search.planner import Assignment, Planner
-from tuner.terminal.layout import detail, thinned
+from tuner.terminal.layout import detail, evenly_spaced
 from tuner.terminal.live import HEARTBEAT, LiveTable, PlainLines, Watchers
 from tuner.terminal.time_left import Running
 
@@ -164,7 +164,7 @@ def test_a_terminal_shows_table_and_bars_within_80_columns(planner: Planner, pre
 
 
 def test_a_long_course_is_thinned_to_its_end() -> None:
-    assert thinned([1.0, 2.0]) == [1.0, 2.0]
-    course = thinned([float(value) for value in range(1000)])
+    assert evenly_spaced([1.0, 2.0]) == [1.0, 2.0]
+    course = evenly_spaced([float(value) for value in range(1000)])
     assert len(course) == 10
     assert course[-1] == 999.0

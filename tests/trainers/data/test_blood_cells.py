@@ -14,7 +14,7 @@ from trainers.data.task import load_task
 from trainers.job import Job, run_job
 from trainers.results import HeadResult
 
-CELLS = Path(__file__).resolve().parents[3] / "shared" / "data" / "bccd_cells"
+CELLS = Path(__file__).resolve().parents[4] / "shared" / "data" / "bccd_cells"
 pytestmark = pytest.mark.skipif(not CELLS.exists(), reason=f"the blood-cell images are not at {CELLS}")
 
 

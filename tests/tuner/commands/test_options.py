@@ -15,7 +15,7 @@ import typer
 from trainers.config import TrialConfig
 from trainers.errors import ConfigError
 from tuner import cli
-from tuner.commands.options import MOST, fraction, path, special_file, text, whole
+from tuner.commands.options import MOST, fraction, path, special_file, utf8_text, whole_number
 from tuner.errors import UsageError
 from tuner.retrain.request import parse_seeds
 
@@ -50,7 +50,7 @@ def test_fractions_that_can_be(given: object) -> None:
 
 @pytest.mark.parametrize("given", ["inf", "-inf", "nan", "1e308", "-1", "1e10", "", "x", "9" * 5000, "[/red]"])
 def test_numbers_that_cannot_be(given: str) -> None:
-    for kind in (fraction(), whole(0)):
+    for kind in (fraction(), whole_number(0)):
         with pytest.raises(typer.BadParameter, match=r"must be a .*number from 0 to 1,000,000,000, but got"):
             kind(given)
 
@@ -58,12 +58,12 @@ def test_numbers_that_cannot_be(given: str) -> None:
 @pytest.mark.parametrize("given", ["1.5", "1e3", "1_000", "٣", "0x10", " ", str(MOST + 1)])
 def test_whole_numbers_that_cannot_be(given: str) -> None:
     with pytest.raises(typer.BadParameter, match="whole number from 1"):
-        whole(1)(given)
+        whole_number(1)(given)
 
 
 @pytest.mark.parametrize("given", ["", "  ", "a\0b", "\udc80"])
 def test_text_that_cannot_be(given: str) -> None:
-    for kind in (text, path):
+    for kind in (utf8_text, path):
         with pytest.raises(typer.BadParameter):
             kind(given)
 

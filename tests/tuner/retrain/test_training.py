@@ -24,7 +24,7 @@ from tuner.errors import NotThereError, TunerError, UsageError
 from tuner.retrain.request import RetrainRequest, changes, configuration, parse_seeds
 from tuner.retrain.threads import exported_threads
 from tuner.retrain.tolerances import comparison, differences, origin, within
-from tuner.retrain.train import TrainedExport, compare, describe_model, train_export
+from tuner.retrain.train import TrainedExport, compare, describe_trained, train_export
 
 QUICK = {"stage1.epochs": 3, "stage1.lr": 0.08, "stage2.epochs": 2, "stage2.features": "search"}
 
@@ -270,6 +270,6 @@ def test_seeds_are_read_in_order() -> None:
 def test_files_beside_a_model_say_no_more_of_its_user_than_a_run_needs() -> None:
     config = TrialConfig.from_flat(QUICK).to_flat()
     task = load_task_once(TrialConfig.from_flat(config).task)
-    card = describe_model({**config, "task.data": str(Path.home() / "sets" / "birds")}, task, 1.5, full=False)
+    card = describe_trained({**config, "task.data": str(Path.home() / "sets" / "birds")}, task, 1.5, full=False)
     assert card.config["task.data"] == "~/sets/birds"
-    assert describe_model(config, task, 1.5, full=False).config == config
+    assert describe_trained(config, task, 1.5, full=False).config == config

@@ -20,7 +20,7 @@ from PIL import Image
 from tests.support import hostile_images as made
 from trainers.config import TaskConfig
 from trainers.data import decoding
-from trainers.data.decoding import decode, read_size
+from trainers.data.decoding import first_frame, read_size
 from trainers.data.splits import center_view
 from trainers.data.task import load_task
 from trainers.errors import DataError
@@ -124,7 +124,9 @@ def test_what_phones_write_is_read(tmp_path: Path) -> None:
     Image.new("RGB", (9, 7), (200, 0, 0)).save(
         tmp_path / "photo.jpg", "MPO", save_all=True, append_images=[Image.new("RGB", (3, 3))]
     )
-    assert decode(str(tmp_path / "photo.jpg"), "photo").size == read_size(str(tmp_path / "photo.jpg"), "") == (9, 7)
+    assert (
+        first_frame(str(tmp_path / "photo.jpg"), "photo").size == read_size(str(tmp_path / "photo.jpg"), "") == (9, 7)
+    )
 
 
 @pytest.mark.parametrize("name", made.BOMBS)
@@ -139,7 +141,7 @@ def test_an_image_beyond_the_limits_is_refused(name: str, monkeypatch: pytest.Mo
 def test_an_image_within_the_limits_is_decoded_without_a_warning(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4_000)  # Pillow warns of what is larger
     data = made.saved(Image.new(mode, (90, 50)), "JPEG")
-    assert decode(data, "x").size == (90, 50)
+    assert first_frame(data, "x").size == (90, 50)
 
 
 def test_limits_are_told_with_a_way_out() -> None:
@@ -164,14 +166,14 @@ def test_any_error_of_a_decoder_is_a_data_error(monkeypatch: pytest.MonkeyPatch)
 
         monkeypatch.setattr(Image, "open", fails)
         with pytest.raises(DataError, match=r"^x: the image cannot be decoded \(.+\); replace it"):
-            decode(made.png(8, 8), "x")
+            first_frame(made.png(8, 8), "x")
 
 
 def outcome(data: bytes) -> Image.Image | DataError:
     """Decoded, or refused; anything else is a defect."""
     try:
         read_size(data, "x")
-        return decode(data, "x")
+        return first_frame(data, "x")
     except DataError as error:
         return error
 

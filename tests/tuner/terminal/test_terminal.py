@@ -28,7 +28,7 @@ from studies.records import Failure, FailureKind
 from studies.store import Store
 from tests.support.pretend import job_result
 from trainers.config import TrialConfig
-from trainers.files.model_file import describe, save_model
+from trainers.files.model_file import describe_model, save_model
 from trainers.job import load_task_once
 from trainers.stage1.models import build_model
 from trainers.weight_balance import LinearHead
@@ -36,7 +36,7 @@ from tuner.errors import TunerError
 from tuner.paths import Home
 from tuner.search.planner import Planner
 from tuner.terminal.live import LiveTable, PlainLines
-from tuner.terminal.output import PlainConsole, json_text, printable, say, styled, take_over
+from tuner.terminal.output import PlainConsole, json_text, say, styled, take_over_output, terminal_safe
 from tuner.terminal.time_left import Running
 
 Command = Callable[..., tuple[int, str]]
@@ -125,7 +125,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model file whose card names a class that would clear the screen."""
     config = TrialConfig()
     task = load_task_once(config.task)
-    card = describe(task, model="cnn-small", temperature=1.0, config=dict(config.to_flat()))
+    card = describe_model(task, model="cnn-small", temperature=1.0, config=dict(config.to_flat()))
     card = card.__class__(**{**vars(card), "class_names": (HOSTILE, *card.class_names[1:])})
     import torch
 
@@ -136,9 +136,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_what_does_not_print_is_shown_and_the_rest_left_alone() -> None:
-    assert printable(HOSTILE) == SHOWN
-    assert printable("Äpfel, 猫, 🐈, ½") == "Äpfel, 猫, 🐈, ½"
-    assert printable("\udc80\ud800") == r"\udc80\ud800"
+    assert terminal_safe(HOSTILE) == SHOWN
+    assert terminal_safe("Äpfel, 猫, 🐈, ½") == "Äpfel, 猫, 🐈, ½"
+    assert terminal_safe("\udc80\ud800") == r"\udc80\ud800"
     stream = io.StringIO()
     say(HOSTILE, to=stream)
     assert stream.getvalue() == f"{SHOWN}\n"
@@ -183,7 +183,7 @@ def test_launch_shows_the_names_in_its_notes(
 
     monkeypatch.setattr("tuner.launch.search", ended)
     asked = ("--dataset", "image-folder", "--data", str(folders), "--set", "task.imbalance_factor=null")
-    monkeypatch.setattr("trainers.data.task.remarks", lambda parts, names: [f"class {name!s}" for name in names])
+    monkeypatch.setattr("trainers.data.task.split_notes", lambda parts, names: [f"class {name!s}" for name in names])
     code, text = said("launch", "--space", "wd_maxnorm", *asked, "--home", str(tmp_path / "runs"))
     assert code == 1, text
     assert r"class [red][bold]:boom:\x1b]0;owned" in text
@@ -304,7 +304,7 @@ def test_the_live_table_and_the_log_show_reasons(home: Home) -> None:
 def test_warnings_logs_and_tracebacks_are_shown_too(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name in ((logging, "lastResort"), (warnings, "formatwarning"), (sys, "excepthook")):
         monkeypatch.setattr(module, name, getattr(module, name))
-    take_over()
+    take_over_output()
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)
     resort = logging.lastResort

@@ -1,7 +1,7 @@
 """Command lines at random, over all commands and options: a documented exit code and a sentence, never a traceback.
 
 The commands and their options are read from the program, so that a new one is fuzzed by itself. A seed makes the same
-line on every machine: `pytest tests/tuner/test_command_lines.py -m ''` tries all of them.
+line on every machine: `pytest tests/tuner/commands/test_command_lines.py -m ''` tries all of them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from studies.store import Store
 from studies.study_data import StudyData, load_study_data
 from tests.support.pretend import job_result
 from trainers.config import TrialConfig
-from trainers.files.model_file import describe, save_model
+from trainers.files.model_file import describe_model, save_model
 from trainers.job import load_task_once
 from trainers.stage1.models import build_model
 from trainers.weight_balance import LinearHead
@@ -181,7 +181,9 @@ def _study(home: Home, name: str) -> None:
 
 def _model(path: Path) -> None:
     config = TrialConfig()
-    card = describe(load_task_once(config.task), model="cnn-small", temperature=1.0, config=dict(config.to_flat()))
+    card = describe_model(
+        load_task_once(config.task), model="cnn-small", temperature=1.0, config=dict(config.to_flat())
+    )
     network = build_model("cnn-small", 10, in_channels=1, image_size=8, seed=0)
     save_model(path, network, LinearHead(torch.zeros(10, 128), torch.zeros(10)), card)
 
@@ -214,7 +216,7 @@ def ended_early(made: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
     monkeypatch.setattr("tuner.launch.study_lock", after_the_preflight)
     monkeypatch.setattr("tuner.retrain.train.train_seed", after_the_preflight)
-    monkeypatch.setattr("tuner.retrain.model_export.export_model", written)
+    monkeypatch.setattr("tuner.retrain.model_export.write_checked", written)
     monkeypatch.setattr("studies.dashboard.server.server", lambda *_, **__: Nobody())
     monkeypatch.setattr("studies.report.images.svg", lambda figures: dict.fromkeys(figures, b"<svg/>"))
     monkeypatch.setattr("studies.report.write.draw_panel", _drawn_once)

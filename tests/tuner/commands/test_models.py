@@ -20,7 +20,7 @@ from typer.testing import CliRunner, Result
 from trainers.config import TrialConfig
 from trainers.data.task import load_task
 from trainers.errors import ConfigError, DataError
-from trainers.files.model_file import ModelCard, describe, load_model, save_model
+from trainers.files.model_file import ModelCard, describe_model, load_model, save_model
 from trainers.job import load_task_once
 from trainers.predict import evaluate, task_of
 from trainers.stage1.models import build_model
@@ -28,7 +28,7 @@ from trainers.weight_balance import LinearHead
 from tuner.cli import app
 from tuner.errors import NotThereError, TunerError, UsageError
 from tuner.retrain import model_export
-from tuner.retrain.model_export import PixelsToProbabilities, export_model
+from tuner.retrain.model_export import PixelsToProbabilities, write_checked
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     network = build_model("cnn-small", 10, in_channels=1, image_size=8, seed=0)
     generator = torch.Generator().manual_seed(1)
     head = LinearHead(torch.randn(10, 128, generator=generator), torch.zeros(10))
-    card = describe(task, model="cnn-small", temperature=3.0, config=dict(config.to_flat()))
+    card = describe_model(task, model="cnn-small", temperature=3.0, config=dict(config.to_flat()))
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
     save_model(path, network, head, card)
     return path
@@ -186,7 +186,7 @@ def test_a_file_that_answers_otherwise_is_not_kept(
 
     monkeypatch.setattr(model_export, "to_torch", wrong)
     with pytest.raises(TunerError, match="other logits"):
-        export_model(load_model(model), tmp_path / "model.pt2", form="torch-export")
+        write_checked(load_model(model), tmp_path / "model.pt2", form="torch-export")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -195,13 +195,13 @@ def test_onnx_without_its_packages_says_how_to_get_them(
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(TunerError, match=r"pip install 'longtail-tuner\[onnx\]'"):
-        export_model(load_model(model), tmp_path / "model.onnx", form="onnx")
+        write_checked(load_model(model), tmp_path / "model.onnx", form="onnx")
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 def test_onnx_answers_the_same_logits(model: Path, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
-    assert export_model(load_model(model), path, form="onnx") < 1e-4
+    assert write_checked(load_model(model), path, form="onnx") < 1e-4
     session = onnxruntime.InferenceSession(path)
     pixels = np.random.default_rng(0).random((7, 1, 8, 8), dtype=np.float32)
     logits, probabilities = session.run(None, {"images": pixels})
@@ -236,7 +236,7 @@ def test_a_card_that_does_not_fit_is_no_traceback(model: Path, tmp_path: Path, c
 
 def test_an_export_onto_a_folder_is_refused(model: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is a folder"):
-        export_model(load_model(model), tmp_path, form="torch-export")
+        write_checked(load_model(model), tmp_path, form="torch-export")
 
 
 def test_the_embedded_digits_take_no_folder(model: Path, tmp_path: Path) -> None:
@@ -252,4 +252,4 @@ def test_an_averaging_model_looks_at_the_mirror_image_too(model: Path, tmp_path:
     mean = (loaded.logits(pixels) + loaded.logits(pixels.flip(3))) / 2  # the classifier is linear
     assert torch.allclose(both.logits(pixels), mean, atol=1e-2)  # bfloat16 where the machine computes in it
     assert not torch.allclose(both.logits(pixels), loaded.logits(pixels), atol=1e-2)
-    assert export_model(both, tmp_path / "both.pt2", form="torch-export") < 1e-4
+    assert write_checked(both, tmp_path / "both.pt2", form="torch-export") < 1e-4

@@ -21,7 +21,7 @@ from tuner.commands.results import check_name
 from tuner.errors import UsageError
 from tuner.paths import Home
 from tuner.search.planner import Planner
-from tuner.terminal.tables import headline
+from tuner.terminal.tables import figure_lines
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_readings_are_in_the_order_of_the_space_and_fresh_seeds_by_seed(store: S
 
 def test_the_end_says_mean_and_deviation_of_fresh_seeds_apart_from_the_chosen_run(store: Store) -> None:
     data = load_study_data(store)
-    lines = headline([*data.readings, *data.fresh])
+    lines = figure_lines([*data.readings, *data.fresh])
     assert [line.split()[0] for line in lines[1:4]] == ["best", "mean", "deviation"]
     mean = fmean(row.metrics["test.balanced_accuracy"] or 0.0 for row in data.fresh)
     assert lines[2].startswith("  mean of seeds 1, 2, 3")
@@ -87,7 +87,7 @@ def test_the_end_says_mean_and_deviation_of_fresh_seeds_apart_from_the_chosen_ru
     assert [line.split()[0] for line in lines[4:9]] == list(data.space.baselines)
     assert not any("fresh_seed" in line for line in lines)  # no baseline to be better than
     assert max(map(len, lines)) <= 80
-    assert not any("seeds" in line for line in headline(data.readings))
+    assert not any("seeds" in line for line in figure_lines(data.readings))
 
 
 def test_best_has_the_fresh_seeds_beside_its_own_reading(store: Store, home: Home) -> None:

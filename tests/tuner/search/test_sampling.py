@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
+from trainers.errors import ConfigError
 from tuner.search.sampling import (
     SAMPLERS,
     Level,
@@ -276,7 +277,7 @@ def test_a_grid_over_a_range_is_refused_with_the_way_out() -> None:
 
 
 def test_an_unknown_sampler_names_those_there_are() -> None:
-    with pytest.raises(ValueError, match=r"must be one of .*; did you mean 'gp'"):
+    with pytest.raises(ConfigError, match=r"must be one of .*; did you mean 'gp'"):
         backbone([], 0, "gpp")
     assert "tpe" in SAMPLERS
 

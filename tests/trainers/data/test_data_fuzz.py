@@ -1,7 +1,7 @@
 """Damaged data sets: whatever is wrong with them, they load and train, or a DataError says what to mend.
 
-`pytest -m slow tests/trainers/test_data_fuzz.py` tries all 500; the others run each time. A seed makes the same damage
-on every machine.
+`pytest -m slow tests/trainers/data/test_data_fuzz.py` tries all 500; the others run each time. A seed makes the same
+damage on every machine.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from trainers.data.task import Task, load_task
 from trainers.errors import ConfigError, DataError
 from trainers.long_tail import long_tail_counts
 
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+SHARED = Path(__file__).resolve().parents[4] / "shared" / "data"
 NAMES = ["ant", "bee", "cow"]
 Sample = tuple[bytes, int, str]  # PNG, label, split
 

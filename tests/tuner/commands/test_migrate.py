@@ -12,7 +12,7 @@ from studies.store import Store
 from tuner.cli import app
 from tuner.errors import NotThereError
 
-ASSET = Path(__file__).parents[1] / "studies" / "assets" / "version_1.db"
+ASSET = Path(__file__).parents[2] / "studies" / "assets" / "version_1.db"
 
 
 def test_the_command_that_the_message_names_migrates(tmp_path: Path) -> None:

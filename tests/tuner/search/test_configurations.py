@@ -6,7 +6,7 @@ import pytest
 
 from search_spaces import load, loads, shipped
 from search_spaces.geometry import values
-from tuner.search.configurations import NAIVE, naive
+from tuner.search.configurations import NAIVE_SETTINGS, naive
 from tuner.search.sampling import Level, propose_backbone
 
 STEPS = """
@@ -23,7 +23,7 @@ def test_naive_and_the_first_backbone_are_one_point(text: str) -> None:
     level = Level(space.stage("stage1"), space.active)
     first = propose_backbone([], space=level, sampler="gp", seed=0, index=0)
     assert first is not None
-    shared = first.keys() - NAIVE.keys()
+    shared = first.keys() - NAIVE_SETTINGS.keys()
     assert {name: naive(space)[name] for name in shared} == {name: first[name] for name in shared}
 
 

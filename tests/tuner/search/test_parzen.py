@@ -7,7 +7,7 @@ import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from tuner.search.parzen import Learned, fit
-from tuner.search.points import Level, spread
+from tuner.search.points import Level, sobol_points
 
 SPACE: dict[str, BaseDistribution] = {  # in alphabetical order, as Optuna goes through it
     "stage2.epochs": IntDistribution(1, 20),
@@ -17,7 +17,7 @@ SPACE: dict[str, BaseDistribution] = {  # in alphabetical order, as Optuna goes 
 
 
 def learned(count: int) -> list[Learned]:
-    points = spread(Level(SPACE), seed=0, first=0, count=count, context={})
+    points = sobol_points(Level(SPACE), seed=0, first=0, count=count, context={})
     return [Learned(point, -abs(float(point["stage2.epochs"] or 0) - 12)) for point in points]
 
 

@@ -32,7 +32,7 @@ from studies.sql.tables import Base
 from studies.store import Store, study_names
 
 Open = Callable[..., Store]
-ASSETS = Path(__file__).parent / "assets"
+ASSETS = Path(__file__).parents[1] / "assets"
 OLD = {"space_yaml": "name: tail\n", "space_sha256": "a" * 64, "objective": "val.balanced_accuracy"}
 MAKE = """if True:
     import sys

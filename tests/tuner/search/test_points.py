@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from tuner.search.points import Level, combinations, spread
+from tuner.search.points import Level, combinations, sobol_points
 
 
 def test_a_spread_reaches_every_part_and_goes_on_where_it_stopped() -> None:
     level = Level({"stage1.lr": FloatDistribution(0.0, 1.0), "stage1.tau": FloatDistribution(0.0, 1.0)})
-    points = spread(level, seed=3, first=0, count=16, context={})
+    points = sobol_points(level, seed=3, first=0, count=16, context={})
     places = {(int(4 * x), int(4 * y)) for x, y in (level.place(point) for point in points)}
     assert len(places) == 16  # one point in each of 4 x 4 squares, as a Sobol sequence promises
-    assert spread(level, seed=3, first=5, count=4, context={}) == points[5:9]
-    assert spread(level, seed=4, first=5, count=4, context={}) != points[5:9]
+    assert sobol_points(level, seed=3, first=5, count=4, context={}) == points[5:9]
+    assert sobol_points(level, seed=4, first=5, count=4, context={}) != points[5:9]
 
 
 def test_combinations_are_all_there_once() -> None:
