@@ -96,7 +96,7 @@ class _Seated:
 
 
 @dataclass(frozen=True)
-class Ended:
+class JobEnd:
     """The end of a job: its result, or the error that ended it."""
 
     result: object = None
@@ -125,7 +125,7 @@ class Together:
         """True if every job has ended."""
         return not self._seated and self._begun == len(self.jobs)
 
-    def round(self) -> Iterator[tuple[int, Progress | Ended]]:
+    def round(self) -> Iterator[tuple[int, Progress | JobEnd]]:
         """One turn of every job; yields its progress or its end, by its index among the jobs."""
         self._seat()
         ready = [seated for seated in self._seated if not seated.waits]
@@ -134,7 +134,7 @@ class Together:
         for seated in ready:
             yield from self._turn(seated)
 
-    def finish_epochs(self) -> Iterator[tuple[int, Progress | Ended]]:
+    def finish_epochs(self) -> Iterator[tuple[int, Progress | JobEnd]]:
         """Continues each job to the end of its epoch, where it can be stopped without loss; seats no other."""
         self._begun = len(self.jobs)
         for seated in [*self._seated]:
@@ -147,17 +147,17 @@ class Together:
         while self._seated:
             self._seated.pop().events.close()
 
-    def _turn(self, seated: _Seated) -> Iterator[tuple[int, Progress | Ended]]:
+    def _turn(self, seated: _Seated) -> Iterator[tuple[int, Progress | JobEnd]]:
         try:
-            event: Progress | Turn | Ended = seated.turn()
+            event: Progress | Turn | JobEnd = seated.turn()
         except StopIteration as stop:
-            event = Ended(result=stop.value)
+            event = JobEnd(result=stop.value)
         except Exception as error:
-            event = Ended(error=error)
+            event = JobEnd(error=error)
             if isinstance(error, torch.OutOfMemoryError) and len(self._seated) > 1:
                 self.at_once = len(self._seated) - 1
                 logger.warning("a job ran out of GPU memory; from now on %d train at a time on this GPU", self.at_once)
-        if isinstance(event, Ended):
+        if isinstance(event, JobEnd):
             self._seated.remove(seated)
             self._clock.divide(len(self._seated))
         if not isinstance(event, Turn):

@@ -16,7 +16,7 @@ from trainers.files.cache import Cache
 from trainers.job import Job, Trained, job_in_turns, run_job
 from trainers.results import Progress
 from trainers.stage1.step_ways import StepWay
-from trainers.turns import Clock, Ended, Events, SharedClock, Together, Turn
+from trainers.turns import Clock, Events, JobEnd, SharedClock, Together, Turn
 
 CPU = torch.device("cpu")
 
@@ -48,10 +48,10 @@ def together(
     return Together([starts(wanted) for wanted in jobs], device, at_once)
 
 
-def ends(running: Together) -> dict[int, Ended]:
+def ends(running: Together) -> dict[int, JobEnd]:
     found = {}
     while not running.over:
-        found |= {index: event for index, event in running.round() if isinstance(event, Ended)}
+        found |= {index: event for index, event in running.round() if isinstance(event, JobEnd)}
     return found
 
 

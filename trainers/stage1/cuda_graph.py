@@ -29,7 +29,7 @@ _AGREEMENT = 0.05  # of the step's length: other kernels round differently, a wr
 
 
 @dataclass(frozen=True, kw_only=True)
-class Candidate:
+class StepCandidate:
     """A way of computing a training step, and the plain step that it must agree with."""
 
     name: str
@@ -42,7 +42,7 @@ class Candidate:
 class VerifiedStep:
     """A candidate for batches of the first one's shape, once it agrees with the plain step; else `otherwise`."""
 
-    def __init__(self, candidate: Candidate, otherwise: Step) -> None:
+    def __init__(self, candidate: StepCandidate, otherwise: Step) -> None:
         self.candidate, self._otherwise = candidate, otherwise
         self._shape: torch.Size | None = None  # of the first batch
         self._made: Step | None = None

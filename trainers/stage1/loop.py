@@ -115,12 +115,12 @@ def turns(run: Run) -> Generator[EpochResult | Turn, None, None]:
             yield Turn.STEP
         measured = _is_measured(epoch, config.epochs)
         weight = state.model.classifier.weight.detach().float()  # (C, D)
-        logits = _look(run) if run.keep_best or measured else None
+        logits = _validation_logits(run) if run.keep_best or measured else None
         if device.type == "cuda":
             yield Turn.STEP  # others ask for their kernels before this one waits for its own
         metrics = _training_measures(run, lr, loss_sum.item(), weight.cpu())
         if logits is not None:
-            metrics |= _validated(run, logits)
+            metrics |= _validation_measures(run, logits)
         _remember_best(state, metrics, keep_best=run.keep_best)
         seconds = run.clock() - began
         state.seconds += seconds
@@ -210,7 +210,7 @@ def _is_measured(epoch: int, epochs: int) -> bool:
 
 
 @torch.no_grad()
-def _look(run: Run) -> Tensor:
+def _validation_logits(run: Run) -> Tensor:
     """Logits (N, C) of the validation images."""
     model, device, found = run.state.model.eval(), run.device, []
     for images, _ in run.task.val.batches(None, batch_size=extraction_batch(device), device=device, generator=None):
@@ -219,7 +219,7 @@ def _look(run: Run) -> Tensor:
     return torch.cat(found)
 
 
-def _validated(run: Run, logits: Tensor) -> Metrics:
+def _validation_measures(run: Run, logits: Tensor) -> Metrics:
     """Accuracy on validation. Raises DivergedError: after a finite loss, a step can still spoil the weights."""
     if not torch.isfinite(logits).all():
         raise _diverged("its output on validation images is no longer finite", run)

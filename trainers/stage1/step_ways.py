@@ -10,7 +10,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from trainers.stage1.cuda_graph import Candidate, RecordedStep, Step, VerifiedStep, put_back, snapshot
+from trainers.stage1.cuda_graph import RecordedStep, Step, StepCandidate, VerifiedStep, put_back, snapshot
 from trainers.stage1.random_numbers import same_draws
 from trainers.stage1.step import LeanStep, PlainStep, compiled_features
 
@@ -25,10 +25,10 @@ STEP_WAYS: dict[StepWay, str] = {
     "auto": "measures the others in the first training of a kind and keeps the quickest",
 }
 DEFAULT_WAY: StepWay = "recorded"
-Recorder = Callable[[Candidate, Step], VerifiedStep]
+Recorder = Callable[[StepCandidate, Step], VerifiedStep]
 
-_MEASURED_STEPS, _MEASURED_SECONDS = 30, 1.0
-_quickest: dict[Hashable, StepWay] = {}  # by kind of training, for this process
+MEASURED_STEPS, _MEASURED_SECONDS = 30, 1.0
+quickest_ways: dict[Hashable, StepWay] = {}  # by kind of training, for this process
 
 
 def make_step(way: StepWay, plain: PlainStep, *, recorder: Recorder | None = None) -> Step:
@@ -48,7 +48,7 @@ def make_step(way: StepWay, plain: PlainStep, *, recorder: Recorder | None = Non
         step, simpler = LeanStep(plain, compiled_features()), "lean"
     name = "recorded as a CUDA graph" if way == "recorded" else way
     rates = [group["lr"] for group in plain.state.optimizer.param_groups if isinstance(group["lr"], Tensor)]
-    candidate = Candidate(name=name, step=step, plain=plain, changed=plain.changed, rates=rates)
+    candidate = StepCandidate(name=name, step=step, plain=plain, changed=plain.changed, rates=rates)
     return (recorder or VerifiedStep)(candidate, make_step(simpler, plain, recorder=recorder))
 
 
@@ -73,9 +73,9 @@ class QuickestStep:
         """One step."""
         if self._chosen is None:
             kind = self._kind(images)
-            if kind not in _quickest:
-                _quickest[kind] = self._measured(images, labels)
-            self._chosen = make_step(_quickest[kind], self._plain, recorder=self._recorder)
+            if kind not in quickest_ways:
+                quickest_ways[kind] = self._measured(images, labels)
+            self._chosen = make_step(quickest_ways[kind], self._plain, recorder=self._recorder)
         self._chosen(images, labels)
 
     def _kind(self, images: Tensor) -> Hashable:
@@ -105,7 +105,7 @@ def _seconds_a_step(step: Step, images: Tensor, labels: Tensor) -> float:
     """The shortest of up to 30 steps, or of one second of them."""
     end = time.perf_counter() + _MEASURED_SECONDS
     found: list[float] = []
-    while len(found) < _MEASURED_STEPS and (not found or time.perf_counter() < end):
+    while len(found) < MEASURED_STEPS and (not found or time.perf_counter() < end):
         _wait(images.device)
         began = time.perf_counter()
         step(images, labels)

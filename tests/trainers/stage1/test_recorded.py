@@ -14,7 +14,7 @@ from torch import Tensor
 from trainers.config import Stage1Config, TaskConfig
 from trainers.data.task import Task, load_task
 from trainers.stage1 import cuda_graph, loop, step_ways
-from trainers.stage1.cuda_graph import Candidate, RecordedStep, Step
+from trainers.stage1.cuda_graph import RecordedStep, Step, StepCandidate
 from trainers.stage1.models import Network, build_model
 from trainers.stage1.step import LeanStep, PlainStep, Stage1State
 from trainers.stage1.step_ways import StepWay
@@ -41,7 +41,7 @@ class Recorder:
         self.spoil, self.bakes_in_rate = spoil, bakes_in_rate
         self.replays = 0
 
-    def __call__(self, candidate: Candidate, otherwise: Step) -> RecordedStep:
+    def __call__(self, candidate: StepCandidate, otherwise: Step) -> RecordedStep:
         recorder = self
 
         class Taped(RecordedStep):
@@ -207,9 +207,9 @@ def test_where_nothing_can_be_recorded_training_goes_on(task: Task, caplog: pyte
 def test_auto_measures_all_ways_once_and_leaves_no_trace(
     task: Task, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(step_ways, "_quickest", {})
+    monkeypatch.setattr(step_ways, "quickest_ways", {})
     monkeypatch.setattr(step_ways, "compiled_features", lambda: lambda model, images: model.features(images))
-    monkeypatch.setattr(step_ways, "_MEASURED_STEPS", 2)
+    monkeypatch.setattr(step_ways, "MEASURED_STEPS", 2)
     caplog.set_level("INFO", logger="trainers")
     config = replace(CONFIG, drw=None)
     plain, losses = trained(task, CPU, config, way="plain")
@@ -224,15 +224,15 @@ def test_auto_measures_all_ways_once_and_leaves_no_trace(
 def test_a_way_that_is_wrong_is_not_chosen_by_auto(
     task: Task, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(step_ways, "_quickest", {})
+    monkeypatch.setattr(step_ways, "quickest_ways", {})
     monkeypatch.setattr(step_ways, "compiled_features", lambda: lambda model, images: model.features(images) * 0)
-    monkeypatch.setattr(step_ways, "_MEASURED_STEPS", 2)
+    monkeypatch.setattr(step_ways, "MEASURED_STEPS", 2)
     config = replace(CONFIG, drw=None)
     plain, _ = trained(task, CPU, config, way="plain")
     played, _ = trained(task, CPU, config, way="auto")
     assert_equal(plain, played)
     assert "not compiled" in caplog.text
-    assert "compiled" not in step_ways._quickest.values()
+    assert "compiled" not in step_ways.quickest_ways.values()
 
 
 @pytest.mark.slow
