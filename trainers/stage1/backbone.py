@@ -21,7 +21,7 @@ from trainers.files.checkpoint import pack, restore
 from trainers.results import EpochResult, Progress
 from trainers.stage1 import loop
 from trainers.stage1.models import Network, build_model
-from trainers.stage1.precision import resolve_precision
+from trainers.stage1.precision import cache_name
 
 TRAINER_VERSION = 2  # raise it when the same configuration would train differently
 _ONCE = (100, 20)  # the thresholds in files of releases that did not store them
@@ -50,7 +50,7 @@ class Training:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over everything that determines the backbone; of the device, only its precision for `auto`."""
+        """SHA-256 over everything that determines the backbone; of the device, only what it computes in."""
         parts = {
             "trainer": TRAINER_VERSION,
             "data": self.task.fingerprint,
@@ -58,7 +58,7 @@ class Training:
             "pretrained": self.config.pretrained,
             "keep_best": self.keep_best,
             **dataclasses.asdict(self.stage1),
-            "precision": resolve_precision(self.stage1.precision, self.device),
+            "precision": cache_name(self.stage1.precision, self.device),
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
