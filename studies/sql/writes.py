@@ -186,6 +186,7 @@ def record_reading(
             temperature=head.temperature,
             trial_id=None if number is None else session.execute(of_number).scalar_one(),
             backbone=backbone.fingerprint,
+            precision=backbone.precision,
             read_at=datetime.now(UTC),
         )
     )
@@ -246,6 +247,7 @@ def _backbone(study_id: int, job: JobTable, found: BackboneResult) -> BackboneTa
         threads=found.threads,
         seconds=found.seconds,
         cached=found.cached,
+        precision=found.precision,
     )
 
 
