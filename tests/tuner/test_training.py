@@ -110,6 +110,7 @@ OLD_GPU = {"device": "NVIDIA H200", "threads": None}
         ({**OLD_GPU, "precision": "tf32"}, "fp32", "fp32", "=tf32, on a GPU that has TF32$"),
         ({**OLD_GPU, "precision": "bf16"}, "auto", "bf16", "^$"),
         (OLD_GPU, "fp32", "fp32", "let convolutions on 'NVIDIA H200' use TF32 for fp32.*=tf32$"),
+        ({**OLD_GPU, "precision": None}, "fp32", "fp32", "=tf32$"),  # exported by this release
         (OLD_GPU, "auto", "bf16", "does not say what `auto` was on 'NVIDIA H200'$"),
         (OLD_GPU, "bf16", "bf16", "^$"),
         ({"device": "cpu (2 threads)"}, "fp32", "fp32", "^$"),

@@ -19,9 +19,9 @@ def precision_note(provenance: Mapping[str, Any], config: Mapping[str, Any], her
     hardware = provenance.get("hardware")
     if here is None or not isinstance(hardware, Mapping) or not hardware:
         return ""
-    if "precision" not in hardware:
+    there = hardware.get("precision")
+    if there is None:
         return _unrecorded(provenance, config, here)
-    there = hardware["precision"]
     if there == here or not isinstance(there, str) or there not in _NEEDS:
         return ""
     return (
@@ -31,13 +31,13 @@ def precision_note(provenance: Mapping[str, Any], config: Mapping[str, Any], her
 
 
 def _unrecorded(provenance: Mapping[str, Any], config: Mapping[str, Any], here: ResolvedPrecision) -> str:
-    """For exports of releases that recorded no precision."""
+    """For results of releases that recorded no precision."""
     device, asked = shown(provenance["hardware"].get("device")), config.get("stage1.precision")
     if asked == "auto":
         return f"stage 1 computed in {here} here; the export does not say what `auto` was on {device}"
     if asked == "fp32" and exported_threads(provenance) is None:
         return (
-            f"stage 1 computed in float32 here; the export's release let convolutions on {device} use TF32 for fp32 if "
+            f"stage 1 computed in float32 here; the study's release let convolutions on {device} use TF32 for fp32 if "
             "it has it: to compute as then: --set stage1.precision=tf32"
         )
     return ""
