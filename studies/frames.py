@@ -17,7 +17,7 @@ from trainers.config import Scalar
 def trials_frame(store: Store) -> pd.DataFrame:
     """One row per trial: parameters as `stage1.lr`, measures as `val.many`; a missing value is an empty cell."""
     ends = ("temperature", "seconds", "started", "finished", "reason")
-    fixed = ("number", "state", "value", "role", "job", "backbone", "backbone_index", "round")
+    fixed = ("number", "state", "value", "role", "job", "backbone", "backbone_index", "round", "precision")
     rows = store.trials()
     return _frame(
         ({**_fields_of(row, fixed), **row.params, **row.metrics, **_fields_of(row, ends)} for row in rows),
@@ -27,7 +27,7 @@ def trials_frame(store: Store) -> pd.DataFrame:
 
 def backbones_frame(store: Store) -> pd.DataFrame:
     """One row per backbone, with its whole `task.*` and `stage1.*` configuration."""
-    fixed = ("fingerprint", "index", "kind", "seconds", "cached", "parameters", "device")
+    fixed = ("fingerprint", "index", "kind", "seconds", "cached", "parameters", "device", "precision")
     rows = store.backbones()
     return _frame(
         ({**_fields_of(row, fixed), **row.config, **row.metrics} for row in rows),
@@ -75,7 +75,7 @@ def readings_frame(store: Store) -> pd.DataFrame:
 
     Settings of `stage1.*` and `stage2.*` are beside the measures; a setting that did not affect a result is missing.
     """
-    fixed = ("role", "number", "backbone", "temperature", "read_at")
+    fixed = ("role", "number", "backbone", "precision", "temperature", "read_at")
     rows = in_order(store.readings(), store.study().space_yaml)
     settings = [
         {name: value for name, value in applicable(row.config).items() if not name.startswith("task.")} for row in rows

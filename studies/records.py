@@ -15,7 +15,7 @@ from typing import Literal
 
 from optuna.distributions import BaseDistribution
 
-from trainers.config import Scalar
+from trainers.config import ResolvedPrecision, Scalar
 
 StoredMetrics = Mapping[str, float | None]
 JobKind = Literal["search", "baseline", "refine"]
@@ -78,6 +78,7 @@ class StudyRow:
     notes: tuple[str, ...] = ()
     spent_seconds: float = 0.0  # by drivers, in all
     trainers: tuple[int, ...] = ()  # versions that gave its results, in order; empty: not recorded
+    backbones_per_gpu: int | None = None  # that train at a time; None: one, as before the setting existed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +130,7 @@ class TrialRow:
     seconds: float | None = None
     started: datetime | None = None
     finished: datetime | None = None
+    precision: ResolvedPrecision | None = None  # of its backbone; None: not recorded, or not known yet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,6 +182,7 @@ class BackboneRow:
     threads: int | None  # torch's on a CPU; None: a GPU
     seconds: float  # of training, in whichever study
     cached: bool  # True: the first job here found it in the cache
+    precision: ResolvedPrecision | None = None  # that stage 1 computed in; None: not recorded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,3 +219,4 @@ class ReadingRow:
     number: int | None = None  # of the trial that was read; None for post-hoc baselines
     backbone: str | None = None
     read_at: datetime | None = None
+    precision: ResolvedPrecision | None = None  # of its backbone; None: not recorded

@@ -158,6 +158,10 @@ class Store:
         """Sets the versions of the trainer that gave the study its results."""
         self._change(trainers=list(versions))
 
+    def set_backbones_per_gpu(self, number: int) -> None:
+        """Sets how many backbones train at a time on one GPU; it decides which proposals are pending together."""
+        self._change(backbones_per_gpu=number)
+
     def request_stop(self, *, now: bool = False) -> None:
         """Asks the driver to stop after its current epochs, or at once. A soft request does not replace one for now."""
 

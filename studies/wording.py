@@ -83,6 +83,11 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
+def computed_on(device: str, precision: str | None) -> str:
+    """A device and what stage 1 computed in there: `NVIDIA H200 in bf16`; earlier releases recorded the device only."""
+    return device if precision is None else f"{device} in {precision}"
+
+
 def listed(words: list[str] | tuple[str, ...]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

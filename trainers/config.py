@@ -33,6 +33,8 @@ LossName = Literal["ce", "logit_adjusted", "cb_ce", "cb_bce_softmax", "cb_focal"
 TrainedMethod = Literal["weight_balancing", "crt", "lws"]
 PosthocMethod = Literal["none", "l2_norm", "tau_norm", "logit_adjustment", "logit_adjustment_mul", "ncm"]
 Method = Literal[TrainedMethod, PosthocMethod]
+ResolvedPrecision = Literal["fp32", "tf32", "bf16"]
+Precision = Literal["auto", ResolvedPrecision]
 TRAINED_METHODS: tuple[str, ...] = get_args(TrainedMethod)
 POSTHOC_METHODS: tuple[str, ...] = get_args(PosthocMethod)
 
@@ -109,7 +111,11 @@ class Stage1Config:
     momentum: BelowOne = 0.9
     weight_decay: Annotated[NotNegative, "SGD's coupled L2, on all parameters."] = 5e-3
     schedule: Literal["cosine", "cosine_ahead"] = "cosine"  # ahead: stepped before each epoch, as released
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Annotated[
+        Precision,
+        "fp32 is IEEE float32 on every device; tf32 needs a GPU that has it; auto is bf16 if the device computes in "
+        "it, else fp32.",
+    ] = "auto"
     seed: NotNegativeInteger = 0
 
 

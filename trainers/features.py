@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from trainers.errors import ConfigError
-from trainers.stage1.precision import Precision, autocast
+from trainers.stage1.precision import Precision, arithmetic, autocast
 from trainers.stage1.random_numbers import OwnDraws
 
 FeatureMode = Literal["search", "default", "replay"]
@@ -233,7 +233,7 @@ class Extractor:
         network = cast(FeatureNetwork, self.network)
         features, start, rows = torch.empty(0), 0, order.to(self.device)
         batches = split.batches(order, batch_size=batch_size, device=self.device, generator=generator)
-        with autocast(self.precision, self.device):
+        with arithmetic(self.precision, self.device), autocast(self.precision, self.device):
             for images, labels in batches:
                 looked_at = images.flip(3) if mirror else images  # (B, C, H, W)
                 batch = network.features(looked_at.contiguous(memory_format=torch.channels_last))  # (B, D)

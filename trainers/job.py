@@ -24,6 +24,7 @@ from trainers.results import BackboneResult, HeadFailure, HeadResult, JobResult,
 from trainers.stage1 import loop
 from trainers.stage1.backbone import Backbone, Training, obtain
 from trainers.stage1.models import Network
+from trainers.stage1.precision import arithmetic, resolve_precision
 from trainers.stage1.step_ways import DEFAULT_WAY, StepWay
 from trainers.stage2.heads import train_heads
 from trainers.stage2.posthoc import posthoc_head
@@ -112,8 +113,9 @@ def job_in_turns(
             cache=cache,
             device=device,
         )
-        results, heads = _run_heads(job, start, banks, task)
-        scores = known_scores(start, banks, like=_grid_features(job), cache=cache)
+        with arithmetic("fp32", device):  # stage 2's matrix products, whatever this process has set
+            results, heads = _run_heads(job, start, banks, task)
+            scores = known_scores(start, banks, like=_grid_features(job), cache=cache)
     described = _describe(training, backbone, scores)
     return Trained(result=JobResult(backbone=described, heads=results), task=task, model=backbone.model, heads=heads)
 
@@ -234,6 +236,7 @@ def _describe(training: Training, backbone: Backbone, scores: Scores) -> Backbon
         seconds=backbone.seconds,
         cached=backbone.cached,
         notes=task.notes,
+        precision=resolve_precision(training.stage1.precision, training.device),
     )
 
 

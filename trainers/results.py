@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from trainers.config import Scalar
+from trainers.config import ResolvedPrecision, Scalar
 
 Metrics = dict[str, float | None]
 
@@ -92,6 +92,7 @@ class BackboneResult:
     seconds: float
     cached: bool
     notes: tuple[str, ...] = ()
+    precision: ResolvedPrecision | None = None  # that stage 1 computed in; None: result of an earlier release
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,7 @@ from tuner.execution.slots import Resources, Slots, available_cpus, cut_slots, g
 from tuner.hours import Hours
 from tuner.lifecycle import STATES, Verdict
 from tuner.paths import Home
-from tuner.preflight import Preflight, dry_build
+from tuner.preflight import Preflight, dry_build, refuse_tf32_on_a_cpu
 from tuner.publishing import Publisher, publish_results
 from tuner.search.planner import Planner
 from tuner.stopping import STOP_NOTICE, StopRequests
@@ -76,6 +76,8 @@ def run_study(launch: Launch) -> Finished:
     with study_lock(launch.storage, space.name) as lock:  # torch and the data may take minutes to load
         slots = cut_slots(launch.resources, cpus=available_cpus(), gpus=gpu_count())
         checked = dry_build(space)
+        if not slots.gpus:
+            refuse_tf32_on_a_cpu(space)
         for note in checked.notes:
             launch.say(f"note: {note}")
         stops.leave()

@@ -35,6 +35,20 @@ def dry_build(space: Space) -> Preflight:
         raise TunerError(str(error)) from error
 
 
+def refuse_tf32_on_a_cpu(space: Space) -> None:
+    """Raises UsageError if a configuration of the space computes in TF32: for launches without a GPU."""
+    import torch
+
+    from trainers.stage1.precision import resolve_precision
+
+    try:
+        for corner in space.corners():
+            config = TrialConfig.from_flat({**space.fixed, **corner})
+            resolve_precision(config.stage1.precision, torch.device("cpu"))
+    except ConfigError as error:
+        raise UsageError(str(error)) from error
+
+
 def _build(space: Space) -> Preflight:
     import torch
 

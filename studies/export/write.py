@@ -83,7 +83,12 @@ def _provenance(data: StudyData, candidate: Candidate) -> dict[str, Any]:
 
 
 def _hardware(backbone: BackboneRow) -> dict[str, Any]:
-    return {"device": backbone.device, "threads": backbone.threads, "parameters": backbone.parameters}
+    return {
+        "device": backbone.device,
+        "precision": backbone.precision,
+        "threads": backbone.threads,
+        "parameters": backbone.parameters,
+    }
 
 
 _EXPECT = {

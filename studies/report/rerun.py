@@ -5,7 +5,7 @@ from __future__ import annotations
 from studies.export.provenance import code_version, library_versions
 from studies.report.page import Need
 from studies.study_data import StudyData
-from studies.wording import duration
+from studies.wording import computed_on, duration
 
 _EMBEDDED = ("digits-lt",)  # data that ships with a library
 
@@ -50,7 +50,7 @@ def _search_need(data: StudyData) -> Need:
 
 
 def _hardware_need(data: StudyData) -> Need:
-    devices = sorted({row.device for row in data.backbones})
+    devices = sorted({computed_on(row.device, row.precision) for row in data.backbones})
     if not devices:
         return Need("Hardware", "nothing was trained yet.")
     spent = duration(sum(row.seconds for row in data.backbones if not row.cached))

@@ -28,12 +28,12 @@ def study_tables(data: StudyData) -> dict[str, Table]:
 
 def _trials_table(data: StudyData) -> Table:
     metrics = list(dict.fromkeys(name for row in data.complete for name in row.metrics))
-    columns = ("number", "state", "role", "backbone", "round", "value", "seconds", *data.varying, *metrics)
+    columns = ("number", "state", "role", "backbone", "round", "value", "seconds", "precision", *data.varying, *metrics)
     rows = []
     for row in sorted(data.trials, key=lambda row: row.number):
         settings = values_of(row.config, data.varying)
         measured = (row.metrics.get(name) for name in metrics)
-        own = (row.number, row.state, row.role, row.backbone_index, row.round, row.value, row.seconds)
+        own = (row.number, row.state, row.role, row.backbone_index, row.round, row.value, row.seconds, row.precision)
         rows.append((*own, *settings, *measured))
     return Table(columns, tuple(rows))
 
@@ -45,7 +45,7 @@ def _readings_table(data: StudyData) -> Table:
     rows = [*best, *data.fresh, *others]
     metrics = list(dict.fromkeys(name for row in rows for name in row.metrics))
     names = list(dict.fromkeys(name for row in rows for name in applicable(row.config) if not name.startswith("task.")))
-    columns = ("role", "trial", "backbone", "temperature", *names, *metrics)
+    columns = ("role", "trial", "backbone", "precision", "temperature", *names, *metrics)
     return Table(
         columns,
         tuple(
@@ -53,6 +53,7 @@ def _readings_table(data: StudyData) -> Table:
                 row.role,
                 row.number,
                 row.backbone,
+                row.precision,
                 row.temperature,
                 *values_of(row.config, names),
                 *(row.metrics.get(name) for name in metrics),
@@ -104,11 +105,14 @@ def _configuration_table(data: StudyData) -> Table:
 
 def _provenance_table(data: StudyData) -> Table:
     best = data.best
+    backbone = data.backbone_by_fingerprint.get(best.backbone or "") if best else None
     rows: dict[str, Scalar] = {
         "study": data.study.name,
         "space_sha256": data.study.space_sha256,
         "data_fingerprint": data.study.data_fingerprint,
         "backbone of best": best.backbone if best else None,
+        "device of best": backbone.device if backbone else None,
+        "precision of best": backbone.precision if backbone else None,
         **{f"code: {name}": value for name, value in code_version().items()},
         **{f"report made with: {name}": value for name, value in library_versions().items()},
     }

@@ -23,7 +23,7 @@ from studies.report.spreadsheet import guarded
 from studies.report.tables import study_tables
 from studies.report.top import top
 from studies.study_data import SLOPE, StudyData
-from studies.wording import count, number
+from studies.wording import computed_on, count, number
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -168,7 +168,7 @@ def _summary(data: StudyData) -> str:
         parts.append(
             f"{len(counts)} classes, {sum(counts):,} training images ({max(counts):,} down to {min(counts):,} a class)"
         )
-    devices = sorted({row.device for row in data.backbones})
+    devices = sorted({computed_on(row.device, row.precision) for row in data.backbones})
     sizes = sorted({row.parameters for row in data.backbones})
     parts += [f"{sizes[-1]:,} parameters"] if sizes else []
     parts += [f"trained on {', '.join(devices)}"] if devices else []

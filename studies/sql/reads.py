@@ -71,6 +71,7 @@ def study(session: Session, study_id: int, *, name: str) -> StudyRow:
         notes=tuple(row.notes),
         spent_seconds=row.spent_seconds or 0.0,
         trainers=tuple(row.trainers or ()),
+        backbones_per_gpu=row.backbones_per_gpu,
     )
 
 
@@ -102,6 +103,7 @@ def trials(session: Session, study_id: int) -> list[TrialRow]:
             TrialTable.temperature, TrialTable.notes, TrialTable.reason, TrialTable.failure, TrialTable.seconds,
             TRIALS.number, TRIALS.state, TRIALS.datetime_start, TRIALS.datetime_complete, VALUES.value,
             JobTable.job_id, JobTable.backbone_index, JobTable.round, BackboneTable.fingerprint,
+            BackboneTable.precision,
         )
         .join(JobTable, JobTable.job_id == TrialTable.job_id)
         .join(_OPTUNA_TRIALS, TRIALS.trial_id == TrialTable.trial_id)
@@ -131,6 +133,7 @@ def backbones(session: Session, study_id: int) -> list[BackboneRow]:
             threads=row.threads,
             seconds=row.seconds,
             cached=row.cached,
+            precision=row.precision,
         )
         for row in rows
     ]
@@ -214,6 +217,7 @@ def readings(session: Session, study_id: int) -> list[ReadingRow]:
             number=number,
             backbone=row.backbone,
             read_at=row.read_at,
+            precision=row.precision,
         )
         for row, number in rows
     ]
@@ -255,6 +259,7 @@ def _trial(row: Row[*tuple[Any, ...]], params: Mapping[str, Scalar]) -> TrialRow
         seconds=row.seconds,
         started=_aware(row.datetime_start),
         finished=_aware(row.datetime_complete),
+        precision=row.precision,
     )
 
 

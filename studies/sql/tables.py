@@ -31,7 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from studies.records import FailureKind, JobKind, JobState, StudyState
-from trainers.config import Scalar
+from trainers.config import ResolvedPrecision, Scalar
 from trainers.results import Metrics
 
 Config = dict[str, Scalar]
@@ -117,6 +117,7 @@ class StudyTable(Base):
     notes: Mapped[list[str]] = mapped_column(default=list)
     spent_seconds: Mapped[float | None]  # by drivers, in all
     trainers: Mapped[list[int] | None] = mapped_column(JSON)  # versions that gave its results, in order
+    backbones_per_gpu: Mapped[int | None]  # that train at a time; None: one, as before the setting existed
 
 
 class BackboneTable(Base):
@@ -138,6 +139,7 @@ class BackboneTable(Base):
     parameters: Mapped[int] = mapped_column(BigInteger)
     device: Mapped[str] = mapped_column(Text)  # for people
     threads: Mapped[int | None]  # torch's on a CPU; None: a GPU
+    precision: Mapped[ResolvedPrecision | None] = mapped_column(String(8))  # of stage 1; None: not recorded
     seconds: Mapped[float]
     cached: Mapped[bool]
 
@@ -248,6 +250,7 @@ class ReadingTable(Base):
     temperature: Mapped[float]
     trial_id: Mapped[int | None] = mapped_column(ForeignKey(TrialTable.trial_id, ondelete="SET NULL"))
     backbone: Mapped[str | None] = mapped_column(String(128))
+    precision: Mapped[ResolvedPrecision | None] = mapped_column(String(8))  # of the backbone
     read_at: Mapped[datetime]
 
 

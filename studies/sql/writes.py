@@ -189,6 +189,7 @@ def record_reading(
             temperature=head.temperature,
             trial_id=None if number is None else session.execute(of_number).scalar_one(),
             backbone=backbone.fingerprint,
+            precision=backbone.precision,
             read_at=datetime.now(UTC),
         )
     )
@@ -249,6 +250,7 @@ def _new_backbone(study_id: int, job: JobTable, found: BackboneResult) -> Backbo
         threads=found.threads,
         seconds=found.seconds,
         cached=found.cached,
+        precision=found.precision,
     )
 
 

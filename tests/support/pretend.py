@@ -63,6 +63,7 @@ def job_result(
             threads=1,
             seconds=1.0,
             cached=False,
+            precision="fp32",
         ),
         heads=tuple(heads),
     )

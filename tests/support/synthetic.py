@@ -90,7 +90,7 @@ class Generator:
                 fingerprint=fingerprint, index=index, kind="search",
                 config={k: v for k, v in config.items() if not k.startswith("stage2.")},
                 metrics={"stage1.fdr": 3 * quality}, norms=self._norms(0.25 - 0.1 * quality),
-                parameters=123_456, device="cpu", threads=1, seconds=60.0, cached=False,
+                parameters=123_456, device="cpu", threads=1, seconds=60.0, cached=False, precision="bf16",
             )  # fmt: skip
             found.append((row, quality))
         return found
@@ -112,7 +112,7 @@ class Generator:
         config = {k: v for k, v in row.config.items() if not k.startswith("stage2.")}
         return BackboneRow(
             fingerprint=row.backbone, index=0, kind="baseline", config=config, metrics={}, norms=row.norms,
-            parameters=123_456, device="cpu", threads=1, seconds=58.0, cached=False,
+            parameters=123_456, device="cpu", threads=1, seconds=58.0, cached=False, precision="bf16",
         )  # fmt: skip
 
     def _trial(self, number, backbone, *, failed):
@@ -134,7 +134,7 @@ class Generator:
         common = {
             "number": number, "params": params, "config": config, "role": "search", "job": job,
             "backbone": row.fingerprint,
-            "backbone_index": row.index, "round": number % 2, "started": start,
+            "backbone_index": row.index, "precision": row.precision, "round": number % 2, "started": start,
             "finished": start + dt.timedelta(seconds=50),
         }  # fmt: skip
         if failed:

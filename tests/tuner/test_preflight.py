@@ -8,7 +8,7 @@ import torch
 from search_spaces import Space, loads
 from trainers.stage1.models import simplex_etf
 from tuner.errors import UsageError
-from tuner.preflight import dry_build
+from tuner.preflight import dry_build, refuse_tf32_on_a_cpu
 
 
 def space(*, task: str = "", stage1: str = "", objective: str = "val.balanced_accuracy") -> Space:
@@ -40,3 +40,15 @@ def test_a_classifier_that_the_features_are_too_narrow_for_is_refused(monkeypatc
     assert dry_build(space()).parameters
     with pytest.raises(UsageError, match=r"wider task\.model"):
         dry_build(space(stage1=", classifier: etf"))
+
+
+@pytest.mark.parametrize("precision", ["tf32", "{choices: [fp32, tf32]}"])
+def test_tf32_is_refused_where_no_worker_has_a_gpu(precision: str) -> None:
+    asked = space(stage1=f", precision: {precision}")
+    assert dry_build(asked).parameters  # `tuner check` may run on another machine than the launch
+    with pytest.raises(UsageError, match=r"tf32 needs an NVIDIA GPU .* take fp32"):
+        refuse_tf32_on_a_cpu(asked)
+
+
+def test_other_precisions_need_no_gpu() -> None:
+    refuse_tf32_on_a_cpu(space(stage1=", precision: {choices: [auto, fp32, bf16]}"))

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn, get_args
 
+from trainers.config import ResolvedPrecision
 from trainers.errors import DataError
 
 Framing = Literal["fit", "center_crop"]  # as in-memory and streamed splits present an image
@@ -29,6 +30,7 @@ class ModelCard:
     temperature: float  # fitted on validation; softmax(logits / temperature) is calibrated
     data_fingerprint: str  # of the study's splits
     config: dict[str, str | int | float | bool | None]
+    precision: ResolvedPrecision | None = None  # that stage 1 computed in; None: not recorded
     train_counts: tuple[int, ...] = ()  # per class, of the training split; they define many, medium and few
     trained_on: tuple[str, ...] = ("train",)  # splits
     view: Framing = "fit"  # how an image of another size becomes one of `image_size`
@@ -125,6 +127,10 @@ _FIELD_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "temperature": (lambda value: _is_number_within(value, 1e-30, 1e30), "a finite number above 0"),
     "data_fingerprint": (_is_text, "text"),
     "config": (_is_settings, "a mapping of names to text, numbers, true, false or null"),
+    "precision": (
+        lambda value: value is None or (isinstance(value, str) and value in get_args(ResolvedPrecision)),
+        "fp32, tf32, bf16 or null",
+    ),
     "train_counts": (
         lambda value: _is_list(value, lambda one: _is_whole_within(one, 0, 2**53)),
         "a list of whole numbers",

@@ -18,7 +18,7 @@ from trainers.data.task import Task
 from trainers.errors import ConfigError, DataError
 from trainers.files.card import ModelCard, quoted_value, read_card
 from trainers.stage1.models import Network, build_model
-from trainers.stage1.precision import Precision, autocast
+from trainers.stage1.precision import Precision, ResolvedPrecision, arithmetic, autocast, usable
 from trainers.weight_balance import LinearHead
 
 __all__ = ["FORMAT", "LoadedModel", "ModelCard", "describe_model", "load_model", "save_model"]
@@ -39,14 +39,15 @@ class LoadedModel:
     def logits(self, images: Tensor) -> Tensor:
         """Logits (B, num_classes) of normalised images (B, C, H, W), in the precision of the model's measures.
 
-        Raises DataError if they are not finite.
+        A device without TF32 uses float32 instead. Raises DataError if the logits are not finite.
         """
-        images = images.contiguous(memory_format=torch.channels_last)
-        with autocast(self._precision, images.device):
+        images, precision = images.contiguous(memory_format=torch.channels_last), usable(self._precision, images.device)
+        with arithmetic(precision, images.device), autocast(precision, images.device):
             features = self.network.features(images)  # (B, D)
             if self.card.averages_mirror:
                 features = (features + self.network.features(images.flip(3))) / 2
-        found: Tensor = self.network.classifier(features.float())
+        with arithmetic("fp32", images.device):
+            found: Tensor = self.network.classifier(features.float())
         return _refuse_non_finite(found)
 
     @torch.no_grad()
@@ -57,14 +58,19 @@ class LoadedModel:
     @property
     def _precision(self) -> Precision:
         match self.card.config.get("stage1.precision"):
-            case "fp32" | "bf16" as named:
+            case "fp32" | "tf32" | "bf16" as named:
                 return named
             case _:
                 return "auto"
 
 
 def describe_model(
-    task: Task, *, model: str, temperature: float, config: dict[str, str | int | float | bool | None]
+    task: Task,
+    *,
+    model: str,
+    temperature: float,
+    config: dict[str, str | int | float | bool | None],
+    precision: ResolvedPrecision | None = None,
 ) -> ModelCard:
     """The card of a model trained on `task`."""
     return ModelCard(
@@ -77,6 +83,7 @@ def describe_model(
         temperature=temperature,
         data_fingerprint=task.fingerprint,
         config=config,
+        precision=precision,
         train_counts=task.counts,
         view="center_crop" if isinstance(task.test, StreamedSplit) else "fit",
     )

@@ -21,7 +21,7 @@ from trainers.files.checkpoint import pack, restore
 from trainers.results import EpochResult, Progress
 from trainers.stage1 import loop
 from trainers.stage1.models import Network, build_model
-from trainers.stage1.precision import resolve_precision
+from trainers.stage1.precision import cache_name
 from trainers.stage1.step import Stage1State
 from trainers.stage1.step_ways import DEFAULT_WAY, StepWay
 from trainers.turns import Clock, Events, Turn
@@ -54,7 +54,7 @@ class Training:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over everything that determines the backbone; of the device, only its precision for `auto`."""
+        """SHA-256 over everything that determines the backbone; of the device, only what it computes in."""
         parts = {
             "trainer": TRAINER_VERSION,
             "data": self.task.fingerprint,
@@ -62,7 +62,7 @@ class Training:
             "pretrained": self.config.pretrained,
             "keep_best": self.keep_best,
             **dataclasses.asdict(self.stage1),
-            "precision": resolve_precision(self.stage1.precision, self.device),
+            "precision": cache_name(self.stage1.precision, self.device),
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from trainers.config import Stage1Config, TaskConfig, loss_options
+from trainers.data.splits import MemorySplit
 from trainers.data.task import Task
 from trainers.errors import DivergedError
 from trainers.features import extraction_batch
@@ -21,7 +22,7 @@ from trainers.results import EpochResult, Metrics
 from trainers.schedule import learning_rate
 from trainers.stage1.cuda_graph import Step
 from trainers.stage1.models import Network, build_model, simplex_etf
-from trainers.stage1.precision import autocast
+from trainers.stage1.precision import arithmetic, autocast
 from trainers.stage1.random_numbers import OwnDraws
 from trainers.stage1.step import PlainStep, Stage1State, classify
 from trainers.stage1.step_ways import DEFAULT_WAY, Recorder, StepWay, make_step
@@ -96,11 +97,15 @@ class Run:
 
 
 def turns(run: Run) -> Generator[EpochResult | Turn, None, None]:
-    """`train` in turns: also yields wherever another training may continue, which is after each step."""
+    """`train` in turns: also yields wherever another training may continue.
+
+    That is after each step on images in memory; with images that are decoded on the fly, after each epoch alone.
+    """
     torch.backends.cudnn.benchmark = True  # batches have one shape
     state, config, device = run.state, run.config, run.device
     loss_sum = torch.zeros((), device=device)  # stays on the device: no synchronisation inside an epoch
     plain, reweighted = _steps(run, loss_sum)
+    takes_turns = isinstance(run.task.train, MemorySplit)  # a loader's processes are as many as this job's threads
     while state.epoch < config.epochs:
         epoch, began = state.epoch, run.clock()
         lr = learning_rate(config, epoch)
@@ -110,9 +115,10 @@ def turns(run: Run) -> Generator[EpochResult | Turn, None, None]:
         state.model.train()
         draws = OwnDraws(config.seed, epoch, device)
         for images, labels in _batches(run):
-            with draws:
+            with draws, arithmetic(config.precision, device):
                 step(images, labels)
-            yield Turn.STEP
+            if takes_turns:
+                yield Turn.STEP
         measured = _is_measured(epoch, config.epochs)
         weight = state.model.classifier.weight.detach().float()  # (C, D)
         logits = _validation_logits(run) if run.keep_best or measured else None
@@ -214,7 +220,7 @@ def _validation_logits(run: Run) -> Tensor:
     """Logits (N, C) of the validation images."""
     model, device, found = run.state.model.eval(), run.device, []
     for images, _ in run.task.val.batches(None, batch_size=extraction_batch(device), device=device, generator=None):
-        with autocast(run.config.precision, device):
+        with arithmetic(run.config.precision, device), autocast(run.config.precision, device):
             found.append(classify(model, model.features(images), run.config).float())
     return torch.cat(found)
 

@@ -51,7 +51,8 @@ def _model_section(card: ModelCard, exported: ExportedConfig) -> str:
     return (
         f"An image classifier for {len(card.class_names)} classes: network {code(card.model)}, images of "
         f"{card.image_size}x{card.image_size} pixels and {card.channels} channel(s). Features were learnt with "
-        f"{code(card.config['stage1.loss'])} and weight decay {escape(card.config['stage1.weight_decay'])}; the "
+        f"{code(card.config['stage1.loss'])} and weight decay {escape(card.config['stage1.weight_decay'])}"
+        f"{f', computed in {card.precision}' if card.precision else ''}; the "
         f"classifier is {_classifier(card)}.{_origin(exported)}\n\n```sh\ntuner predict model.safetensors IMAGE...\n```"
     )
 

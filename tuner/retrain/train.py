@@ -16,11 +16,13 @@ from studies.report.redaction import redacted_tree
 from tuner.errors import NotThereError, TunerError
 from tuner.outputs import refuse_special, staged
 from tuner.retrain.model_card import model_card
+from tuner.retrain.precision import precision_note
 from tuner.retrain.request import RetrainRequest, changes, configuration, refuse_contradictions
 from tuner.retrain.threads import exported_threads, threads, told
 from tuner.retrain.tolerances import comparison, origin, within
 
 if TYPE_CHECKING:
+    from trainers.config import ResolvedPrecision
     from trainers.data.task import Task
     from trainers.files.model_file import ModelCard
     from trainers.job import Progress, Trained
@@ -42,6 +44,7 @@ class TrainedExport:
     full: bool
     changed: tuple[str, ...] = ()  # settings that differ from the export's
     threads: str = ""  # the line for the user about threads
+    precision: str = ""  # the same about what stage 1 computed in
 
     @property
     def outside(self) -> tuple[str, ...]:
@@ -66,6 +69,11 @@ class _Run:
     def gpu(self) -> bool:
         """True if it was trained on a GPU."""
         return self.trained.result.backbone.threads is None
+
+    @property
+    def precision(self) -> ResolvedPrecision | None:
+        """What stage 1 computed in."""
+        return self.trained.result.backbone.precision
 
 
 _FILES = ("model.safetensors", "metrics.json", "model_card.md")
@@ -101,7 +109,8 @@ def train_export(path: Path, *, output: Path, asked: RetrainRequest, watch: Watc
         output, config=config, task=task, runs=runs, exported=exported, same_data=same_data, full=asked.full
     )
     words = told(exported_threads(exported.provenance), gpu=runs[0].gpu)
-    return dataclasses.replace(written, changed=tuple(changes(exported, config)), threads=words)
+    note = precision_note(exported.provenance, config, runs[0].precision)
+    return dataclasses.replace(written, changed=tuple(changes(exported, config)), threads=words, precision=note)
 
 
 def compare(trained: TrainedExport) -> list[str]:
@@ -118,7 +127,7 @@ def compare(trained: TrainedExport) -> list[str]:
     }
     lines += origin(trained.exported.provenance) if wanted else []
     lines += comparison(wanted, trained.metrics, runs=trained.runs)
-    lines += [trained.threads] if trained.threads else []
+    lines += [line for line in (trained.precision, trained.threads) if line]
     files = (("model", trained.model), ("metrics", trained.metrics_file), ("card", trained.card))
     return [*lines, *(f"{name:8} {path}" for name, path in files)]
 
@@ -199,12 +208,20 @@ def _read_test(
     return evaluate(model, task, device=next(trained.model.parameters()).device)
 
 
-def describe_trained(config: Mapping[str, Any], task: Task, temperature: float, *, full: bool) -> ModelCard:
+def describe_trained(
+    config: Mapping[str, Any],
+    task: Task,
+    temperature: float,
+    *,
+    full: bool,
+    precision: ResolvedPrecision | None = None,
+) -> ModelCard:
     from trainers.files.model_file import describe_model
 
     where = config.get("task.data")
     config = {**config, "task.data": portable(where) if isinstance(where, str) else None}  # others may get the file
-    card = describe_model(task, model=str(config["task.model"]), temperature=temperature, config=config)
+    name = str(config["task.model"])
+    card = describe_model(task, model=name, temperature=temperature, config=config, precision=precision)
     return dataclasses.replace(card, trained_on=("train", "val") if full else ("train",))
 
 
@@ -221,7 +238,7 @@ def _write_files(
     from trainers.files.model_file import save_model
 
     first = runs[0]
-    card = describe_trained(config, task, first.temperature, full=full)
+    card = describe_trained(config, task, first.temperature, full=full, precision=first.precision)
     over = spreads([run.metrics for run in runs])
     text = model_card(card, first.classes, over, seeds=[run.seed for run in runs], task=task, exported=exported)
     with staged(output / _FILES[0]) as draft:

@@ -42,7 +42,12 @@ def status(store: Store) -> dict[str, Any]:
         },
         "best": None
         if chosen is None
-        else {"number": chosen.number, "value": chosen.value, "params": dict(chosen.params)},
+        else {
+            "number": chosen.number,
+            "value": chosen.value,
+            "params": dict(chosen.params),
+            "precision": chosen.precision,
+        },
     }
 
 
@@ -56,6 +61,7 @@ def trial(row: TrialRow) -> dict[str, Any]:
         "metrics": dict(row.metrics),
         "role": row.role,
         "backbone": row.backbone,
+        "precision": row.precision,
         "reason": row.reason,
         "notes": list(row.notes),
     }

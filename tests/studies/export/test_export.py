@@ -39,6 +39,12 @@ def test_round_trip_is_exact(data, exported):
     assert found.expect["test.few"].value == data.reading("best").metrics["test.few"]
 
 
+def test_the_hardware_says_what_stage_1_computed_in(data, exported):
+    hardware = load_config(exported).provenance["hardware"]
+    assert hardware == {"device": "cpu", "precision": "bf16", "threads": 1, "parameters": 123_456}
+    assert data.best.config["stage1.precision"] == "auto"
+
+
 def test_the_text_is_plain_yaml_for_others_too(data, exported):
     plain = YAML(typ="safe", pure=True).load(exported.read_text())
     assert plain["stage2"]["weight_decay"] == data.best.config["stage2.weight_decay"]

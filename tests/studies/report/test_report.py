@@ -67,6 +67,22 @@ def html(written):
     return written[0].read_text(encoding="utf-8")
 
 
+def test_what_stage_1_computed_in_is_wherever_its_hardware_is(html, written):
+    words = Page(html).text
+    assert words.count("cpu in bf16") == 2  # in the summary, and under what it takes to run it again
+    whole = json.loads(written[1].read_text(encoding="utf-8"))
+    assert ["precision of best", "bf16"] in whole["tables"]["provenance"]["rows"]
+    tables = {path.stem: read(path) for path in written if path.suffix == ".csv"}
+    assert {row[tables["trials"][0].index("precision")] for row in tables["trials"][1:]} == {"bf16", ""}
+    assert "precision" in tables["readings"][0]
+
+
+def test_a_study_of_an_earlier_release_names_its_device_alone(data, tmp_path):
+    rows = tuple(dataclasses.replace(row, precision=None, device="NVIDIA H200") for row in data.backbones)
+    html, *_ = write_report(dataclasses.replace(data, backbones=rows), tmp_path / "report.html")
+    assert "trained on NVIDIA H200;" in Page(html.read_text(encoding="utf-8")).text
+
+
 def test_every_figure_has_its_place_once(html):
     page = Page(html)
     ids = [attributes.get("id") for _, attributes in page.tags if attributes.get("id")]

@@ -160,6 +160,18 @@ class TestOlder:
             ("NVIDIA H200", None),
         ]
 
+    def test_a_release_that_recorded_no_precision(self, tmp_path: Path, new_store: Open) -> None:
+        shutil.copyfile(ASSETS / "version_7.db", tmp_path / "studies.db")
+        url = f"sqlite:///{tmp_path / 'studies.db'}"
+        assert look(url, versions.revision_of) == "0007"
+        store = new_store(url, **OLD)
+        expected, found = json.loads((ASSETS / "version_7.json").read_text()), _seen(store)
+        assert all(_as_known(found[kind], rows) == rows for kind, rows in expected.items())
+        rows = (*store.backbones(), *store.trials(), *store.readings())
+        assert {row.precision for row in rows} == {None}
+        assert store.study().backbones_per_gpu is None
+        assert look(url, _differences) == []
+
     def test_migrated_tables_are_those_of_a_new_database(self, written: tuple[str, str], new_store: Open) -> None:
         _, url = written
         new_store(url, **OLD)

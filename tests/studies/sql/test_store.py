@@ -101,6 +101,11 @@ class TestStudy:
         new_store(url, space_yaml="name: tail\nbudget: {backbones: 99}\n")
         assert "99" in store.study().space_yaml
 
+    def test_how_many_backbones_train_at_a_time_is_kept(self, url: str, store: Store, new_store: Open) -> None:
+        assert store.study().backbones_per_gpu is None
+        store.set_backbones_per_gpu(4)
+        assert new_store(url).study().backbones_per_gpu == 4
+
     def test_another_space_under_the_same_name_is_refused(self, url: str, new_store: Open) -> None:
         store = new_store(url)
         before = rows(store)
@@ -342,6 +347,16 @@ class TestFinish:
         assert [row.config["stage2.method"] for row in store.posthoc()] == ["none", "tau_norm"]
         assert store.posthoc()[1].config["stage1.lr"] == 0.01
         assert store.jobs("done")[0].numbers == job.numbers
+
+    def test_what_stage_1_computed_in_is_kept_with_all_that_came_of_it(
+        self, store: Store, record: Job, answer: Made
+    ) -> None:
+        job, result = record(store), answer(record(store, index=1), precision="tf32", test=True)
+        assert {row.precision for row in store.trials()} == {None}  # not known yet
+        store.finish_job(job.id, result)
+        store.record_reading("best", job.configs[0], result.heads[0], backbone=result.backbone, number=0)
+        rows = (*store.backbones(), *store.trials()[:2], *store.readings())
+        assert [row.precision for row in rows] == ["tf32"] * 4
 
     def test_finishing_twice_changes_nothing(self, store: Store, record: Job, answer: Made) -> None:
         job = record(store)

@@ -101,6 +101,13 @@ def test_best_has_the_fresh_seeds_beside_its_own_reading(store: Store, home: Hom
     assert "  fresh " in shown.splitlines()[1]
 
 
+def test_objects_for_programs_say_what_stage_1_computed_in(store: Store, home: Home) -> None:
+    best, status = (json.loads(tuner(home, command, "shown", "--json").stdout) for command in ("best", "status"))
+    trials = json.loads(tuner(home, "trials", "shown", "--json").stdout)
+    assert best["precision"] == status["best"]["precision"] == "fp32"
+    assert {row["precision"] for row in trials if row["backbone"]} == {"fp32"}
+
+
 def test_a_comparison_says_which_files_it_wrote(store: Store, home: Home) -> None:
     Store.create_or_open(home.storage_url, name="other", space_yaml=store.study().space_yaml, space_sha256="0",
                          objective=store.study().objective).close()  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ from trainers.config import TrialConfig
 from trainers.files.model_file import load_model
 from trainers.job import load_task_once
 from trainers.predict import evaluate, task_of
+from trainers.stage1.precision import resolve_precision
 from tuner.cli import app
 from tuner.errors import NotThereError, TunerError, UsageError
+from tuner.retrain.precision import precision_note
 from tuner.retrain.request import RetrainRequest, changes, configuration, parse_seeds
 from tuner.retrain.threads import exported_threads
 from tuner.retrain.tolerances import comparison, differences, origin, within
@@ -95,6 +98,39 @@ def test_an_export_is_trained_with_the_threads_of_the_study(once: TrainedExport,
     assert "trained with 1 thread, as in the study: more or fewer move the last digits" in compare(trained)
     assert once.threads == ""  # nothing was on record
     assert not any("thread" in line for line in compare(once))
+
+
+OLD_GPU = {"device": "NVIDIA H200", "threads": None}
+
+
+@pytest.mark.parametrize(
+    ("hardware", "asked", "here", "words"),
+    [
+        ({**OLD_GPU, "precision": "bf16"}, "auto", "fp32", "in fp32 here, and in bf16 in the study.*=bf16, which is"),
+        ({**OLD_GPU, "precision": "tf32"}, "fp32", "fp32", "=tf32, on a GPU that has TF32$"),
+        ({**OLD_GPU, "precision": "bf16"}, "auto", "bf16", "^$"),
+        (OLD_GPU, "fp32", "fp32", "let convolutions on 'NVIDIA H200' use TF32 for fp32.*=tf32$"),
+        ({**OLD_GPU, "precision": None}, "fp32", "fp32", "=tf32$"),  # exported by this release
+        (OLD_GPU, "auto", "bf16", "does not say what `auto` was on 'NVIDIA H200'$"),
+        (OLD_GPU, "bf16", "bf16", "^$"),
+        ({"device": "cpu (2 threads)"}, "fp32", "fp32", "^$"),
+        ({**OLD_GPU, "precision": ["x"]}, "auto", "fp32", "^$"), ("x", "auto", "fp32", "^$"),
+        ({}, "auto", "fp32", "^$"),
+    ],
+)  # fmt: skip
+def test_another_precision_than_the_studys_is_said(hardware: Any, asked: str, here: Any, words: str) -> None:
+    assert re.search(words, precision_note({"hardware": hardware}, {"stage1.precision": asked}, here))
+
+
+def test_files_of_a_training_say_what_stage_1_computed_in(once: TrainedExport, folder: Path) -> None:
+    here = resolve_precision("auto", torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    other = {"fp32": "bf16", "bf16": "fp32"}[here]
+    path = write_export(folder / "other.yaml", hardware={"device": "x", "precision": other, "threads": 1})
+    lines = compare(train_export(path, output=folder / "other", asked=RetrainRequest()))
+    assert any(f"computed in {here} here, and in {other} in the study" in line for line in lines)
+    assert json.loads(once.metrics_file.read_text())["backbone"]["precision"] == here
+    assert load_model(once.model).card.precision == here
+    assert f"computed in {here}" in once.card.read_text()
 
 
 @pytest.mark.parametrize(
