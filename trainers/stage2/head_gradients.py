@@ -99,7 +99,7 @@ def _bce_softmax(logits: Tensor, index: Tensor) -> Result:
 
     v = p.div_(1 - p).scatter_(2, index, -(log_true >= LOG_FLOOR).to(p))
     v_sum = v.sum(2, keepdim=True)
-    pull = p_top.masked_fill((top == index) | (log_rest_top < LOG_FLOOR), 0.0)  # (N, B, 1); `where` would copy its 0
+    pull = p_top.masked_fill((top == index) | (log_rest_top < LOG_FLOOR), 0.0)  # (N, B, 1)
     gradient = v.sub_(e.mul_(share * v_sum + pull / e_sum))  # v - p sum(v) - q pull, away from the largest class
     gradient.scatter_add_(2, top, pull - p_top * v_sum)
     return loss / classes, gradient.div_(classes)
