@@ -86,16 +86,26 @@ def norm_balance(weight: Tensor, counts: Counts) -> dict[str, float | None]:
     If all are ties, pearson and spearman are 0: the correlation is undefined, but such a classifier is balanced. None
     for norms of 0, and for the last three if all counts are equal.
     """
-    norms = row_norms(weight.detach().double()).cpu()  # (C,)
+    return norm_balances(weight.unsqueeze(0), counts)[0]
+
+
+def norm_balances(weight: Tensor, counts: Counts) -> list[dict[str, float | None]]:
+    """`norm_balance` of each of B heads (B, C, D), which leave the device together."""
     n = torch.as_tensor(counts, dtype=torch.float64).cpu()
+    sizes, ranks = _Sizes.of(n.log()), _Sizes.of(_average_ranks(n))
+    return [_balance(norms, sizes, ranks) for norms in row_norms(weight.detach().double()).cpu()]
+
+
+def _balance(norms: Tensor, sizes: _Sizes, ranks: _Sizes) -> dict[str, float | None]:
+    """Of one head's norms (C,) in float64."""
     mean, low = norms.mean().item(), norms.min().item()
     return {
         "cv": (norms.std(correction=0) / mean).item() if mean > 0 else None,
         "max_min": norms.max().item() / low if low > 0 else None,
         "gini": _gini(norms) if mean > 0 else None,
-        "pearson": _correlation(norms, n.log()) if mean > 0 else None,
-        "spearman": _correlation(_average_ranks(norms, _EQUAL), _average_ranks(n)) if mean > 0 else None,
-        "slope": norm_slope(norms, n).item() if low > 0 and _varies(n.log()) else None,
+        "pearson": _correlation(norms, sizes) if mean > 0 else None,
+        "spearman": _correlation(_average_ranks(norms, _EQUAL), ranks) if mean > 0 else None,
+        "slope": ((norms.log() * sizes.centred).sum() / sizes.squares).item() if low > 0 and sizes.vary else None,
     }
 
 
@@ -113,14 +123,28 @@ def _gini(norms: Tensor) -> float:
     return ((2 * rank - count - 1) @ ordered / (count * ordered.sum())).item()
 
 
-def _correlation(a: Tensor, sizes: Tensor) -> float | None:
+@dataclass(frozen=True)
+class _Sizes:
+    """A measure of class size that norms are correlated with, the same for many heads."""
+
+    vary: bool
+    centred: Tensor  # (C,)
+    squares: Tensor  # their sum
+
+    @classmethod
+    def of(cls, values: Tensor) -> _Sizes:
+        centred = values - values.mean()
+        return cls(vary=_varies(values), centred=centred, squares=centred.square().sum())
+
+
+def _correlation(a: Tensor, sizes: _Sizes) -> float | None:
     """Correlation of `a` with a measure of class size; 0 if `a` is constant, None if the sizes are."""
-    if not (_varies(sizes) and torch.isfinite(a).all()):
+    if not (sizes.vary and torch.isfinite(a).all()):
         return None
     if not _varies(a):
         return 0.0
-    a, b = a - a.mean(), sizes - sizes.mean()
-    return float(a @ b / (a.square().sum() * b.square().sum()).sqrt())
+    a = a - a.mean()
+    return float(a @ sizes.centred / (a.square().sum() * sizes.squares).sqrt())
 
 
 def _varies(values: Tensor) -> bool:
