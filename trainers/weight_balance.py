@@ -86,17 +86,34 @@ def norm_balance(weight: Tensor, counts: Counts) -> dict[str, float | None]:
     If all are ties, pearson and spearman are 0: the correlation is undefined, but such a classifier is balanced. None
     for norms of 0, and for the last three if all counts are equal.
     """
-    norms = row_norms(weight.detach().double()).cpu()  # (C,)
+    return norm_balances(weight.unsqueeze(0), counts)[0]
+
+
+def norm_balances(weight: Tensor, counts: Counts) -> list[dict[str, float | None]]:
+    """`norm_balance` of each of B heads (B, C, D), to the bit."""
+    norms = row_norms(weight.detach().double()).cpu()  # (B, C)
     n = torch.as_tensor(counts, dtype=torch.float64).cpu()
-    mean, low = norms.mean().item(), norms.min().item()
-    return {
-        "cv": (norms.std(correction=0) / mean).item() if mean > 0 else None,
-        "max_min": norms.max().item() / low if low > 0 else None,
-        "gini": _gini(norms) if mean > 0 else None,
-        "pearson": _correlation(norms, n.log()) if mean > 0 else None,
-        "spearman": _correlation(_average_ranks(norms, _EQUAL), _average_ranks(n)) if mean > 0 else None,
-        "slope": norm_slope(norms, n).item() if low > 0 and _varies(n.log()) else None,
+    size, rank = _Sizes.of(n.log()), _Sizes.of(_average_ranks(n))
+    slopes = (norms.log() * size.centred).sum(1) / size.squares
+    columns = {
+        "cv": _deviations(norms) / norms.mean(1),
+        "max_min": norms.amax(1) / norms.amin(1),
+        "gini": _gini(norms),
+        "slope": slopes,
     }
+    values: dict[str, list[float]] = {name: column.tolist() for name, column in columns.items()}
+    pearson, spearman = _correlations(norms, size), _correlations(_average_ranks(norms, _EQUAL), rank)
+    return [
+        {
+            "cv": values["cv"][b] if mean > 0 else None,
+            "max_min": values["max_min"][b] if low > 0 else None,
+            "gini": values["gini"][b] if mean > 0 else None,
+            "pearson": pearson[b] if mean > 0 else None,
+            "spearman": spearman[b] if mean > 0 else None,
+            "slope": values["slope"][b] if low > 0 and size.vary else None,
+        }
+        for b, (mean, low) in enumerate(zip(norms.mean(1).tolist(), norms.amin(1).tolist(), strict=True))
+    ]
 
 
 def norm_slope(norms: Tensor, counts: Tensor) -> Tensor:
@@ -106,26 +123,55 @@ def norm_slope(norms: Tensor, counts: Tensor) -> Tensor:
     return (norms.log() * size).sum(-1) / size.square().sum()
 
 
-def _gini(norms: Tensor) -> float:
-    """sum_ij |r_i - r_j| / (2 C^2 mean), from the sorted norms."""
-    ordered, count = norms.sort().values, len(norms)
+def _gini(norms: Tensor) -> Tensor:
+    """sum_ij |r_i - r_j| / (2 C^2 mean) of each head (B,), from the sorted norms."""
+    ordered, count = norms.sort().values, norms.shape[1]
     rank = torch.arange(1, count + 1, dtype=norms.dtype)
-    return ((2 * rank - count - 1) @ ordered / (count * ordered.sum())).item()
+    return _products(ordered, 2 * rank - count - 1) / (count * ordered.sum(1))
 
 
-def _correlation(a: Tensor, sizes: Tensor) -> float | None:
-    """Correlation of `a` with a measure of class size; 0 if `a` is constant, None if the sizes are."""
-    if not (_varies(sizes) and torch.isfinite(a).all()):
-        return None
-    if not _varies(a):
-        return 0.0
-    a, b = a - a.mean(), sizes - sizes.mean()
-    return float(a @ b / (a.square().sum() * b.square().sum()).sqrt())
+@dataclass(frozen=True)
+class _Sizes:
+    """A measure of class size that norms are correlated with, the same for all heads."""
+
+    vary: bool
+    centred: Tensor  # (C,)
+    squares: Tensor  # their sum
+
+    @classmethod
+    def of(cls, values: Tensor) -> _Sizes:
+        centred = values - values.mean()
+        return cls(vary=_vary(values.unsqueeze(0))[0], centred=centred, squares=centred.square().sum())
 
 
-def _varies(values: Tensor) -> bool:
-    spread = values.std(correction=0).item()
-    return torch.isfinite(values).all().item() is True and spread > _EQUAL * values.abs().mean().item()
+def _correlations(a: Tensor, sizes: _Sizes) -> list[float | None]:
+    """Correlation of each row of `a` (B, C) with a measure of class size.
+
+    0 if the row is constant, None if it is not finite or the sizes are constant.
+    """
+    if not sizes.vary:
+        return [None] * len(a)
+    centred = a - a.mean(1, keepdim=True)
+    found = _products(centred, sizes.centred) / (centred.square().sum(1) * sizes.squares).sqrt()
+    rows = zip(found.tolist(), _vary(a), a.isfinite().all(1).tolist(), strict=True)
+    return [(value if varies else 0.0) if finite else None for value, varies, finite in rows]
+
+
+def _vary(values: Tensor) -> list[bool]:
+    """Whether each row (B, C) is more than one value, to rounding."""
+    varies = values.isfinite().all(1) & (_deviations(values) > _EQUAL * values.abs().mean(1))
+    found: list[bool] = varies.tolist()
+    return found
+
+
+def _deviations(values: Tensor) -> Tensor:
+    """Standard deviation of each row; row by row, because together they are rounded differently."""
+    return torch.stack([row.std(correction=0) for row in values])
+
+
+def _products(rows: Tensor, vector: Tensor) -> Tensor:
+    """The product of each row with `vector`; row by row, for the same reason."""
+    return torch.stack([row @ vector for row in rows])
 
 
 def _average_ranks(values: Tensor, tolerance: float = 0.0) -> Tensor:

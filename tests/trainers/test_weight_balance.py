@@ -12,6 +12,7 @@ from trainers.weight_balance import (
     LinearHead,
     maxnorm_radius,
     norm_balance,
+    norm_balances,
     project_maxnorm,
     row_norms,
     tau_normalize,
@@ -82,6 +83,16 @@ def test_norm_balance_agrees_with_numpy() -> None:
     assert balance["slope"] == pytest.approx(np.polyfit(np.log(n), np.log(r), 1)[0])
     ranks = np.array([6, 5, 3.5, 3.5, 2, 1])
     assert balance["spearman"] == pytest.approx(np.corrcoef(r.argsort().argsort(), ranks)[0, 1])
+
+
+def test_norm_balances_of_many_heads_are_those_of_each_bitwise() -> None:
+    generator = torch.Generator().manual_seed(0)
+    heads = torch.randn(5, 37, 11, generator=generator)
+    heads[1], heads[2], heads[3, 4] = 0.0, 1.0, torch.nan
+    for counts in (list(range(100, 63, -1)), [7] * 37):
+        each = [norm_balance(head, counts) for head in heads]
+        assert str(norm_balances(heads, counts)) == str(each)
+    assert set(each[1].values()) == {None}
 
 
 def test_norm_balance_is_free_of_scale_and_signed() -> None:

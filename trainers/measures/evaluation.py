@@ -16,7 +16,7 @@ from trainers.measures.calibration import fit_temperatures
 from trainers.measures.metrics import measure
 from trainers.results import ClassCounts, HeadResult, Metrics
 from trainers.stage2.posthoc import posthoc_grid, posthoc_head
-from trainers.weight_balance import LinearHead, norm_balance, row_norms
+from trainers.weight_balance import LinearHead, norm_balances, row_norms
 
 _LOGITS = {"cpu": 2**18, "cuda": 2**25}  # in memory at once: fits a core's cache, or 128 MiB
 
@@ -58,8 +58,8 @@ def evaluate_heads(
             for name, split in splits.items()
         }  # fmt: skip
         norms, fitted = row_norms(weight).tolist(), temperatures.tolist()
-        for b, head in enumerate(some):
-            metrics: Metrics = {f"norm.{key}": value for key, value in norm_balance(head.weight, counts).items()}
+        for b, balance in enumerate(norm_balances(weight, counts)):
+            metrics: Metrics = {f"norm.{key}": value for key, value in balance.items()}
             for rows in measured.values():
                 metrics |= rows[b][0]
             found.append(

@@ -93,8 +93,11 @@ def measure(
 def classified_right(logits: Tensor, labels: Tensor) -> Tensor:
     """True where the first largest logit of (B, C, N) is that of the true class (N,): (B, N).
 
-    `argmax` is slow on a CPU and a maximum is not, so `argmax` runs only if two classes share the largest logit.
+    `argmax` is slow on a CPU and a maximum is not, so there `argmax` runs only if two classes share the largest logit.
+    A GPU would have to wait for the answer to that.
     """
+    if logits.is_cuda:
+        return logits.argmax(1) == labels
     index = labels.view(1, 1, -1).expand(len(logits), 1, -1)
     true = logits.gather(1, index).squeeze(1)  # (B, N)
     others = logits.scatter(1, index, -torch.inf).amax(1)

@@ -32,15 +32,15 @@ class StackedLosses:
     def of(cls, losses: Sequence[Loss], device: torch.device) -> StackedLosses:
         """Stacks losses of one kind."""
         stacks = {
-            name: torch.stack([getattr(loss, name) for loss in losses]).to(device)
+            name: torch.stack([getattr(loss, name) for loss in losses])
             for name in ("weights", "scale", "shift", "margin")
         }
         return cls(
             kind=losses[0].kind,
-            weights=stacks["weights"],
-            scale=stacks["scale"] if (stacks["scale"] != 1).any() else None,
-            shift=stacks["shift"] if stacks["shift"].any() else None,
-            margin=stacks["margin"] if stacks["margin"].any() else None,
+            weights=stacks["weights"].to(device),
+            scale=stacks["scale"].to(device) if (stacks["scale"] != 1).any() else None,
+            shift=stacks["shift"].to(device) if stacks["shift"].any() else None,
+            margin=stacks["margin"].to(device) if stacks["margin"].any() else None,
             gamma=torch.tensor([[loss.gamma] for loss in losses], device=device),
         )
 
@@ -99,7 +99,7 @@ def _bce_softmax(logits: Tensor, index: Tensor) -> Result:
 
     v = p.div_(1 - p).scatter_(2, index, -(log_true >= LOG_FLOOR).to(p))
     v_sum = v.sum(2, keepdim=True)
-    pull = torch.where((top == index) | (log_rest_top < LOG_FLOOR), 0.0, p_top)  # (N, B, 1)
+    pull = p_top.masked_fill((top == index) | (log_rest_top < LOG_FLOOR), 0.0)  # (N, B, 1)
     gradient = v.sub_(e.mul_(share * v_sum + pull / e_sum))  # v - p sum(v) - q pull, away from the largest class
     gradient.scatter_add_(2, top, pull - p_top * v_sum)
     return loss / classes, gradient.div_(classes)

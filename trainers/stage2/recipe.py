@@ -21,7 +21,7 @@ from trainers.results import EpochResult
 from trainers.schedule import learning_rate
 from trainers.weight_balance import LinearHead, maxnorm_radius, norm_slope
 
-EVALUATION_LOGITS = 2**22  # in memory at once: 16 MiB
+EVALUATION_LOGITS = {"cpu": 2**22, "cuda": 2**26}  # in memory at once: 16 or 256 MiB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,14 +90,22 @@ def epoch_batches(bank: FeatureBank, config: Stage2Config, epoch: int) -> Iterat
 
     `weight_balancing` visits each image once, in a replay in the extracted order; `crt` and `lws` draw.
     """
-    seed = bank.order_seed if bank.replay_batch_size is not None else bank.order_seed + 7919 * config.seed
-    if config.method == "weight_balancing":
-        order = epoch_order(len(bank.labels), seed, epoch)
-    else:
-        order = class_balanced_order(bank.labels.cpu(), seed, epoch)
-    order = order.to(bank.labels.device)
+    order = _order(bank, bank.labels.cpu(), config, epoch).to(bank.labels.device)
     for first in range(0, len(order), config.batch_size):
         yield order[first : first + config.batch_size]
+
+
+def epoch_orders(bank: FeatureBank, config: Stage2Config) -> Tensor:
+    """The images of all epochs in the order of `epoch_batches` (E, N), on the bank's device in one copy."""
+    labels = bank.labels.cpu()
+    return torch.stack([_order(bank, labels, config, epoch) for epoch in range(config.epochs)]).to(bank.labels.device)
+
+
+def _order(bank: FeatureBank, labels: Tensor, config: Stage2Config, epoch: int) -> Tensor:
+    seed = bank.order_seed if bank.replay_batch_size is not None else bank.order_seed + 7919 * config.seed
+    if config.method == "weight_balancing":
+        return epoch_order(len(labels), seed, epoch)
+    return class_balanced_order(labels, seed, epoch)
 
 
 def class_balanced_order(labels: Tensor, seed: int, epoch: int) -> Tensor:
@@ -120,25 +128,47 @@ def forgetting(config: Stage2Config, images: int) -> float:
 
 def balanced_accuracies(weight: Tensor, bias: Tensor, split: LabelledFeatures) -> list[float]:
     """Mean per-class recall of B heads on one split: weight (B, C, D), bias (B, C)."""
-    heads, classes, width = weight.shape
-    correct = torch.zeros(classes, heads, dtype=torch.float64, device=weight.device)
-    rows = max(1, EVALUATION_LOGITS // (heads * classes))
-    flat_weight, flat_bias = weight.reshape(-1, width), bias.reshape(-1, 1)
-    for first in range(0, len(split.labels), rows):
-        x, y = split.features[first : first + rows], split.labels[first : first + rows]
-        logits = torch.addmm(flat_bias, flat_weight, x.float().T).view(heads, classes, len(y))
-        correct.index_add_(0, y, classified_right(logits, y).T.double())
-    total = torch.bincount(split.labels, minlength=classes)
-    present = total > 0
-    recalls: list[float] = (correct[present] / total[present].unsqueeze(1)).mean(0).tolist()
+    recalls: list[float] = Recalls(split.labels, bias.shape[1]).mean(weight, bias, split.features).tolist()
     return recalls
 
 
+class Recalls:
+    """Mean per-class recall of many heads on the features of one split's images, without waiting for the device."""
+
+    def __init__(self, labels: Tensor, classes: int) -> None:
+        """`labels` of the images (N,)."""
+        total = torch.bincount(labels, minlength=classes)
+        self.labels = labels
+        self.present = (total > 0).nonzero().squeeze(1)  # classes that have images
+        self.images = total[self.present].unsqueeze(1)
+
+    def mean(self, weight: Tensor, bias: Tensor, features: Tensor) -> Tensor:
+        """Of B heads (B,) in float64: weight (B, C, D), bias (B, C), features (N, D)."""
+        heads, classes, width = weight.shape
+        correct = torch.zeros(classes, heads, dtype=torch.float64, device=weight.device)
+        rows = max(1, evaluation_logits(weight.device) // (heads * classes))
+        flat_weight, flat_bias = weight.reshape(-1, width), bias.reshape(-1, 1)
+        for x, y in zip(torch.split(features, rows), torch.split(self.labels, rows), strict=True):
+            logits = torch.addmm(flat_bias, flat_weight, x.float().T).view(heads, classes, len(y))
+            correct.index_add_(0, y, classified_right(logits, y).T.double())
+        return (correct[self.present] / self.images).mean(0)
+
+
+def evaluation_logits(device: torch.device) -> int:
+    """How many logits an evaluation after an epoch holds at once."""
+    return EVALUATION_LOGITS["cpu" if device.type == "cpu" else "cuda"]
+
+
 def norm_measures(norms: Tensor, counts: Tensor) -> tuple[list[float | None], list[float | None]]:
-    """Coefficient of variation and log-log slope of B heads' row norms (B, C); None where not defined."""
+    """`norm_spread`, with None where a measure is not defined."""
+    cv, slope = norm_spread(norms, counts)
+    return finite_or_none(cv.tolist()), finite_or_none(slope.tolist())
+
+
+def norm_spread(norms: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+    """Coefficient of variation and log-log slope of B heads' row norms (B, C); not finite where not defined."""
     norms = norms.double()
-    cv = norms.std(dim=1, correction=0) / norms.mean(1)
-    return _finite(cv), _finite(norm_slope(norms, counts))
+    return norms.std(dim=1, correction=0) / norms.mean(1), norm_slope(norms, counts)
 
 
 def inactive_radius_note(epochs: Sequence[EpochResult], *, constrained: bool) -> tuple[str, ...]:
@@ -157,5 +187,6 @@ def diverged_reason(config: Stage2Config, epoch: int, loss: float) -> str:
     )
 
 
-def _finite(values: Tensor) -> list[float | None]:
-    return [value if math.isfinite(value) else None for value in values.tolist()]
+def finite_or_none(values: Sequence[float]) -> list[float | None]:
+    """None instead of what is not finite."""
+    return [value if math.isfinite(value) else None for value in values]
