@@ -128,8 +128,10 @@ def _run(space: Space, folder: Path, scratch: Path) -> Clock:
             self.request = TrainRequest.from_tune(config)
 
         def step(self) -> dict[str, Any]:
-            result = job_result(self.request.configs, read_test=self.request.read_test)
-            return Report(content=result).to_tune()
+            results = {
+                place: job_result(job.configs, read_test=job.read_test) for place, job in enumerate(self.request.jobs)
+            }
+            return Report(contents=results, over=True).to_tune()
 
         def reset_config(self, new_config: dict[str, Any]) -> bool:
             self.setup(new_config)

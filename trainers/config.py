@@ -29,6 +29,7 @@ READERS: Mapping[DatasetName, str] = {  # the file of trainers/data and its func
     "parquet": "parquet:read_parquet", "image-folder": "folders:read_folders", "npz": "arrays:read_npz",
     "csv": "lists:read_csv", "lists": "lists:read_lists",
 }  # fmt: skip
+StepWay = Literal["auto", "plain", "recorded", "lean", "compiled"]  # of computing; see trainers.stage1.step_ways
 LossName = Literal["ce", "logit_adjusted", "cb_ce", "cb_bce_softmax", "cb_focal", "cb_sigmoid", "ldam", "vs"]
 TrainedMethod = Literal["weight_balancing", "crt", "lws"]
 PosthocMethod = Literal["none", "l2_norm", "tau_norm", "logit_adjustment", "logit_adjustment_mul", "ncm"]

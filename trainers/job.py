@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from trainers.config import POSTHOC_METHODS, Stage1Config, Stage2Config, TaskConfig, TrialConfig
+from trainers.config import POSTHOC_METHODS, Stage1Config, Stage2Config, StepWay, TaskConfig, TrialConfig
 from trainers.data.task import Task, load_task
 from trainers.errors import ConfigError
 from trainers.feature_store import Banks
@@ -25,7 +25,7 @@ from trainers.stage1 import loop
 from trainers.stage1.backbone import Backbone, Training, obtain
 from trainers.stage1.models import Network
 from trainers.stage1.precision import arithmetic, resolve_precision
-from trainers.stage1.step_ways import DEFAULT_WAY, StepWay
+from trainers.stage1.step_ways import DEFAULT_WAY
 from trainers.stage2.heads import train_heads
 from trainers.stage2.posthoc import posthoc_head
 from trainers.stage2.recipe import TrainedHead

@@ -19,14 +19,16 @@ from studies.study_data import load_study_data
 from tuner.errors import KilledError, StoppedError, TunerError, UnreachableError, UsageError
 from tuner.execution.dispatcher import Dispatcher
 from tuner.execution.executor import Executor, InlineExecutor, RayExecutor
-from tuner.execution.messages import WorkerSettings
+from tuner.execution.messages import JobRequest, TrainRequest, WorkerSettings
 from tuner.execution.ray_session import sweep_scratch
+from tuner.execution.same_code import code_sha256
 from tuner.execution.slots import Resources, Slots, available_cpus, cut_slots, gpu_count, workers_in_words
 from tuner.hours import Hours
 from tuner.lifecycle import STATES, Verdict
 from tuner.paths import Home
 from tuner.preflight import Preflight, dry_build, refuse_tf32_on_a_cpu
 from tuner.publishing import Publisher, publish_results
+from tuner.search.configurations import naive
 from tuner.search.planner import Planner
 from tuner.stopping import STOP_NOTICE, StopRequests
 from tuner.terminal.live import LiveTable, PlainLines, Watchers
@@ -175,6 +177,7 @@ def search(launch: Launch, planner: Planner, hours: Hours, lock: StudyLock, slot
     torch.set_num_threads(1)  # the driver only fits the outer sampler's Gaussian process
     launch.say(workers_in_words(slots, launch.resources))
     stops.note(STOP_NOTICE.format(name=name), lambda text: launch.say(text, "yellow"))
+    known = _known_at_once(launch, planner.store, slots)
     running = Running(planner)
     with _screen(launch, planner, running) as screen, _executor(launch.resources, slots) as executor:
         stops.leave()
@@ -185,14 +188,59 @@ def search(launch: Launch, planner: Planner, hours: Hours, lock: StudyLock, slot
             cache_bytes=launch.resources.cache_bytes,
             checkpoint_seconds=checkpoint_seconds(),
             gpu=slots.gpus_each > 0,
+            way=launch.resources.way,
         )
         attend = _attention(launch, planner, hours, lock)
-        dispatcher = Dispatcher(planner, Watchers(running, screen), settings, attend)
+        at_once = known or _measured_at_once(launch, planner, executor, settings)
+        dispatcher = Dispatcher(planner, Watchers(running, screen), settings, attend, at_once)
         with stops.ending(f"stopped at once; go on from the last checkpoints with: tuner resume {name}"):
             executor.run(dispatcher)
     hours.keep(now=True)
     if planner.verdict() == "stopped":
         raise StoppedError(f"stopped with work left; continue with: tuner resume {name}")
+
+
+def _known_at_once(launch: Launch, store: Store, slots: Slots) -> int | None:
+    """Backbones that a worker trains at a time: as asked, else as the study began, else one; None: to be measured.
+
+    The number is kept with the study, because it decides which proposals are made before others are finished. Raises
+    UsageError if the workers share GPUs already.
+    """
+    asked, begun = launch.resources.backbones_per_gpu, store.study().backbones_per_gpu
+    if asked == "auto" and begun is None:
+        return None
+    number = begun or 1 if asked is None or asked == "auto" else asked
+    if number > 1 and 0 < slots.gpus_each < 1:
+        raise UsageError(
+            f"study {store.name} trains {number} backbones at a time in one worker, but --parallel or --gpus-per-trial "
+            "divides each GPU among workers; leave these out, or give --backbones-per-gpu 1"
+        )
+    if begun not in (None, number):
+        launch.say(
+            f"note: study {store.name} began with {begun} backbone(s) at a time in each worker; from now on {number}"
+        )
+    _keep_at_once(launch, store, number)
+    return number
+
+
+def _keep_at_once(launch: Launch, store: Store, number: int) -> None:
+    if number != (store.study().backbones_per_gpu or 1):
+        store.set_backbones_per_gpu(number)
+    if number > 1:
+        launch.say(f"{number} backbones at a time in each worker")
+
+
+def _measured_at_once(launch: Launch, planner: Planner, executor: Executor, settings: WorkerSettings) -> int:
+    from trainers.stage1.rates import best_count
+
+    launch.say("measuring how many backbones to train at a time")
+    job = JobRequest(configs=(dict(naive(planner.space)),))
+    rates = executor.measure(TrainRequest(jobs=(job,), settings=settings, code=code_sha256()))
+    number = best_count(rates)
+    figures = ", ".join(f"{count}: {rate:,.0f} images/s" for count, rate in sorted(rates.items()))
+    launch.say(f"backbones at a time: {figures or 'nothing could be measured'}; {number} from now on")
+    planner.store.set_backbones_per_gpu(number)
+    return number
 
 
 def _attention(launch: Launch, planner: Planner, hours: Hours, lock: StudyLock) -> Callable[[], None]:

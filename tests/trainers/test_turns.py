@@ -10,12 +10,11 @@ import pytest
 import torch
 
 from trainers import turns
-from trainers.config import Stage1Config, Stage2Config, TaskConfig
+from trainers.config import Stage1Config, Stage2Config, StepWay, TaskConfig
 from trainers.errors import DivergedError
 from trainers.files.cache import Cache
 from trainers.job import Job, Trained, job_in_turns, run_job
 from trainers.results import Progress
-from trainers.stage1.step_ways import StepWay
 from trainers.turns import Clock, Events, JobEnd, SharedClock, Together, Turn
 
 CPU = torch.device("cpu")

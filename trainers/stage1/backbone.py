@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainers.config import Scalar, Stage1Config, TaskConfig, TrialConfig
+from trainers.config import Scalar, Stage1Config, StepWay, TaskConfig, TrialConfig
 from trainers.data.task import Task
 from trainers.files.cache import MISFIT, Cache
 from trainers.files.checkpoint import pack, restore
@@ -23,7 +23,7 @@ from trainers.stage1 import loop
 from trainers.stage1.models import Network, build_model
 from trainers.stage1.precision import cache_name
 from trainers.stage1.step import Stage1State
-from trainers.stage1.step_ways import DEFAULT_WAY, StepWay
+from trainers.stage1.step_ways import DEFAULT_WAY
 from trainers.turns import Clock, Events, Turn
 
 TRAINER_VERSION = 2  # raise it when the same configuration would train differently

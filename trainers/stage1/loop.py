@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainers.config import Stage1Config, TaskConfig, loss_options
+from trainers.config import Stage1Config, StepWay, TaskConfig, loss_options
 from trainers.data.splits import MemorySplit
 from trainers.data.task import Task
 from trainers.errors import DivergedError
@@ -25,7 +25,7 @@ from trainers.stage1.models import Network, build_model, simplex_etf
 from trainers.stage1.precision import arithmetic, autocast
 from trainers.stage1.random_numbers import OwnDraws
 from trainers.stage1.step import PlainStep, Stage1State, classify
-from trainers.stage1.step_ways import DEFAULT_WAY, Recorder, StepWay, make_step
+from trainers.stage1.step_ways import DEFAULT_WAY, Recorder, make_step
 from trainers.turns import Clock, Turn
 from trainers.weight_balance import LinearHead, norm_balance, row_norms
 
@@ -101,7 +101,7 @@ def turns(run: Run) -> Generator[EpochResult | Turn, None, None]:
 
     That is after each step on images in memory; with images that are decoded on the fly, after each epoch alone.
     """
-    torch.backends.cudnn.benchmark = True  # batches have one shape
+    torch.backends.cudnn.benchmark = not torch.are_deterministic_algorithms_enabled()  # batches have one shape
     state, config, device = run.state, run.config, run.device
     loss_sum = torch.zeros((), device=device)  # stays on the device: no synchronisation inside an epoch
     plain, reweighted = _steps(run, loss_sum)

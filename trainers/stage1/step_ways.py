@@ -1,29 +1,27 @@
-"""The ways of computing a training step, which one setting chooses; each falls back to the next simpler one."""
+"""The ways of computing a training step, which one setting chooses; each falls back to the next simpler one.
+
+`plain` asks for PyTorch's operations one by one. `recorded` is plain as a CUDA graph, on a CPU plain itself. `lean` has
+fewer operations for the same bits, on a GPU as a CUDA graph. `compiled` is lean with features by torch.compile, which
+takes about a minute once per worker. `auto` measures the others in the first training of a kind and keeps the quickest.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Callable, Hashable
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
 
+from trainers.config import StepWay
 from trainers.stage1.cuda_graph import RecordedStep, Step, StepCandidate, VerifiedStep, put_back, snapshot
 from trainers.stage1.random_numbers import same_draws
 from trainers.stage1.step import LeanStep, PlainStep, compiled_features
 
 logger = logging.getLogger(__name__)
 
-StepWay = Literal["auto", "plain", "recorded", "lean", "compiled"]
-STEP_WAYS: dict[StepWay, str] = {
-    "plain": "PyTorch's own operators, one by one",
-    "recorded": "on a GPU, plain as a CUDA graph; on a CPU, plain",
-    "lean": "the same with fewer kernels and equal bits, on a GPU as a CUDA graph",
-    "compiled": "lean with features by torch.compile, which takes about a minute once per worker",
-    "auto": "measures the others in the first training of a kind and keeps the quickest",
-}
 DEFAULT_WAY: StepWay = "recorded"
 Recorder = Callable[[StepCandidate, Step], VerifiedStep]
 

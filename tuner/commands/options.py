@@ -9,16 +9,18 @@ import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
 
 import typer
 
+from trainers.config import StepWay
 from tuner.errors import UsageError
 from tuner.paths import Home
 
 if TYPE_CHECKING:
     from studies.store import Store
 
+MOST_AT_ONCE = 64
 MOST = 1_000_000_000  # the largest number on a command line
 _SPECIAL_FILES = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 
@@ -61,6 +63,16 @@ def whole_number(low: int, high: int = MOST) -> Callable[[Any], int]:
         return number
 
     return parse
+
+
+def auto_or_count(value: Any) -> int | Literal["auto"]:
+    """A parser of `auto` and of small whole numbers; it raises BadParameter."""
+    if str(value).strip() == "auto":
+        return "auto"
+    try:
+        return whole_number(1, MOST_AT_ONCE)(value)
+    except typer.BadParameter as error:
+        raise typer.BadParameter(f"{error}; or auto") from None
 
 
 def fraction(high: int = MOST) -> Callable[[Any], float]:
@@ -139,6 +151,19 @@ ParallelOption = Annotated[
 GpusOption = Annotated[
     Optional[float],
     number_option("--gpus-per-trial", help="GPUs of one job; 0.25 puts four on one GPU.", parser=fraction()),
+]
+BackbonesOption = Annotated[
+    Optional[Any],
+    typer.Option(
+        "--backbones-per-gpu",
+        help="Backbones that train side by side on each GPU; auto measures. Default: as the study began, else 1.",
+        parser=auto_or_count,
+        metavar="N|auto",
+    ),
+]
+StepOption = Annotated[
+    StepWay,
+    typer.Option("--step", help="How a training step is computed; auto measures and keeps the quickest."),
 ]
 CacheOption = Annotated[
     Optional[float], number_option("--cache-gb", help="Size limit of the backbone cache.", parser=fraction())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from tuner.commands.options import (
+    BackbonesOption,
     CacheOption,
     DataOption,
     DatasetOption,
@@ -16,6 +17,7 @@ from tuner.commands.options import (
     ParallelOption,
     SetOption,
     SpaceName,
+    StepOption,
     StorageOption,
     StudyArgument,
     open_store,
@@ -50,6 +52,8 @@ def launch(
     overrides: SetOption = None,
     parallel: ParallelOption = None,
     gpus_per_trial: GpusOption = None,
+    backbones_per_gpu: BackbonesOption = None,
+    step: StepOption = "recorded",
     cache_gb: CacheOption = None,
     mixed_trainers: MixedOption = False,
     executor: ExecutorOption = "ray",
@@ -60,9 +64,16 @@ def launch(
     from search_spaces import load
 
     loaded = load(space, overrides=[*shorthands(dataset, data), *(overrides or [])], name=name)
-    _launch_study(
-        context, loaded, home, storage, _resources(executor, parallel, gpus_per_trial, cache_gb, mixed_trainers)
+    resources = Resources(
+        executor=executor,
+        parallel=parallel,
+        gpus_per_trial=gpus_per_trial,
+        backbones_per_gpu=backbones_per_gpu,
+        way=step,
+        cache_bytes=cache_bytes(cache_gb),
+        mixed_trainers=mixed_trainers,
     )
+    _launch_study(context, loaded, home, storage, resources)
 
 
 def resume(
@@ -74,6 +85,8 @@ def resume(
     ] = None,
     parallel: ParallelOption = None,
     gpus_per_trial: GpusOption = None,
+    backbones_per_gpu: BackbonesOption = None,
+    step: StepOption = "recorded",
     cache_gb: CacheOption = None,
     mixed_trainers: MixedOption = False,
     executor: ExecutorOption = "ray",
@@ -86,9 +99,16 @@ def resume(
     with open_store(study, home, storage) as store:
         text = store.study().space_yaml
     space = loads(text, source=f"study {study}", overrides=overrides or [])
-    _launch_study(
-        context, space, home, storage, _resources(executor, parallel, gpus_per_trial, cache_gb, mixed_trainers)
+    resources = Resources(
+        executor=executor,
+        parallel=parallel,
+        gpus_per_trial=gpus_per_trial,
+        backbones_per_gpu=backbones_per_gpu,
+        way=step,
+        cache_bytes=cache_bytes(cache_gb),
+        mixed_trainers=mixed_trainers,
     )
+    _launch_study(context, space, home, storage, resources)
 
 
 def stop(
@@ -112,16 +132,9 @@ def stop(
     say(f"the driver of {study} has died; continue with: tuner resume {study}")
 
 
-def _resources(
-    executor: ExecutorName, parallel: int | None, gpus: float | None, cache_gb: float | None, mixed_trainers: bool
-) -> Resources:
-    return Resources(
-        executor=executor,
-        parallel=parallel,
-        gpus_per_trial=gpus,
-        cache_bytes=None if cache_gb is None else int(cache_gb * 2**30),
-        mixed_trainers=mixed_trainers,
-    )
+def cache_bytes(gigabytes: float | None) -> int | None:
+    """The size limit of the cache in bytes."""
+    return None if gigabytes is None else int(gigabytes * 2**30)
 
 
 def _launch_study(

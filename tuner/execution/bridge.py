@@ -17,12 +17,12 @@ from ray.tune import Callback, Stopper
 from ray.tune.search import Searcher
 
 from studies.records import Failure, FailureKind
-from trainers.results import Progress
 from tuner.errors import UnreachableError
 from tuner.execution.deaths import cause, oom_kills
 from tuner.execution.dispatcher import Dispatcher
+from tuner.execution.job_group import rates
 from tuner.execution.liveness import EngineLostError, engine_watched, lost_process
-from tuner.execution.messages import DONE, Report
+from tuner.execution.messages import DONE, Report, TrainRequest
 from tuner.execution.slots import Slots
 from tuner.execution.worker import JobTrainable
 
@@ -39,28 +39,27 @@ class PlannerSearcher(Searcher):
         self.dispatcher = dispatcher
 
     def suggest(self, trial_id: str) -> Any:
-        """The next job's config; None while the remaining work waits for running jobs."""
+        """The next jobs' config; None while the remaining work waits for running jobs."""
         request = self.dispatcher.hand_out(trial_id)
         if request is not None:
             return request.to_tune()
         return Searcher.FINISHED if self.dispatcher.finished else None
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Forwards progress and warnings."""
+        """Forwards news and warnings."""
         report = Report.from_tune(result)
         if report is not None:
             _repeat(report.warnings)
-            if isinstance(report.content, Progress):
-                self.dispatcher.progressed(trial_id, report.content)
+            self.dispatcher.reported(trial_id, report.contents)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Forwards the outcome, except of a dead worker: `DeathWatch` knows the reason."""
+        """Forwards the last news, except of a dead worker: `DeathWatch` knows the reason."""
         report = Report.from_tune(result)
-        if report is not None:
+        if report is not None and not error:
             _repeat(report.warnings)
+            self.dispatcher.reported(trial_id, report.contents)
         if not error:
-            outcome = None if report is None or isinstance(report.content, Progress) else report.content
-            self.dispatcher.take_back(trial_id, outcome)
+            self.dispatcher.ended(trial_id, None)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the study database is the only state."""
@@ -83,11 +82,11 @@ class DeathWatch(Callback):
         self._oom_kills = oom_kills()
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Returns the task with the cause of death."""
+        """Ends the worker's jobs with the cause of death."""
         before, self._oom_kills = self._oom_kills, oom_kills()
         found = cause(_report_of(trial), oom_killed=self._oom_kills > before)
         failure = Failure(FailureKind.WORKER_DIED, f"the worker process died: {found}")
-        self.dispatcher.take_back(trial.trial_id, failure)
+        self.dispatcher.ended(trial.trial_id, failure)
 
 
 def _report_of(trial: Any) -> str:
@@ -106,7 +105,7 @@ class SoftStop(Stopper):
         self._looked = time.monotonic()
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """True if this job ends now."""
+        """True if these jobs end now."""
         return not result[DONE] and self.dispatcher.ends_jobs()
 
     def stop_all(self) -> bool:
@@ -118,6 +117,27 @@ class SoftStop(Stopper):
                 raise EngineLostError(lost)
             self.dispatcher.ends_jobs()
         return False
+
+
+def measure(request: TrainRequest, *, slots: Slots) -> dict[int, float]:
+    """Measures images per second by number of backbones at once, in a worker like those of the jobs.
+
+    Raises UnreachableError if Ray died, and the errors of the configuration.
+    """
+    import ray
+
+    @ray.remote(num_cpus=slots.cpus_each, num_gpus=slots.gpus_each, max_retries=0)
+    def measured(encoded: dict[str, Any]) -> dict[int, float]:
+        return rates(TrainRequest.from_tune(encoded))
+
+    try:
+        with engine_watched():
+            found: dict[int, float] = ray.get(measured.remote(request.to_tune()))
+    except EngineLostError as error:
+        raise UnreachableError(f"Ray's {error} died; give the same command again") from None
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause if isinstance(error.cause, Exception) else error from None
+    return found
 
 
 def run_tune(

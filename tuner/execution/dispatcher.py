@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from studies.records import Failure
 from trainers.results import JobResult, Progress
 from tuner.errors import UnreachableError
-from tuner.execution.messages import TrainRequest, WorkerSettings
+from tuner.execution.messages import Content, JobRequest, TrainRequest, WorkerSettings
 from tuner.execution.same_code import code_sha256
 from tuner.search.planner import Assignment, Planner
 
@@ -30,7 +30,7 @@ class Watcher(Protocol):
 
 @dataclass
 class Dispatcher:
-    """Hands out tasks and keeps those under way, by the executor's key.
+    """Hands out tasks and keeps those under way, by the executor's key of their group and their place in it.
 
     An error in planner, store or watchers breaks the launch, and `tuner.lifecycle` keeps it: an executor would turn it
     into a text, or into the failure of some job.
@@ -40,12 +40,13 @@ class Dispatcher:
     watcher: Watcher
     settings: WorkerSettings
     attend: Callable[[], None]  # checks budget hours and stop requests, and updates the lifecycle
-    held: dict[str, Assignment] = field(default_factory=dict)
+    at_once: int = 1  # tasks in a group, which one worker runs side by side
+    held: dict[str, dict[int, Assignment]] = field(default_factory=dict)
 
     @property
     def finished(self) -> bool:
         """True if no task is under way and none is left to hand out."""
-        return self.planner.finished if self.planner.lifecycle.writes else not self.held
+        return self.planner.finished if self.planner.lifecycle.writes else not any(self.held.values())
 
     def ends_jobs(self) -> bool:
         """True if jobs end at their next report."""
@@ -56,23 +57,27 @@ class Dispatcher:
         return lifecycle.ends_jobs
 
     def hand_out(self, key: str) -> TrainRequest | None:
-        """The next task as a request to a worker; None while there is none."""
+        """The next tasks as a request to a worker; None while there is none."""
         with self._breaking():
             if self.planner.lifecycle.writes:
                 self.attend()
                 return self._handed_out(key)
         return None
 
-    def progressed(self, key: str, progress: Progress) -> None:
-        """Forwards a job's progress."""
-        self.watcher.progressed(key, progress)
+    def reported(self, key: str, contents: Mapping[int, Content]) -> None:
+        """Forwards the progress of a group's jobs, and records the outcomes of those that have ended."""
+        for place, content in contents.items():
+            if isinstance(content, Progress):
+                if place in self.held.get(key, {}):
+                    self.watcher.progressed(_job_key(key, place), content)
+            else:
+                self._take_back(key, place, content)
 
-    def take_back(self, key: str, outcome: JobResult | Failure | None) -> None:
-        """Records the outcome of a task; None means stopped in the middle. Ignores unknown keys."""
-        task = self.held.pop(key, None)
-        if task is not None and self.planner.lifecycle.writes:
-            with self._breaking():
-                self._taken_back(key, task, outcome)
+    def ended(self, key: str, outcome: Failure | None) -> None:
+        """Records the end of a group: its jobs without an outcome get this one; None means stopped in the middle."""
+        for place in [*self.held.get(key, {})]:
+            self._take_back(key, place, outcome)
+        self.held.pop(key, None)
 
     def raise_error(self) -> None:
         """Raises the error that broke the launch, if any."""
@@ -94,16 +99,28 @@ class Dispatcher:
         task = self.planner.next_task()
         if task is None:
             return None
-        self.held[key] = task
-        self.watcher.started(key, task)
-        return TrainRequest(
-            configs=tuple(dict(config) for config in task.configs),
-            read_test=task.kind == "reading",
-            settings=self.settings,
-            code=code_sha256(),
+        group = self.held[key] = {0: task}
+        while not task.is_retry and len(group) < self.at_once:  # what failed once may take others along: it runs alone
+            task = self.planner.next_task(retries=False)
+            if task is None:
+                break
+            group[len(group)] = task
+        for place, held in group.items():
+            self.watcher.started(_job_key(key, place), held)
+        jobs = tuple(
+            JobRequest(configs=tuple(dict(config) for config in held.configs), read_test=held.kind == "reading")
+            for held in group.values()
         )
+        return TrainRequest(jobs=jobs, settings=self.settings, code=code_sha256())
 
-    def _taken_back(self, key: str, task: Assignment, outcome: JobResult | Failure | None) -> None:
+    def _take_back(self, key: str, place: int, outcome: JobResult | Failure | None) -> None:
+        """Records the outcome of a task; ignores unknown ones."""
+        task = self.held.get(key, {}).pop(place, None)
+        if task is not None and self.planner.lifecycle.writes:
+            with self._breaking():
+                self._record(_job_key(key, place), task, outcome)
+
+    def _record(self, key: str, task: Assignment, outcome: JobResult | Failure | None) -> None:
         again = False
         match outcome:
             case JobResult():
@@ -122,6 +139,10 @@ class Dispatcher:
             case None:
                 self.planner.interrupted(task)
         self.watcher.ended(key, task, outcome, again=again)
+
+
+def _job_key(key: str, place: int) -> str:
+    return f"{key}.{place}"
 
 
 def trained_again(backbone: int, *, limited: bool) -> str:

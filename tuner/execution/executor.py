@@ -7,10 +7,10 @@ import itertools
 from types import TracebackType
 from typing import Protocol, Self
 
-from trainers.results import Progress
 from tuner.errors import UnreachableError
 from tuner.execution.dispatcher import Dispatcher
-from tuner.execution.job_run import JobRun
+from tuner.execution.job_group import JobGroup, rates
+from tuner.execution.messages import TrainRequest
 from tuner.execution.slots import Slots
 from tuner.retrain.threads import threads
 
@@ -27,6 +27,9 @@ class Executor(Protocol):
 
         Raises the error that broke the launch; the next launch can adopt the running jobs.
         """
+
+    def measure(self, request: TrainRequest) -> dict[int, float]:
+        """Images per second of a worker by number of backbones at once, for the request's first configuration."""
 
 
 class RayExecutor:
@@ -52,9 +55,15 @@ class RayExecutor:
 
         run_tune(dispatcher, slots=self._slots, scratch=self._scratch)
 
+    def measure(self, request: TrainRequest) -> dict[int, float]:
+        """Measures in a worker. Also raises UnreachableError if Ray died."""
+        from tuner.execution.bridge import measure
+
+        return measure(request, slots=self._slots)
+
 
 class InlineExecutor:
-    """Runs jobs one after another in this process, for a debugger; a crash of a job ends the launch."""
+    """Runs one group of jobs after another in this process, for a debugger; a crash of a job ends the launch."""
 
     def __enter__(self) -> Self:
         return self
@@ -65,26 +74,31 @@ class InlineExecutor:
     def run(self, dispatcher: Dispatcher) -> None:
         """Runs tasks until the dispatcher is finished. Also raises UnreachableError if the GPU is broken."""
         for key in map(str, itertools.count()):
-            if not _ran_one(dispatcher, key):
+            if not _ran_group(dispatcher, key):
                 break
         dispatcher.raise_error()
 
+    def measure(self, request: TrainRequest) -> dict[int, float]:
+        """Measures in this process."""
+        with threads(request.settings.threads):
+            return rates(request)
 
-def _ran_one(dispatcher: Dispatcher, key: str) -> bool:
-    """Runs one task; False if none is left."""
+
+def _ran_group(dispatcher: Dispatcher, key: str) -> bool:
+    """Runs the tasks of one request; False if none is left."""
     request = dispatcher.hand_out(key)
     if request is None:
         return False
-    with threads(request.settings.threads), contextlib.closing(JobRun(request)) as job:
+    with threads(request.settings.threads), contextlib.closing(JobGroup(request)) as jobs:
         try:
-            while isinstance(content := job.advance(), Progress):
-                dispatcher.progressed(key, content)
+            while not jobs.over:
+                dispatcher.reported(key, jobs.advance())
                 if dispatcher.ends_jobs():
-                    break
+                    jobs.stop()
         except RuntimeError as error:  # no later job can succeed in this process
             raise UnreachableError(
                 f"{error}; go on in a new process from the last checkpoints with: "
                 f"tuner resume {dispatcher.planner.space.name}"
             ) from error
-    dispatcher.take_back(key, None if isinstance(content, Progress) else content)
+    dispatcher.ended(key, None)
     return True

@@ -14,11 +14,12 @@ from pydantic import TypeAdapter
 from pydantic_core import to_json
 
 from studies.records import Failure
-from trainers.config import Scalar
+from trainers.config import Scalar, StepWay
 from trainers.results import JobResult, Progress
 
+Content = Progress | JobResult | Failure  # news of a job
 _REQUEST, _REPORT = "request", "report"  # the keys in Tune's dictionaries
-DONE = "done"  # Tune's own key: True if the job has ended
+DONE = "done"  # Tune's own key: True if the trial has ended
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,14 +31,22 @@ class WorkerSettings:
     cache_bytes: int | None = None
     checkpoint_seconds: float = 30.0  # between two checkpoints of stage 1
     gpu: bool = False  # False: use the CPU even if there is a GPU
+    way: StepWay = "recorded"  # of computing a training step
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobRequest:
+    """One job: heads on one backbone, as whole flat configurations."""
+
+    configs: tuple[dict[str, Scalar], ...]
+    read_test: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainRequest:
-    """One job: heads on one backbone, as whole flat configurations."""
+    """The jobs that one worker runs at the same time."""
 
-    configs: tuple[dict[str, Scalar], ...]
-    read_test: bool
+    jobs: tuple[JobRequest, ...]
     settings: WorkerSettings
     code: str  # hash of the driver's source code
 
@@ -53,14 +62,15 @@ class TrainRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """A worker's report: the job's progress, its result, or its failure."""
+    """A worker's report: by each job's place in the request its newest progress, its result, or its failure."""
 
-    content: Progress | JobResult | Failure
+    contents: dict[int, Content]
+    over: bool = False  # every job has ended
     warnings: tuple[str, ...] = ()  # since the last report; nobody sees a worker's output
 
     def to_tune(self) -> dict[str, Any]:
         """Encodes it as a result of a Tune trial."""
-        return {_REPORT: _to_line(self), DONE: not isinstance(self.content, Progress)}
+        return {_REPORT: _to_line(self), DONE: self.over}
 
     @classmethod
     def from_tune(cls, result: Mapping[str, Any] | None) -> Report | None:

@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from trainers.config import StepWay
 from tuner.errors import UsageError
 
 ExecutorName = Literal["ray", "inline"]
@@ -19,6 +20,8 @@ class Resources:
     executor: ExecutorName = "ray"
     parallel: int | None = None  # jobs at a time
     gpus_per_trial: float | None = None
+    backbones_per_gpu: int | Literal["auto"] | None = None  # None: as the study was begun, else one
+    way: StepWay = "recorded"  # of computing a training step
     cache_bytes: int | None = None  # size limit of the backbone cache
     mixed_trainers: bool = False  # allow results of several trainer versions in one study
 
@@ -36,13 +39,19 @@ class Slots:
 def cut_slots(resources: Resources, *, cpus: int, gpus: int) -> Slots:
     """By default one worker per GPU, or per CPU without GPUs; `parallel` above the number of GPUs shares them.
 
-    Raises UsageError for an impossible share of GPUs, and for several jobs at a time in one process.
+    Raises UsageError for an impossible share of GPUs, for two ways of sharing them, and for several workers in one
+    process.
     """
     if resources.executor == "inline":
         if (resources.parallel or 1) > 1:
             raise UsageError("--executor inline runs one job at a time; leave out --parallel, or --executor inline")
         resources = replace(resources, parallel=1)
     share = _gpu_share(resources, gpus)
+    if 0 < share < 1 and resources.backbones_per_gpu not in (None, 1):
+        raise UsageError(
+            "--backbones-per-gpu trains several in one worker, but --parallel or --gpus-per-trial divides each GPU "
+            "among workers; give only one of them"
+        )
     if not share:
         workers = max(1, min(resources.parallel or cpus, cpus))
         return Slots(workers=workers, cpus_each=max(1, cpus // workers), gpus_each=0.0, gpus=0)

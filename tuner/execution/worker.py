@@ -1,4 +1,4 @@
-"""The Ray actor that runs one job after another."""
+"""The Ray actor that runs one group of jobs after another."""
 
 from __future__ import annotations
 
@@ -8,40 +8,43 @@ from typing import Any
 from ray import tune
 
 from studies.records import Failure, FailureKind
-from trainers.results import JobResult, Progress
-from tuner.execution.job_run import JobRun
+from tuner.execution.job_group import JobGroup
 from tuner.execution.messages import Report, TrainRequest
 from tuner.execution.same_code import difference
 
 
 class JobTrainable(tune.Trainable):
-    """One job. Its errors come back as failures; Tune sees an error only if the process dies or becomes unusable."""
+    """The jobs of one request. Their errors come back as failures.
+
+    Tune sees an error only if the process dies or becomes unusable.
+    """
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Starts a job, unless this process's code differs from the driver's."""
+        """Starts the jobs, unless this process's code differs from the driver's."""
         self._warnings = _heard_warnings()
         request = TrainRequest.from_tune(config)
-        self._foreign = difference(request.code)
-        self._job = JobRun(request) if self._foreign is None else None
+        foreign = difference(request.code)
+        self._foreign = None if foreign is None else Failure(FailureKind.OTHER_CODE, foreign)
+        self._jobs = JobGroup(request) if foreign is None else None
 
     def step(self) -> dict[str, Any]:
-        """Runs the job for about half a second; the last step returns the whole result."""
-        if self._job is None:
-            content: Progress | JobResult | Failure = Failure(FailureKind.OTHER_CODE, self._foreign or "")
-        else:
-            content = self._job.advance()
-        return Report(content=content, warnings=self._said()).to_tune()
+        """Runs the jobs for about half a second and reports their news; the last step has the last result."""
+        if self._jobs is not None:
+            contents = self._jobs.advance()
+            return Report(contents=contents, over=self._jobs.over, warnings=self._said()).to_tune()
+        assert self._foreign is not None
+        return Report(contents={0: self._foreign}, over=True, warnings=self._said()).to_tune()
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Takes the next job in the same process, so that start-up and data loading happen once."""
+        """Takes the next jobs in the same process, so that start-up and data loading happen once."""
         self.cleanup()
         self.setup(new_config)
         return True
 
     def cleanup(self) -> None:
-        """Closes the job, which leaves a checkpoint if it was stopped in the middle."""
-        if self._job is not None:
-            self._job.close()
+        """Ends the jobs; those that were stopped in the middle leave checkpoints."""
+        if self._jobs is not None:
+            self._jobs.stop()
 
     def _said(self) -> tuple[str, ...]:
         messages = tuple(dict.fromkeys(self._warnings.messages))

@@ -35,6 +35,11 @@ class Assignment:
     readings: tuple[Reading, ...] = ()
     attempts: int = 1  # at a reading; the study holds those at a job
 
+    @property
+    def is_retry(self) -> bool:
+        """True if it failed before."""
+        return (self.attempts if self.job is None else self.job.attempts) > 1
+
 
 @dataclass
 class Tally:
@@ -112,20 +117,25 @@ class Planner:
         fresh = sum(task.readings[0].role == FRESH_SEED for task in self._readings)
         return trainings + fresh, others + len(self._readings) - fresh
 
-    def next_task(self) -> Assignment | None:
-        """The next task; None if all is done, or if the rest waits for running jobs."""
+    def next_task(self, *, retries: bool = True) -> Assignment | None:
+        """The next task; None if all is done, or if the rest waits for running jobs.
+
+        Without `retries` it is None, too, if the next one is a retry.
+        """
         if self.lifecycle.phase in ("closing", "failing"):
             self.close_waiting()
         if self.lifecycle.hands_out == "nothing":
             return None
         if self.lifecycle.hands_out == "anything":
             if self._waiting:
+                if not retries and self._waiting[0].attempts > 1:
+                    return None
                 return self._hand_out(self._waiting.pop(0))
             job = self._baseline() or self._searched()
             if job is not None:
                 self.tally.running += len(job.numbers)
                 return self._hand_out(job)
-        return None if self._under_way else self._reading()
+        return None if self._under_way else self._reading(retries=retries)
 
     def complete(self, task: Assignment, result: JobResult) -> None:
         """Records the result of a task in the study. Call it once per task."""
@@ -282,7 +292,7 @@ class Planner:
             config=with_defaults({**self.space.fixed, **params}), params=params, distributions=distributions
         )
 
-    def _reading(self) -> Assignment | None:
+    def _reading(self, *, retries: bool) -> Assignment | None:
         if self._readings is None:
             due = readings_due(self.space, self.store)
             if self.lifecycle.hands_out == "readings":
@@ -291,7 +301,7 @@ class Planner:
                 Assignment(kind="reading", configs=tuple(r.config for r in group), readings=tuple(group))
                 for group in by_backbone(due)
             ]
-        if not self._readings:
+        if not self._readings or (self._readings[0].is_retry and not retries):
             return None
         self._readings_under_way += 1
         return self._readings.pop(0)

@@ -11,13 +11,12 @@ import torch
 import torchvision
 from torch import Tensor
 
-from trainers.config import Stage1Config, TaskConfig
+from trainers.config import Stage1Config, StepWay, TaskConfig
 from trainers.data.task import Task, load_task
 from trainers.stage1 import cuda_graph, loop, step_ways
 from trainers.stage1.cuda_graph import RecordedStep, Step, StepCandidate
 from trainers.stage1.models import Network, build_model
 from trainers.stage1.step import LeanStep, PlainStep, Stage1State
-from trainers.stage1.step_ways import StepWay
 
 CPU = torch.device("cpu")
 CONFIG = Stage1Config(epochs=3, lr=0.05, batch_size=50, precision="fp32", loss="ldam", drw=0.6)

@@ -73,7 +73,7 @@ def test_a_study_is_the_same_by_either(tmp_path: Path) -> None:
 def test_a_stop_leaves_a_checkpoint_and_the_next_launch_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tuner.execution.job_run.REPORT_EVERY", 0.0)
+    monkeypatch.setattr("tuner.execution.job_group.REPORT_EVERY", 0.0)
     monkeypatch.setenv("TUNER_CHECKPOINT_SECONDS", "0")
     asked = launch(tmp_path)
     monkeypatch.setattr(

@@ -15,7 +15,7 @@ from studies.store import Store
 from tests.support.pretend import job_result
 from trainers.config import Stage2Config, TrialConfig
 from trainers.results import EpochResult, HeadFailure, HeadResult, JobResult, Progress
-from tuner.execution.messages import Report, TrainRequest, WorkerSettings
+from tuner.execution.messages import JobRequest, Report, TrainRequest, WorkerSettings
 from tuner.search.planner import Planner
 
 NUMBERS = st.floats() | st.none()
@@ -24,9 +24,10 @@ METRICS = st.dictionaries(st.text(), NUMBERS, max_size=4)
 
 
 def through(content: Progress | JobResult | Failure) -> Progress | JobResult | Failure:
-    report = Report.from_tune(Report(content=content).to_tune())
+    report = Report.from_tune(Report(contents={3: content}, over=True).to_tune())
     assert report is not None
-    return report.content
+    assert report.over
+    return report.contents[3]
 
 
 @given(METRICS, st.lists(st.floats(), max_size=4), st.dictionaries(st.text(), SCALARS, max_size=4))
@@ -56,7 +57,8 @@ def test_the_parts_of_a_result_keep_their_types() -> None:
 def test_a_request_comes_back_as_it_was() -> None:
     configs = (TrialConfig().to_flat(), TrialConfig(stage2=Stage2Config(lr=0.1)).to_flat())
     settings = WorkerSettings(threads=2, cache="runs/cache", cache_bytes=10**12, checkpoint_seconds=0.0, gpu=True)
-    request = TrainRequest(configs=configs, read_test=True, settings=settings, code="ab")
+    jobs = (JobRequest(configs=configs, read_test=True), JobRequest(configs=configs[:1]))
+    request = TrainRequest(jobs=jobs, settings=settings, code="ab")
     assert repr(TrainRequest.from_tune(request.to_tune())) == repr(request)
 
 

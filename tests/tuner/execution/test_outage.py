@@ -44,7 +44,7 @@ EPOCH = Progress(stage=1, epoch=1, epochs=40, metrics={})
 
 def said(content: Progress | JobResult | Failure) -> dict[str, Any]:
     """What a worker says, as Tune hands it on."""
-    return Report(content=content).to_tune()
+    return Report(contents={0: content}, over=not isinstance(content, Progress)).to_tune()
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_a_database_that_stays_away_ends_the_search_and_leaves_everything_adopta
         broken.setattr(dispatcher.planner.store, "finish_job", away)
         searcher.on_trial_complete("a", said(Failure(FailureKind.ERROR, "x")))
         assert dispatcher.planner.lifecycle.error is None  # a failed job is written by another way
-        searcher.on_trial_complete("b", said(pretend(dispatcher.held["b"])))
+        searcher.on_trial_complete("b", said(pretend(dispatcher.held["b"][0])))
     assert isinstance(dispatcher.planner.lifecycle.error, StorageUnavailableError)
     assert searcher.suggest("c") == Searcher.FINISHED  # nothing is handed out, and nothing is waited for
     assert stop("d", said(EPOCH))
@@ -88,7 +88,7 @@ def test_a_study_that_optuna_deletes_ends_the_search_in_words_and_with_a_code(
 ) -> None:
     searcher, store = PlannerSearcher(dispatcher), dispatcher.planner.store
     assert searcher.suggest("a")
-    task = dispatcher.held["a"]
+    task = dispatcher.held["a"][0]
     optuna.delete_study(study_name="away", storage=store.database.storage)
     searcher.on_trial_complete("a", said(pretend(task)))
     assert searcher.suggest("b") == Searcher.FINISHED

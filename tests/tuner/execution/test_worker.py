@@ -14,8 +14,8 @@ import torch
 from studies.records import Failure, FailureKind
 from trainers.config import Stage1Config, TaskConfig, TrialConfig
 from trainers.results import JobResult, Progress
-from tuner.execution import job_run
-from tuner.execution.messages import Report, TrainRequest, WorkerSettings
+from tuner.execution import job_group
+from tuner.execution.messages import Content, JobRequest, Report, TrainRequest, WorkerSettings
 from tuner.execution.same_code import code_sha256
 from tuner.execution.worker import JobTrainable
 
@@ -23,24 +23,34 @@ from tuner.execution.worker import JobTrainable
 @pytest.fixture(autouse=True)
 def every_step_reports(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     threads = torch.get_num_threads()
-    monkeypatch.setattr(job_run, "REPORT_EVERY", 0.0)
+    monkeypatch.setattr(job_group, "REPORT_EVERY", 0.0)
     yield
     torch.set_num_threads(threads)
 
 
-def request(folder: Path, *, task: TaskConfig | None = None, code: str | None = None, **stage1: Any) -> dict[str, Any]:
-    config = TrialConfig(task=task or TaskConfig(), stage1=Stage1Config(epochs=2, precision="fp32", **stage1))
-    settings = WorkerSettings(threads=1, cache=str(folder))
-    return TrainRequest(
-        configs=(config.to_flat(),), read_test=False, settings=settings, code=code or code_sha256()
-    ).to_tune()
+def request(
+    folder: Path, *others: dict[str, Any], task: TaskConfig | None = None, code: str | None = None, **stage1: Any
+) -> dict[str, Any]:
+    """A request of one job, and one more for each of `others`, the stage-1 settings that differ."""
+    jobs = []
+    for differs in ({}, *others):
+        settings: dict[str, Any] = {"epochs": 2, "precision": "fp32", **stage1, **differs}
+        config = TrialConfig(task=task or TaskConfig(), stage1=Stage1Config(**settings))
+        jobs.append(JobRequest(configs=(config.to_flat(),)))
+    worker = WorkerSettings(threads=1, cache=str(folder))
+    return TrainRequest(jobs=tuple(jobs), settings=worker, code=code or code_sha256()).to_tune()
 
 
 def steps(job: JobTrainable) -> list[Report]:
     found = [said(job)]
-    while isinstance(found[-1].content, Progress):
+    while not found[-1].over:
         found.append(said(job))
     return found
+
+
+def content(report: Report) -> Content:
+    """The news of the only job."""
+    return report.contents[0]
 
 
 def said(job: JobTrainable) -> Report:
@@ -51,15 +61,17 @@ def said(job: JobTrainable) -> Report:
 
 
 def failure_of(report: Report) -> Failure:
-    assert isinstance(report.content, Failure)
-    return report.content
+    found = content(report)
+    assert isinstance(found, Failure)
+    return found
 
 
 def test_a_job_reports_progress_and_ends_with_its_whole_result(tmp_path: Path) -> None:
     found = steps(JobTrainable(request(tmp_path)))
-    assert isinstance(found[0].content, Progress)
-    assert found[0].content.epoch == 1
-    outcome = found[-1].content
+    first = content(found[0])
+    assert isinstance(first, Progress)
+    assert first.epoch == 1
+    outcome = content(found[-1])
     assert isinstance(outcome, JobResult)
     assert len(outcome.heads) == 1
     assert (outcome.backbone.train_counts[0], outcome.backbone.threads) == (100, 1)
@@ -100,7 +112,7 @@ def test_a_worker_with_other_code_than_the_driver_trains_nothing(tmp_path: Path)
     assert failure_of(last).kind is FailureKind.OTHER_CODE
     assert not any(tmp_path.iterdir())
     assert job.reset_config(request(tmp_path))
-    assert isinstance(steps(job)[-1].content, JobResult)
+    assert isinstance(content(steps(job)[-1]), JobResult)
 
 
 def test_warnings_of_the_trainer_reach_the_driver_once(tmp_path: Path) -> None:
@@ -121,20 +133,20 @@ def test_memory_that_was_short_may_be_there_the_next_time(tmp_path: Path, monkey
         held.append(weakref.ref(bank))
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
-    def look(error: Exception, free: Any = job_run.free_memory) -> None:
+    def look(error: Exception, free: Any = job_group.free_memory) -> None:
         free(error)
         freed.append(held[0]() is None)
 
     job = JobTrainable(request(tmp_path))
     with monkeypatch.context() as full:
         full.setattr("trainers.job.train_heads", short)
-        full.setattr(job_run, "free_memory", look)
+        full.setattr(job_group, "free_memory", look)
         last = steps(job)[-1]
     assert freed == [True]  # features and all else of the failed job
     assert failure_of(last).kind is FailureKind.OUT_OF_MEMORY
     assert failure_of(last).text.startswith("OutOfMemoryError: CUDA out of memory")
     assert job.reset_config(request(tmp_path))
-    assert isinstance(steps(job)[-1].content, JobResult)
+    assert isinstance(content(steps(job)[-1]), JobResult)
 
 
 @pytest.mark.parametrize(
@@ -179,8 +191,50 @@ def test_a_stopped_job_leaves_a_checkpoint_and_the_next_one_goes_on(tmp_path: Pa
     job.cleanup()
     assert list(tmp_path.glob("*/checkpoint.safetensors"))
     assert job.reset_config(request(tmp_path))
-    first = said(job).content
+    first = content(said(job))
     assert isinstance(first, Progress)
     assert first.epoch == 2
     steps(job)
     assert not list(tmp_path.glob("*/checkpoint.safetensors"))
+
+
+def test_the_jobs_of_a_request_end_each_for_itself(tmp_path: Path) -> None:
+    job = JobTrainable(request(tmp_path, {"seed": 1, "lr": 1e12}, {"seed": 2}))
+    outcomes: dict[int, Content] = {}
+    reports = steps(job)
+    for report in reports:
+        outcomes |= report.contents
+    assert [type(outcomes[place]) for place in range(3)] == [JobResult, Failure, JobResult]
+    assert [report.over for report in reports[:-1]] == [False] * (len(reports) - 1)
+    (failed,) = [at for at, report in enumerate(reports) if isinstance(report.contents.get(1), Failure)]
+    assert failed < len(reports) - 1  # it is told when it happens
+    alone = content(steps(JobTrainable(request(tmp_path / "alone", seed=2)))[-1])
+    both = outcomes[2]
+    assert isinstance(alone, JobResult)
+    assert isinstance(both, JobResult)
+    assert [head.metrics for head in both.heads] == [head.metrics for head in alone.heads]  # type: ignore[union-attr]
+
+
+def test_all_stopped_jobs_of_a_request_leave_checkpoints_and_go_on(tmp_path: Path) -> None:
+    job = JobTrainable(request(tmp_path, {"seed": 1}, epochs=3))
+    job.step()
+    job.cleanup()
+    assert len(list(tmp_path.glob("*/checkpoint.safetensors"))) == 2
+    assert job.reset_config(request(tmp_path, {"seed": 1}, epochs=3))
+    first = said(job).contents
+    assert {found.epoch for found in first.values() if isinstance(found, Progress)} == {2}
+    steps(job)
+    assert not list(tmp_path.glob("*/checkpoint.safetensors"))
+
+
+def test_images_that_are_decoded_on_the_fly_take_turns_by_epochs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two steps the processes of a loader would wait, beside those of the other job."""
+    monkeypatch.setattr("trainers.stage1.loop.MemorySplit", type(None))
+    job = JobTrainable(request(tmp_path, {"seed": 1}))
+    news = [report.contents for report in steps(job)]
+    assert [{at: c.epoch for at, c in one.items() if isinstance(c, Progress)} for one in news[:2]] == [
+        {0: 1, 1: 1},
+        {0: 2, 1: 2},
+    ]

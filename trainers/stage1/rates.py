@@ -1,0 +1,99 @@
+"""How many images per second several trainings process together on one device, measured before a study."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import time
+from collections.abc import Callable, Generator, Sequence
+
+import torch
+
+from trainers.config import StepWay, TrialConfig
+from trainers.data.splits import MemorySplit
+from trainers.data.task import Task, load_task
+from trainers.results import EpochResult, Progress
+from trainers.stage1 import loop
+from trainers.turns import Clock, Events, JobEnd, Together, Turn
+
+logger = logging.getLogger(__name__)
+
+COUNTS = (1, 2, 4, 8)
+_ENDLESS = 10_000  # epochs, so that few are validated
+_PATIENCE = 20  # times the seconds of a measurement, until all trainings have begun
+_WORTH = 1.05  # more trainings at once must be this much faster to be kept
+
+
+def measured_rates(
+    config: TrialConfig, *, device: torch.device, way: StepWay, seconds: float = 3.0, counts: Sequence[int] = COUNTS
+) -> dict[int, float]:
+    """Images per second by number of trainings at once; numbers that do not fit into the GPU's memory are left out.
+
+    Raises ConfigError or DataError for a configuration that cannot be trained.
+    """
+    task, rates = load_task(config.task), dict[int, float]()
+    per_turn = config.stage1.batch_size if isinstance(task.train, MemorySplit) else len(task.train)
+    for count in counts:
+        jobs = [_training(config, task, seed, device, way) for seed in range(count)]
+        together = Together(jobs, device, count)
+        with contextlib.closing(together):
+            rate = _rate(together, per_turn, seconds)
+        if rate is None:
+            break
+        rates[count] = rate
+    logger.info("images/s by backbones at once: %s", {count: round(rate) for count, rate in rates.items()})
+    return rates
+
+
+def best_count(rates: dict[int, float]) -> int:
+    """The number of trainings with the highest rate; a larger one must be worth it. 1 if nothing was measured."""
+    best = 1
+    for count in sorted(rates):
+        if count == 1 or rates[count] > _WORTH * rates.get(best, 0.0):
+            best = count
+    return best
+
+
+def _training(
+    config: TrialConfig, task: Task, seed: int, device: torch.device, way: StepWay
+) -> Callable[[Clock], Events[object]]:
+    stage1 = dataclasses.replace(config.stage1, epochs=_ENDLESS, seed=seed)
+
+    def start(clock: Clock) -> Events[object]:
+        state = loop.start(task, stage1, model=config.task.model, pretrained=False, device=device)
+        return _as_events(loop.turns(loop.Run(state, task, stage1, device=device, way=way, clock=clock)))
+
+    return start
+
+
+def _as_events(turns: Generator[EpochResult | Turn, None, None]) -> Events[object]:
+    for event in turns:
+        yield event if isinstance(event, Turn) else Progress(stage=1, epoch=event.epoch, epochs=_ENDLESS, metrics={})
+    return None
+
+
+def _rate(together: Together, images_per_turn: int, seconds: float) -> float | None:
+    """Images per second; None if not all trainings could begin, or one of them failed."""
+    wanted, begun = len(together.jobs), set[int]()
+    patience = time.perf_counter() + _PATIENCE * seconds
+    while len(begun) < wanted:  # each begins after an epoch of those before it, and records or compiles its step
+        for index, event in together.round():
+            if isinstance(event, JobEnd):
+                return None
+            begun.add(index)
+        if time.perf_counter() > patience:
+            return None
+    rounds, since = 0, _now(together.device)
+    while time.perf_counter() - since < seconds:
+        if any(isinstance(event, JobEnd) for _, event in together.round()):
+            return None
+        rounds += 1
+    return rounds * wanted * images_per_turn / (_now(together.device) - since)
+
+
+def _now(device: torch.device) -> float:
+    """The time when the device has done what was asked of it."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
