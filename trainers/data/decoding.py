@@ -73,10 +73,8 @@ class _BeyondLimitsError(Exception):
 def _opened(file: str | bytes, name: str) -> Iterator[Image.Image]:
     """Opens an image within the limits. Ignores a decoder's warnings, and turns its exceptions into DataError."""
     try:
-        with (
-            warnings.catch_warnings(action="ignore"),
-            _open_bytes(file if isinstance(file, bytes) else _read_bytes(file)) as image,
-        ):
+        data = file if isinstance(file, bytes) else _read_bytes(file)
+        with warnings.catch_warnings(action="ignore"), _open_bytes(data) as image:
             yield image
     except (_BeyondLimitsError, Image.DecompressionBombError) as error:  # Pillow checks its own limit first
         said = error if isinstance(error, _BeyondLimitsError) else f"it has more than {MAX_PIXELS:,} pixels"

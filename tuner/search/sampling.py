@@ -237,10 +237,8 @@ def _ask(
     def trial(params: Params, state: TrialState, value: float | None) -> FrozenTrial:
         return optuna.create_trial(state=state, value=value, params=level.filled(params), distributions=distributions)
 
-    with (
-        _optuna_muted(),
-        threadpool_limits(1),
-    ):  # such small matrices are slower on many threads, tens of times on busy cores
+    # such small matrices are slower on many threads, tens of times on busy cores
+    with _optuna_muted(), threadpool_limits(1):
         study = optuna.create_study(direction="maximize", sampler=sampler)
         study.add_trials([trial(row.params, TrialState.COMPLETE, row.value) for row in learned])
         study.add_trials([trial(params, TrialState.RUNNING, None) for params in running])
