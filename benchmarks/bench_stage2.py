@@ -23,7 +23,7 @@ from benchmarks.straightforward import PilImages, stage2_epoch, stage2_every_epo
 from benchmarks.timing import seconds
 from trainers.config import Stage1Config, Stage2Config, TaskConfig
 from trainers.data.task import load_task
-from trainers.features import FeatureBank, FeatureMode, extract_bank
+from trainers.features import FeatureBank, FeatureMode, LabelledFeatures, extract_bank
 from trainers.files.cache import Cache
 from trainers.job import Job, run_job
 from trainers.long_tail import long_tail_counts
@@ -31,6 +31,7 @@ from trainers.stage1 import loop
 from trainers.stage1.models import Network, build_model
 from trainers.stage2.heads import train_heads
 from trainers.stage2.one_head import train_head
+from trainers.stage2.recorded import never, on_cuda
 from trainers.weight_balance import LinearHead
 
 EPOCHS, HEADS, MANY_HEADS, ONE_BY_ONE, ROUNDS = 10, 64, 256, 4, 3
@@ -69,6 +70,8 @@ def main() -> None:
     _batched_equality(bank, start, noise.task.counts)
     for mode in ("default", "replay"):
         _cached_equality(mode)
+    if torch.cuda.is_available():
+        heads_by_chunk(torch.device("cuda"), counts=long_tail_counts(100, 500, 100), width=512, heads=MANY_HEADS)
 
 
 def _backbone(noise: Noise) -> Network:
@@ -140,6 +143,42 @@ def _through_a_job(noise: Noise) -> None:
         baseline="none: absolute, through run_job on a cached backbone, all measures and the post-hoc grid included",
         target=60, met=median(rates) >= 60, n=len(rates), best=max(rates), heads=HEADS,
     )  # fmt: skip
+
+
+def heads_by_chunk(device: torch.device, *, counts: Sequence[int], width: int, heads: int) -> None:
+    """Heads on random features, recorded and plain, in chunks of a quarter, a half and as memory allows, in turn."""
+    bank, start = _random_bank(counts, width=width, device=device)
+    chunks = (heads // 4, heads // 2, None)
+    ways = {
+        (chunk, way): lambda chunk=chunk, recorder=recorder: train_heads(  # type: ignore[misc]
+            bank, start, _configs(heads), counts, chunk=chunk, recorder_for=recorder
+        )
+        for chunk in chunks
+        for way, recorder in (("recorded", on_cuda), ("plain", never))
+    }
+    taken: dict[tuple[int | None, str], list[float]] = {key: [] for key in ways}
+    for _ in range(1 + ROUNDS):
+        for key, work in ways.items():
+            taken[key].append(seconds(work))  # reads the results, so it ends when the device does
+    for (chunk, way), (_, *times) in taken.items():  # the first round warms up
+        record(
+            name=f"stage2_gpu_{way}_{chunk or 'all'}", figure=heads / median(times), unit="configurations/s",
+            baseline="none: absolute, validation's balanced accuracy after each epoch included", target=None, met=None,
+            n=len(times), best=heads / min(times), heads=heads, device=str(device),
+        )  # fmt: skip
+
+
+def _random_bank(counts: Sequence[int], *, width: int, device: torch.device) -> tuple[FeatureBank, LinearHead]:
+    generator = torch.Generator().manual_seed(0)
+    classes = torch.arange(len(counts))
+    seen = classes.repeat(20)
+    bank = FeatureBank(
+        train=torch.randn(EPOCHS, sum(counts), width, generator=generator),
+        labels=classes.repeat_interleave(torch.tensor(counts)),
+        order_seed=0,
+        splits={"val": LabelledFeatures(torch.randn(len(seen), width, generator=generator), seen)},
+    )
+    return bank.to(device), LinearHead(torch.randn(len(counts), width, generator=generator), torch.zeros(len(counts)))
 
 
 def _exhaust(events: Generator[object, None, object]) -> None:

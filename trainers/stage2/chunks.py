@@ -96,7 +96,7 @@ def in_chunks(
             yield from zip(part, found, strict=True)
             first += len(part)
             continue
-        size = even_size(len(part), math.ceil(len(part) / 2))
+        size = math.ceil(len(part) / 2)
         torch.cuda.empty_cache()  # outside the handler, whose traceback holds the tensors
         if not warned:
             logger.warning(

@@ -42,10 +42,10 @@ class Rows:
     """Learns every weight row and bias: `weight_balancing` and `crt`."""
 
     def __init__(self, start: LinearHead, configs: Sequence[Stage2Config]) -> None:
-        initial = [initial_head(start, config) for config in configs]
+        initial = initial_head(start, configs[0])  # the same for all: heads of a chunk share method and seed
         self.shape = (len(configs), *start.weight.shape)  # B, C, D
-        self.weight = torch.cat([head.weight for head in initial])  # (B C, D)
-        self.bias = torch.cat([head.bias for head in initial]).unsqueeze(1)  # (B C, 1)
+        self.weight = initial.weight.repeat(len(configs), 1)  # (B C, D)
+        self.bias = initial.bias.repeat(len(configs)).unsqueeze(1)  # (B C, 1)
         self.velocity, self.bias_velocity = torch.zeros_like(self.weight), torch.zeros_like(self.bias)
         self.sgd = _Sgd.of(configs, self.shape[1], self.weight.device)
         self.descent = torch.zeros_like(self.bias)  # -lr
