@@ -115,7 +115,10 @@ def _older_switches(*, tf32: bool) -> Iterator[None]:
 
     Torch's compiler reads them. Where they already disagree, torch refuses to say their values, and they stay.
     """
-    convolutions, products = _told(lambda: torch.backends.cudnn.allow_tf32), _told(torch.get_float32_matmul_precision)
+    convolutions, products = (
+        _switch_value(lambda: torch.backends.cudnn.allow_tf32),
+        _switch_value(torch.get_float32_matmul_precision),
+    )
     on_cpu = _get("mkldnn", "matmul")  # `set_float32_matmul_precision` changes it
     try:
         if convolutions is not None:
@@ -131,7 +134,7 @@ def _older_switches(*, tf32: bool) -> Iterator[None]:
             _set("mkldnn", "matmul", "none" if on_cpu == _get("mkldnn", "all") else on_cpu)
 
 
-def _told(switch: Callable[[], T]) -> T | None:
+def _switch_value(switch: Callable[[], T]) -> T | None:
     """The value of an older switch; None where it disagrees with the newer ones."""
     try:
         return switch()

@@ -22,7 +22,7 @@ Result = TypeVar("Result")
 _CACHE_BYTES = 10 * 2**20  # of weights, velocities and gradients that fit a CPU's cache
 _LARGEST_ON_CPU = 64
 _SHARE = 0.8  # of the free memory: fragments, libraries' workspaces, other processes that grow
-_FLOAT = 4  # bytes
+_FLOAT_BYTES = 4  # bytes
 
 # Tensors like a head's weights (C, D): weights, velocities, two copies of both and two differences while a recording is
 # compared, and two kept ones and two after an epoch.
@@ -35,12 +35,12 @@ _INDEX_LIMIT = 2**31 - 1  # elements of a tensor that a kernel counts in 32 bits
 
 def default_chunk(weight: Tensor) -> int:
     """How many heads like `weight` (C, D) a CPU computes together: fastest when their state just fits the cache."""
-    state = 3 * _FLOAT * weight.numel()  # weights, velocities and gradients in float32
+    state = 3 * _FLOAT_BYTES * weight.numel()  # weights, velocities and gradients in float32
     return max(4, min(_LARGEST_ON_CPU, _CACHE_BYTES // state))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Need:
+class ChunkNeed:
     """The memory that heads of one kind take on a GPU, in bytes, estimated from above."""
 
     fixed: int  # however many they are
@@ -48,15 +48,15 @@ class Need:
     largest: int  # of heads at once, so that every tensor is within the reach of 32 bits
 
     @classmethod
-    def of(cls, weight: Tensor, bank: FeatureBank, config: Stage2Config, kind: LossKind) -> Need:
+    def of(cls, weight: Tensor, bank: FeatureBank, config: Stage2Config, kind: LossKind) -> ChunkNeed:
         """Of heads like `weight` (C, D) that share the batches and the kind of loss of `config`."""
         images, width = bank.train.shape[1:]
         logits = config.batch_size * len(weight)
         once, recorded = LIKE_LOGITS[kind] * logits, LIKE_LOGITS[kind] * logits  # the recording has a pool of its own
         evaluated = _LIKE_EVALUATED * evaluation_logits(weight.device)
         return cls(
-            fixed=_FLOAT * (2 * images * width + evaluated) + 8 * images * (config.epochs + 2),
-            each=_FLOAT * (_LIKE_WEIGHTS * weight.numel() + once + recorded),
+            fixed=_FLOAT_BYTES * (2 * images * width + evaluated) + 8 * images * (config.epochs + 2),
+            each=_FLOAT_BYTES * (_LIKE_WEIGHTS * weight.numel() + once + recorded),
             largest=_INDEX_LIMIT // max(weight.numel(), logits),
         )
 
@@ -65,7 +65,7 @@ class Need:
         return max(1, min(self.largest, (int(_SHARE * free) - self.fixed) // self.each))
 
 
-def free_memory(device: torch.device) -> int:
+def free_bytes(device: torch.device) -> int:
     """Bytes of a GPU that no process holds, and those that this one holds without use."""
     free, _ = torch.cuda.mem_get_info(device)
     return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)

@@ -19,7 +19,7 @@ from trainers.features import FeatureBank
 from trainers.losses import Counts, Loss
 from trainers.results import HeadFailure
 from trainers.schedule import learning_rate
-from trainers.stage2.chunks import Need, default_chunk, even_size, free_memory, in_chunks
+from trainers.stage2.chunks import ChunkNeed, default_chunk, even_size, free_bytes, in_chunks
 from trainers.stage2.head_gradients import StackedLosses
 from trainers.stage2.history import History
 from trainers.stage2.learnt import Rows, Scales
@@ -32,8 +32,8 @@ from trainers.stage2.recipe import (
     stage2_loss,
     stage2_radius,
 )
-from trainers.stage2.recorded import Recorder, RecorderFor, on_cuda
-from trainers.stage2.steps import Blocks, OneByOne, Step
+from trainers.stage2.recorded import BlockRecorder, RecorderFor, on_cuda
+from trainers.stage2.steps import Blocks, HeadStep, OneByOne
 from trainers.weight_balance import LinearHead
 
 __all__ = ["default_chunk", "flat_config", "train_heads"]
@@ -72,22 +72,22 @@ def train_heads(
 
         def train(part: Sequence[int], orders: Tensor = orders) -> list[TrainedHead | HeadFailure]:
             some = [configs[i] for i in part]
-            made = _Chunk(
+            made = HeadChunk(
                 bank, start, some, counts, [losses[i] for i in part], [stage2_radius(known, config) for config in some]
             )
             return made.train(orders, recorder_for(start.weight.device))
 
-        size = chunk or _chunk(bank, start, configs[members[0]], losses[members[0]], len(members))
+        size = chunk or chunk_size(bank, start, configs[members[0]], losses[members[0]], len(members))
         results |= dict(in_chunks(members, size, train))
     return [results[i] for i in range(len(configs))]
 
 
-def _chunk(bank: FeatureBank, start: LinearHead, like: Stage2Config, loss: Loss, heads: int) -> int:
+def chunk_size(bank: FeatureBank, start: LinearHead, like: Stage2Config, loss: Loss, heads: int) -> int:
     """How many of `heads` heads to compute together."""
     if start.weight.device.type == "cpu":
         return default_chunk(start.weight)
-    need = Need.of(start.weight, bank, like, loss.kind)
-    return even_size(heads, need.fits(free_memory(start.weight.device)))
+    need = ChunkNeed.of(start.weight, bank, like, loss.kind)
+    return even_size(heads, need.fits(free_bytes(start.weight.device)))
 
 
 def flat_config(config: Stage2Config) -> dict[str, Scalar]:
@@ -101,7 +101,7 @@ def _shared(config: Stage2Config, loss: Loss) -> Hashable:
     return (sampler, config.method == "lws", loss.kind, config.batch_size, config.epochs, config.seed)
 
 
-class _Chunk:
+class HeadChunk:
     """B heads on the same batches, with stacked rows: (B C, D)."""
 
     def __init__(
@@ -117,11 +117,11 @@ class _Chunk:
         self.bank, self.configs, self.radii = bank, configs, radii
         self.device, self.classes = bank.train.device, len(start.bias)
         self.heads = (Scales if configs[0].method == "lws" else Rows)(start, configs)
-        self.step = Step(self.heads, StackedLosses.of(losses, self.device), self._radius("step"))
+        self.step = HeadStep(self.heads, StackedLosses.of(losses, self.device), self._radius("step"))
         self.epoch_radius = self._radius("epoch")
         self.history = History(bank, configs, counts)
 
-    def train(self, orders: Tensor, recorder: Recorder | None) -> list[TrainedHead | HeadFailure]:
+    def train(self, orders: Tensor, recorder: BlockRecorder | None) -> list[TrainedHead | HeadFailure]:
         """Runs all epochs in `orders` (E, N), on a GPU or with a recorder in blocks; one result per head."""
         first = self.configs[0]
         if recorder is None and self.device.type == "cpu":

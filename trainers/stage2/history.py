@@ -15,7 +15,7 @@ from trainers.features import FeatureBank
 from trainers.losses import Counts, class_counts
 from trainers.results import EpochResult, Metrics
 from trainers.schedule import learning_rate
-from trainers.stage2.recipe import Recalls, diverged_reason, finite_or_none, norm_spread
+from trainers.stage2.recipe import Recalls, diverged_reason, finite_numbers, norm_spread
 from trainers.weight_balance import row_norms
 
 
@@ -77,7 +77,7 @@ class History:
             yield epochs, self._kept(b, columns, linear)
 
     def _result(self, config: Stage2Config, epoch: int, column: Sequence[float], *, seconds: float) -> EpochResult:
-        cv, slope = finite_or_none(column[3:5])
+        cv, slope = finite_numbers(column[3:5])
         metrics: Metrics = {"loss": column[0], "lr": learning_rate(config, epoch), "projected_rows": column[1]}
         metrics |= {"norm.cv": cv, "norm.slope": slope}
         if self.recalls is not None:

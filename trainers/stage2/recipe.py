@@ -162,7 +162,7 @@ def evaluation_logits(device: torch.device) -> int:
 def norm_measures(norms: Tensor, counts: Tensor) -> tuple[list[float | None], list[float | None]]:
     """`norm_spread`, with None where a measure is not defined."""
     cv, slope = norm_spread(norms, counts)
-    return finite_or_none(cv.tolist()), finite_or_none(slope.tolist())
+    return finite_numbers(cv.tolist()), finite_numbers(slope.tolist())
 
 
 def norm_spread(norms: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
@@ -187,6 +187,6 @@ def diverged_reason(config: Stage2Config, epoch: int, loss: float) -> str:
     )
 
 
-def finite_or_none(values: Sequence[float]) -> list[float | None]:
+def finite_numbers(values: Sequence[float]) -> list[float | None]:
     """None instead of what is not finite."""
     return [value if math.isfinite(value) else None for value in values]

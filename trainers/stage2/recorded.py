@@ -18,11 +18,11 @@ from torch import Tensor
 logger = logging.getLogger(__name__)
 
 Replay = Callable[[], None]
-RecorderFor = Callable[[torch.device], "Recorder | None"]  # None: nothing is recorded on this device
-_AGREEMENT = 0.05  # of a head's change: other kernels round differently, a wrong recording differs by all of it
+RecorderFor = Callable[[torch.device], "BlockRecorder | None"]  # None: nothing is recorded on this device
+_BLOCK_AGREEMENT = 0.05  # of a head's change: other kernels round differently, a wrong recording differs by all of it
 
 
-class Recorder(Protocol):
+class BlockRecorder(Protocol):
     """Records work on a device."""
 
     def warm_up(self, work: Callable[[], None]) -> None:
@@ -44,7 +44,7 @@ class Block(Protocol):
     def inputs(self) -> Sequence[Tensor]: ...
 
 
-def on_cuda(device: torch.device) -> Recorder | None:
+def on_cuda(device: torch.device) -> BlockRecorder | None:
     """CUDA graphs on a GPU; nothing is recorded on other devices."""
     return CudaGraphs() if device.type == "cuda" else None
 
@@ -75,7 +75,7 @@ class CudaGraphs:
         return graph.replay
 
 
-def recorded_or_none(block: Block, recorder: Recorder) -> Replay | None:
+def recorded_or_none(block: Block, recorder: BlockRecorder) -> Replay | None:
     """The recording of `block` if it is right, else None after a warning. Leaves all tensors as they were.
 
     Raises OutOfMemoryError: fewer heads at once would fit.
@@ -103,7 +103,7 @@ def _compare(block: Block, replay: Replay) -> None:
         replay()
         for kind, found in block.changed().items():
             apart = _apart(*(_rows(each, block.heads) for each in (found, wanted[kind], start[kind])))
-            if not apart <= _AGREEMENT:  # also true for NaN
+            if not apart <= _BLOCK_AGREEMENT:  # also true for NaN
                 raise RuntimeError(f"the recording changes the {kind} differently, by {apart:.2g} of the change")
     finally:
         _put_back(block, before)

@@ -11,13 +11,13 @@ from trainers.config import Stage2Config
 from trainers.features import FeatureBank
 from trainers.stage2.head_gradients import StackedLosses
 from trainers.stage2.learnt import Rows, Scales
-from trainers.stage2.recorded import Recorder, Replay, recorded_or_none
+from trainers.stage2.recorded import BlockRecorder, Replay, recorded_or_none
 
-_BLOCK = range(8, 17)  # steps in one recording: few launches an epoch, and little to record
-_WORTH = 6  # blocks of a training that repay the three that recording and comparing take
+_BLOCK_STEPS = range(8, 17)  # steps in one recording: few launches an epoch, and little to record
+_WORTH_RECORDING = 6  # blocks of a training that repay the three that recording and comparing take
 
 
-class Step:
+class HeadStep:
     """One SGD step of B heads on a batch; sums the loss and notes the rows that MaxNorm shrank."""
 
     def __init__(self, heads: Rows | Scales, losses: StackedLosses, radius: Tensor | None) -> None:
@@ -52,7 +52,7 @@ class Step:
 class OneByOne:
     """Gathers each batch when its step comes: a CPU's cache then holds it."""
 
-    def __init__(self, bank: FeatureBank, step: Step, orders: Tensor, config: Stage2Config) -> None:
+    def __init__(self, bank: FeatureBank, step: HeadStep, orders: Tensor, config: Stage2Config) -> None:
         """`orders` are those of all epochs (E, N), on the bank's device."""
         self.bank, self.step, self.orders, self.batch = bank, step, orders, config.batch_size
 
@@ -71,7 +71,7 @@ class Blocks:
     """
 
     def __init__(
-        self, bank: FeatureBank, step: Step, orders: Tensor, config: Stage2Config, recorder: Recorder | None
+        self, bank: FeatureBank, step: HeadStep, orders: Tensor, config: Stage2Config, recorder: BlockRecorder | None
     ) -> None:
         """`orders` are those of all epochs (E, N), on the bank's device; without `recorder` nothing is recorded."""
         self.bank, self.step, self.orders, self.recorder = bank, step, orders, recorder
@@ -83,7 +83,7 @@ class Blocks:
         self.y = torch.empty_like(bank.labels)
         self.next = torch.zeros(1, dtype=torch.long, device=bank.train.device)
         self.replay: Replay | None = None
-        if self.blocks * len(orders) < _WORTH:
+        if self.blocks * len(orders) < _WORTH_RECORDING:
             self.recorder = None
 
     def run(self, epoch: int) -> None:
@@ -102,7 +102,7 @@ class Blocks:
         for first in range(self.blocks * self.size * self.batch, len(self.x), self.batch):
             self.step(self.x[first : first + self.batch], self.y[first : first + self.batch])
 
-    def _first(self, recorder: Recorder) -> None:
+    def _first(self, recorder: BlockRecorder) -> None:
         """The first block, which warms up; then the recording of all others."""
         recorder.warm_up(lambda: self._plain(0))
         self.replay = recorded_or_none(self, recorder)
@@ -154,6 +154,6 @@ class Blocks:
 
 def block_size(steps: int) -> int:
     """How many of an epoch's `steps` make a block: the size that leaves the fewest over, the largest of those."""
-    if steps < _BLOCK[0]:
+    if steps < _BLOCK_STEPS[0]:
         return steps
-    return max((size for size in _BLOCK if size <= steps), key=lambda size: (-(steps % size), size))
+    return max((size for size in _BLOCK_STEPS if size <= steps), key=lambda size: (-(steps % size), size))

@@ -119,7 +119,7 @@ class SoftStop(Stopper):
         return False
 
 
-def measure(request: TrainRequest, *, slots: Slots) -> dict[int, float]:
+def measure_in_worker(request: TrainRequest, *, slots: Slots) -> dict[int, float]:
     """Measures images per second by number of backbones at once, in a worker like those of the jobs.
 
     Raises UnreachableError if Ray died, and the errors of the configuration.

@@ -57,9 +57,9 @@ class RayExecutor:
 
     def measure(self, request: TrainRequest) -> dict[int, float]:
         """Measures in a worker. Also raises UnreachableError if Ray died."""
-        from tuner.execution.bridge import measure
+        from tuner.execution.bridge import measure_in_worker
 
-        return measure(request, slots=self._slots)
+        return measure_in_worker(request, slots=self._slots)
 
 
 class InlineExecutor:

@@ -19,15 +19,15 @@ from trainers.config import LossName, Stage2Config, TrainedMethod
 from trainers.features import FeatureBank, LabelledFeatures
 from trainers.results import HeadFailure
 from trainers.stage2 import chunks, heads, recorded
-from trainers.stage2.chunks import LIKE_LOGITS, Need, even_size, in_chunks
+from trainers.stage2.chunks import LIKE_LOGITS, ChunkNeed, even_size, in_chunks
 from trainers.stage2.head_gradients import StackedLosses
 from trainers.stage2.heads import train_heads
 from trainers.stage2.history import History
 from trainers.stage2.learnt import Rows, Scales
 from trainers.stage2.one_head import TrainedHead
 from trainers.stage2.recipe import Recalls, epoch_orders, stage2_loss
-from trainers.stage2.recorded import Recorder, Replay, never
-from trainers.stage2.steps import Blocks, Step, block_size
+from trainers.stage2.recorded import BlockRecorder, Replay, never
+from trainers.stage2.steps import Blocks, HeadStep, block_size
 from trainers.weight_balance import LinearHead, row_norms
 
 COUNTS = (90, 50, 20, 10)  # 170 images: 21 batches of 8 and one of 2
@@ -41,7 +41,7 @@ class Player:
     def __init__(self, spoilt: Callable[[Replay], Replay] = lambda replay: replay) -> None:
         self.spoilt, self.warmed, self.recordings, self.replays = spoilt, 0, 0, 0
 
-    def __call__(self, device: torch.device) -> Recorder:
+    def __call__(self, device: torch.device) -> BlockRecorder:
         return self
 
     def warm_up(self, work: Callable[[], None]) -> None:
@@ -93,7 +93,7 @@ def _without_time(found: TrainedHead | HeadFailure) -> Any:
     return found.weight.tolist(), found.bias.tolist(), found.epoch, epochs, found.projected_at_step1, found.notes
 
 
-def _trained(recorder: Callable[[torch.device], Recorder | None], configs: Sequence[Stage2Config]) -> list[Any]:
+def _trained(recorder: Callable[[torch.device], BlockRecorder | None], configs: Sequence[Stage2Config]) -> list[Any]:
     return [_without_time(found) for found in train_heads(*_bank(), configs, COUNTS, recorder_for=recorder)]
 
 
@@ -249,16 +249,16 @@ def test_out_of_memory_halves_the_chunks_with_one_warning(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     sizes: list[int] = []
-    trained = heads._Chunk.train
+    trained = heads.HeadChunk.train
 
-    def limited(chunk: heads._Chunk, *args: Any) -> Any:
+    def limited(chunk: heads.HeadChunk, *args: Any) -> Any:
         sizes.append(len(chunk.configs))
         if sizes[-1] > 2:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return trained(chunk, *args)
 
     wanted = [_without_time(head) for head in train_heads(*_bank(), _variants() * 2, COUNTS, chunk=2)]
-    monkeypatch.setattr(heads._Chunk, "train", limited)
+    monkeypatch.setattr(heads.HeadChunk, "train", limited)
     assert [_without_time(head) for head in train_heads(*_bank(), _variants() * 2, COUNTS)] == wanted
     assert sizes == [10, 5, 3, 2, 2, 2, 2, 2]
     (record,) = caplog.records
@@ -291,11 +291,11 @@ def test_memory_that_runs_out_while_recording_halves_the_chunk(caplog: pytest.Lo
 def test_chunks_are_even_and_fit_the_memory() -> None:
     assert [even_size(256, most) for most in (68, 100, 256, 1000, 1)] == [64, 86, 256, 256, 1]
     bank, start = _bank()
-    small = Need.of(start.weight, bank, BASE, "softmax")
+    small = ChunkNeed.of(start.weight, bank, BASE, "softmax")
     assert small.fits(0) == 1
     assert small.fits(2 * small.fixed + 100 * small.each) >= 80
     assert small.fits(2**60) == small.largest
-    large = Need.of(torch.empty(1000, 2048, device="meta"), bank, BASE, "softmax")
+    large = ChunkNeed.of(torch.empty(1000, 2048, device="meta"), bank, BASE, "softmax")
     assert large.largest == (2**31 - 1) // (1000 * 2048)
 
 
@@ -304,9 +304,9 @@ def test_a_gpu_plans_with_the_memory_that_others_leave(monkeypatch: pytest.Monke
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (6_000, 80_000))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 3_000)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 1_000)
-    assert chunks.free_memory(torch.device("cuda")) == 8_000
+    assert chunks.free_bytes(torch.device("cuda")) == 8_000
     on_gpu = LinearHead(torch.empty(4, 16, device="meta"), start.bias)
-    assert heads._chunk(bank, on_gpu, BASE, stage2_loss(BASE, COUNTS), 256) == 1
+    assert heads.chunk_size(bank, on_gpu, BASE, stage2_loss(BASE, COUNTS), 256) == 1
 
 
 class _Peak(TorchDispatchMode):
@@ -346,7 +346,9 @@ def test_the_memory_of_a_loss_is_estimated_from_above(loss: str) -> None:
 def _blocks(method: str, loss: str) -> Blocks:
     bank, start = _bank()
     configs = _variants(method, loss)
-    made = heads._Chunk(bank, start, configs, COUNTS, [stage2_loss(c, COUNTS) for c in configs], [1.0] * len(configs))
+    made = heads.HeadChunk(
+        bank, start, configs, COUNTS, [stage2_loss(c, COUNTS) for c in configs], [1.0] * len(configs)
+    )
     made.step.first_touched = made.step.touched
     return Blocks(bank, made.step, epoch_orders(bank, BASE), BASE, None)
 
@@ -356,7 +358,7 @@ def _as_on_a_gpu(value: Any, mode: FakeTensorMode) -> Any:
     if isinstance(value, Tensor):
         with mode:
             return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="cuda")
-    if isinstance(value, Blocks | Step | Rows | Scales | Recalls) or dataclasses.is_dataclass(value):
+    if isinstance(value, Blocks | HeadStep | Rows | Scales | Recalls) or dataclasses.is_dataclass(value):
         for name, part in vars(value).items():
             if isinstance(part, dict):
                 part.update({key: _as_on_a_gpu(each, mode) for key, each in part.items()})

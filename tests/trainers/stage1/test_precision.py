@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from trainers.config import Precision, Stage1Config, Stage2Config, TaskConfig
 from trainers.errors import ConfigError
-from trainers.files.model_file import LoadedModel, describe
+from trainers.files.model_file import LoadedModel, describe_model
 from trainers.job import Job, load_task_once, run_job
 from trainers.stage1 import precision as module
 from trainers.stage1.backbone import Training
@@ -246,7 +246,7 @@ def test_a_model_trained_in_tf32_answers_on_a_cpu() -> None:
     images = torch.zeros(2, task.channels, task.image_size, task.image_size)
     answers = [
         LoadedModel(
-            network, describe(task, model="cnn-small", temperature=1.0, config={"stage1.precision": name})
+            network, describe_model(task, model="cnn-small", temperature=1.0, config={"stage1.precision": name})
         ).logits(images)
         for name in ("tf32", "fp32")
     ]
