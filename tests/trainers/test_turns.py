@@ -28,8 +28,8 @@ def job(seed: int, *, lr: float = 0.05, epochs: int = 3, model: str = "cnn-small
     )
 
 
-def alone(wanted: Job, cache: Cache | None = None) -> Trained:
-    events = run_job(wanted, cache=cache, device=CPU)
+def alone(wanted: Job, *, device: torch.device = CPU) -> Trained:
+    events = run_job(wanted, cache=None, device=device)
     while True:
         try:
             next(events)

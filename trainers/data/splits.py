@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, cast
 
@@ -22,6 +22,7 @@ from trainers.stage1.augment import CropFlip, crop_flip
 
 Augment = Literal["none", "crop", "crop_flip"]
 _MOST_WORKERS = 16
+_BLOCK_BYTES = 64 * 2**20  # of normalised images on a GPU
 _LONGEST_SIDE = 64  # times the short side
 
 
@@ -73,12 +74,19 @@ class MemorySplit:
         drawn, flip = None, self.augment == "crop_flip"
         if generator is not None and self.augment != "none":
             drawn = CropFlip.draw(count, padding=self.padding, flip=flip, generator=generator).to(device)
-        for part in batch_slices(count, batch_size):
-            batch = images[part] if order is None else images.index_select(0, order[part])  # (B, H, W, C)
-            batch = batch.permute(0, 3, 1, 2)
+        for block, parts in _blocks(batch_slices(count, batch_size), self.block_images(device)):
+            chosen = images[block] if order is None else images.index_select(0, order[block])  # (n, H, W, C)
+            views = chosen.permute(0, 3, 1, 2)
             if drawn is not None:
-                batch = crop_flip(batch, drawn[part], padding=self.padding, flip=flip)
-            yield normalize(batch), labels[part if order is None else order[part]]
+                views = crop_flip(views, drawn[block], padding=self.padding, flip=flip)
+            ready, theirs = normalize(views), labels[block if order is None else order[block]]
+            for part in parts:
+                here = slice(part.start - block.start, part.stop - block.start)
+                yield ready[here], theirs[here]
+
+    def block_images(self, device: torch.device) -> int:
+        """How many images to prepare at once: on a GPU many; on a CPU a batch, which fits its cache."""
+        return 1 if device.type == "cpu" else max(1, _BLOCK_BYTES // (4 * self.images[0].numel()))
 
     def _on(self, device: torch.device) -> tuple[Tensor, Tensor]:
         if device not in self._resident:
@@ -165,6 +173,18 @@ def batch_slices(count: int, batch_size: int) -> Iterator[slice]:
     yield from (slice(start, start + batch_size) for start in range(0, last, batch_size))
     if last < count:
         yield slice(last, count)
+
+
+def _blocks(parts: Iterable[slice], images: int) -> Iterator[tuple[slice, list[slice]]]:
+    """Groups consecutive batches into blocks of up to `images` images, at least one batch each."""
+    block: list[slice] = []
+    for part in parts:
+        if block and part.stop - block[0].start > images:
+            yield slice(block[0].start, block[-1].stop), block
+            block = []
+        block.append(part)
+    if block:
+        yield slice(block[0].start, block[-1].stop), block
 
 
 def normalizer(normalization: Normalization, device: torch.device) -> Callable[[Tensor], Tensor]:

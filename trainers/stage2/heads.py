@@ -19,6 +19,7 @@ from trainers.features import FeatureBank
 from trainers.losses import Counts, Loss
 from trainers.results import HeadFailure
 from trainers.schedule import learning_rate
+from trainers.stage1.precision import arithmetic
 from trainers.stage2.chunks import ChunkNeed, default_chunk, even_size, free_bytes, in_chunks
 from trainers.stage2.head_gradients import StackedLosses
 from trainers.stage2.history import History
@@ -78,7 +79,8 @@ def train_heads(
             return made.train(orders, recorder_for(start.weight.device))
 
         size = chunk or chunk_size(bank, start, configs[members[0]], losses[members[0]], len(members))
-        results |= dict(in_chunks(members, size, train))
+        with arithmetic("fp32", start.weight.device):
+            results |= dict(in_chunks(members, size, train))
     return [results[i] for i in range(len(configs))]
 
 

@@ -87,6 +87,25 @@ def test_memory_views_are_the_drawn_crops_normalised() -> None:
     torch.testing.assert_close(images, normalizer(NORMALIZATION, CPU)(expected))
 
 
+@pytest.mark.parametrize("images", [5, 7, 1000])
+def test_batches_made_in_blocks_are_those_made_one_by_one(images: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU augments and normalises many batches in a few launches."""
+    split, order = memory(), torch.randperm(N, generator=torch.Generator().manual_seed(1))
+
+    def batches(seed: int | None) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        generator = None if seed is None else torch.Generator().manual_seed(seed)
+        return [*split.batches(order, batch_size=3, device=CPU, generator=generator)]
+
+    wanted = [batches(None), batches(7)]
+    monkeypatch.setattr(MemorySplit, "block_images", lambda *_: images)
+    for one, other in zip(wanted, [batches(None), batches(7)], strict=True):
+        assert len(one) == len(other)
+        for (pixels, labels), (theirs, their_labels) in zip(one, other, strict=True):
+            assert torch.equal(pixels, theirs)
+            assert pixels.stride() == theirs.stride()
+            assert torch.equal(labels, their_labels)
+
+
 def test_images_are_moved_once() -> None:
     split = memory()
     collect(split, None, None)
