@@ -73,7 +73,7 @@ class Battered:
     def _launch(self) -> Launch:
         self._launches += 1
         self._writers, self._cause = set(), None
-        return Launch(self.place, parallel=self.count.parallel)
+        return Launch(self.place, parallel=self.count.parallel, one_worker=self.count.one_worker)
 
     def _following(self, launch: Launch, *, at_most: int) -> Launch | None:
         """The launch that goes on: this one, or the next one after its death; None when the study is done."""

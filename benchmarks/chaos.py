@@ -42,7 +42,7 @@ STORAGES = ("sqlite", "postgresql")
 KINDS = ("frozen", "taken")  # of strikes, beside kills
 QUICK = {
     "kills": len(FEW), "frozen": 1, "frozen_seconds": 5.0, "taken": 1,
-    "storage": ["sqlite"], "parallel": [1], "more": False,
+    "storage": ["sqlite"], "parallel": [1], "one_worker": [], "more": False,
 }  # fmt: skip
 
 
@@ -81,6 +81,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=int(time.time()) % 10_000, help="[default: from the clock]")
     parser.add_argument("--storage", nargs="+", choices=STORAGES, default=list(STORAGES), help="[default: both]")
     parser.add_argument("--parallel", type=int, nargs="+", default=[1, 2], help="jobs at a time [default: 1 2]")
+    parser.add_argument(
+        "--one-worker", type=int, nargs="*", default=[3], help="jobs at a time in one worker [default: 3]"
+    )
     parser.add_argument("--no-outages", dest="more", action="store_false", help="neither those nor second launches")
     parser.add_argument("--quick", action="store_true", help="few strikes on SQLite, minutes in all")
     parser.add_argument("--out", type=Path, default=OUT, help=f"where the figures go [default: {OUT}]")
@@ -91,11 +94,12 @@ def _campaigns(asked: argparse.Namespace, postgres: PostgresServer | None) -> di
     """Every storage with every parallelism, then what only takes patience."""
     chance, reference = random.Random(asked.seed), undisturbed()
     storages = {name: _storage(name, postgres) for name in asked.storage}
-    each = -(-asked.kills // (len(asked.storage) * len(asked.parallel)))
+    ways = [*((parallel, False) for parallel in asked.parallel), *((number, True) for number in asked.one_worker)]
+    each = -(-asked.kills // (len(asked.storage) * len(ways)))
     found: dict[str, Any] = {}
     for name, storage in storages.items():
         deck = Deck(FEW if asked.quick else ALL, chance)
-        counts = [KillCount(parallel=parallel, storage=name) for parallel in asked.parallel if asked.kills]
+        counts = [KillCount(parallel=n, one_worker=one, storage=name) for n, one in ways if asked.kills]
         for count in counts:
             campaign(Killed, storage, count, each, deck=deck, chance=chance, reference=reference)
         found[name] = summary(counts, seed=asked.seed)
@@ -172,7 +176,7 @@ def broken_promises(report: dict[str, Any]) -> list[str]:
 
 def _told(name: str, part: dict[str, Any]) -> str:
     where = f"{name} on {part['storage']}" if name in KINDS else name
-    return f"{where}, {part['parallel']} at a time"
+    return f"{where}, {part['parallel']} at a time{' in one worker' if part['one_worker'] else ''}"
 
 
 def told(name: str, found: dict[str, Any]) -> str:

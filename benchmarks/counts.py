@@ -19,6 +19,7 @@ class Count:
     """What is counted of the studies on one storage at one parallelism, whatever struck them."""
 
     parallel: int
+    one_worker: bool = False  # jobs at a time are in one worker, not in a worker each
     storage: str = "sqlite"
     strikes: int = 0
     studies: int = 0

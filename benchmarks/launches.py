@@ -126,7 +126,8 @@ def _in_home(home: Path) -> str:
 class Launch:
     """One `tuner launch`. Its output stays in the place's folder, a file a launch."""
 
-    def __init__(self, place: Place, *, parallel: int = 1, space: str = SPACE) -> None:
+    def __init__(self, place: Place, *, parallel: int = 1, one_worker: bool = False, space: str = SPACE) -> None:
+        """`parallel` jobs at a time, in a worker each or in one worker."""
         place.scratch.mkdir(exist_ok=True)
         place.mark.unlink(missing_ok=True)  # of a driver that was killed
         (place.folder / "chaos.yaml").write_text(space)
@@ -141,7 +142,8 @@ class Launch:
             self.driver = subprocess.Popen(
                 [sys.executable, "-m", "benchmarks.marked_driver", "launch", "--space",
                  str(place.folder / "chaos.yaml"), "--home", str(place.home), "--storage", place.url,
-                 "--parallel", str(parallel)],
+                 "--parallel", str(1 if one_worker else parallel),
+                 *(("--backbones-per-gpu", str(parallel)) if one_worker else ())],
                 env={**kept, **own}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
 

@@ -167,7 +167,7 @@ def test_every_broken_promise_is_named() -> None:
     for name, value in broken.items():
         assert len(broken_counts({**KEPT, name: value})) == 1, name
     counted = {field.name for kind in (KillCount, FreezeCount) for field in dataclasses.fields(kind)}
-    described = {"parallel", "storage", *ADDED[:TOLD], "at_stake", "same_as_unkilled", "reasons"}
+    described = {"parallel", "one_worker", "storage", *ADDED[:TOLD], "at_stake", "same_as_unkilled", "reasons"}
     described |= {"weights_compared", "struck", "after", "half_written", "results_cut", "seconds", "gave_up"}
     assert counted == set(broken) | described, "a new count is a promise or a description"
 
