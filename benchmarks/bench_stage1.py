@@ -1,4 +1,4 @@
-"""A stage-1 step: the trainer's own loop against the straightforward one, one thread.
+"""A stage-1 step: the trainer's own loop against the straightforward one, one thread; and in the way `lean`.
 
 Both take steps of 64 images, in turn, so that a change of the machine's speed meets both. The trainer's loop crops and
 flips them, too; the other gets them ready made.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from statistics import median
+from typing import Literal
 
 import torch
 
@@ -15,7 +16,7 @@ from benchmarks.noise import Noise
 from benchmarks.record import record
 from benchmarks.straightforward import stage1_step
 from benchmarks.timing import in_turn
-from trainers.config import Stage1Config
+from trainers.config import Stage1Config, StepWay
 from trainers.stage1 import loop
 from trainers.stage1.models import build_model
 
@@ -23,6 +24,7 @@ TARGETS = {"resnet32": 2.0, "resnet18": 2.7, "resnet34": 2.7}
 NEEDS_AMX = ("resnet18", "resnet34")  # what their targets are for
 ROUNDS, STEPS = 5, 4
 CPU = torch.device("cpu")
+PRECISION: Literal["bf16"] = "bf16"
 
 
 def main() -> None:
@@ -35,8 +37,24 @@ def main() -> None:
         record(
             name=f"stage1_step_{name}", figure=pairs.ratio, unit="x", target=target, met=met, n=pairs.n,
             baseline="float32, NCHW, for-loop SGD, item() per step", best=pairs.best, amx=amx,
-            images_per_second=STEPS * 64 / median(pairs.fast),
+            images_per_second=STEPS * 64 / median(pairs.fast), precision=PRECISION, instructions=_instructions(),
         )  # fmt: skip
+        lean = in_turn(_fast(name), _fast(name, way="lean"), rounds=ROUNDS)
+        record(
+            name=f"stage1_step_lean_{name}", figure=lean.ratio, unit="x", target=None, met=None, n=lean.n,
+            baseline="the same step with a cast a weight and a count a BatchNorm", best=lean.best,
+            precision=PRECISION, instructions=_instructions(),
+        )  # fmt: skip
+
+
+def _instructions() -> str:
+    """What the processor offers of that which decides the speed of bfloat16."""
+    offered = {
+        "AMX": torch.cpu._is_amx_tile_supported(),
+        "AVX-512 bf16": torch.cpu._is_avx512_bf16_supported(),
+        "AVX2": torch.cpu._is_avx2_supported(),
+    }
+    return ", ".join(name for name, there in offered.items() if there) or "none of them"
 
 
 def _straightforward(name: str) -> Callable[[], object]:
@@ -48,12 +66,12 @@ def _straightforward(name: str) -> Callable[[], object]:
     return lambda: [stage1_step(model, optimizer, images, labels) for _ in range(STEPS)]
 
 
-def _fast(name: str) -> Callable[[], object]:
+def _fast(name: str, *, way: StepWay = "plain") -> Callable[[], object]:
     """An epoch of four steps; among so many epochs these are not validated."""
     task = Noise.draw([STEPS * 64 // 10 + (k < STEPS * 64 % 10) for k in range(10)], val=1, test=1).task
-    config = Stage1Config(epochs=10_000, batch_size=64, lr=0.1, weight_decay=5e-4, precision="bf16")
+    config = Stage1Config(epochs=10_000, batch_size=64, lr=0.1, weight_decay=5e-4, precision=PRECISION)
     state = loop.start(task, config, model=name, pretrained=False, device=CPU)
-    epochs = loop.train(state, task, config, device=CPU)
+    epochs = loop.train(state, task, config, device=CPU, way=way)
     return lambda: next(epochs)
 
 

@@ -7,13 +7,15 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
+from typing import get_args
 
 import torch
 
-from trainers.config import FLAT_NAMES, Scalar, TrialConfig
+from trainers.config import FLAT_NAMES, Scalar, StepWay, TrialConfig
 from trainers.errors import TrainerError
 from trainers.files.cache import Cache
 from trainers.job import Job, run_job
+from trainers.stage1.step_ways import DEFAULT_WAY
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -22,6 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("settings", nargs="*", metavar="name=value", help="e.g. stage1.lr=0.1 task.model=resnet20")
     parser.add_argument("--test", action="store_true", help="read the test split too (once, at the end)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--step", choices=get_args(StepWay), default=DEFAULT_WAY, help="how a step is computed")
     parser.add_argument("--cache", type=Path, help="folder that keeps backbones and features")
     options = parser.parse_args(arguments)
     try:
@@ -33,7 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
     job = Job(task=config.task, stage1=config.stage1, heads=(config.stage2,), read_test=options.test)
     _emit({"event": "start", "device": options.device, "torch": torch.__version__, "config": config.to_flat()})
     try:
-        events = run_job(job, cache=Cache(options.cache) if options.cache else None, device=device)
+        cache = Cache(options.cache) if options.cache else None
+        events = run_job(job, cache=cache, device=device, way=options.step)
         while True:
             try:
                 _emit({"event": "epoch", **dataclasses.asdict(next(events))})
