@@ -40,12 +40,14 @@ def _data_need(data: StudyData) -> Need:
 
 def _search_need(data: StudyData) -> Need:
     sampler, budget = data.space.sampler, data.space.budget
+    at_once = data.study.backbones_per_gpu or 1
+    together = f" Each worker trained {at_once} backbones side by side." if at_once > 1 else ""
     return Need(
         "Search",
         f"{sampler.stage1} chose {budget.backbones} backbones, {sampler.stage2} {budget.heads_per_backbone} heads on "
-        f"each, both with seed {sampler.seed}. One job at a time gives the same trials again; with more, their order "
-        "moves what is proposed:",
-        "--parallel 1",
+        f"each, both with seed {sampler.seed}.{together} One worker gives the same trials again; with more, their "
+        "order moves what is proposed:",
+        f"--parallel 1 --backbones-per-gpu {at_once}" if at_once > 1 else "--parallel 1",
     )
 
 

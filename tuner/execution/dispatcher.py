@@ -62,6 +62,7 @@ class Dispatcher:
             if self.planner.lifecycle.writes:
                 self.attend()
                 return self._handed_out(key)
+        self.held.pop(key, None)  # after an error no worker has them, and the search would wait for them
         return None
 
     def reported(self, key: str, contents: Mapping[int, Content]) -> None:

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 import torch
+from ray.tune.search import Searcher
 from rich.console import Console
 
 from search_spaces import loads
+from studies.errors import StorageUnavailableError
 from studies.records import Failure, FailureKind
 from studies.store import Store
 from tests.support.pretend import job_result
@@ -177,6 +179,23 @@ def test_after_a_workers_death_each_of_its_jobs_is_retried_alone(dispatcher: Dis
     assert [handed_out(searcher, key) for key in "bcd"] == [1, 1, 1]  # naive, backbone 1, and then the third backbone
     attempts = sorted(job.attempts for job in dispatcher.planner.store.jobs())
     assert attempts == [1, 1, 2, 2]
+
+
+def test_an_error_between_two_tasks_of_a_group_leaves_nothing_held(
+    dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the search would wait for a task that no worker has."""
+    next_task = dispatcher.planner.next_task
+
+    def away(*, retries: bool = True) -> Any:
+        if not retries:
+            raise StorageUnavailableError("the database is away")
+        return next_task()
+
+    monkeypatch.setattr(dispatcher.planner, "next_task", away)
+    assert PlannerSearcher(dispatcher).suggest("a") == Searcher.FINISHED
+    assert isinstance(dispatcher.planner.lifecycle.error, StorageUnavailableError)
+    assert {row.state for row in dispatcher.planner.store.trials()} == {"RUNNING"}
 
 
 def test_what_is_told_of_a_job_that_has_ended_changes_nothing(dispatcher: Dispatcher) -> None:
