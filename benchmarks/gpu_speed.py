@@ -19,6 +19,7 @@ from typing import Literal, get_args
 import torch
 from torch.utils.data import DataLoader
 
+from benchmarks.gpu_peak import flops_per_image, peak_flops
 from benchmarks.gpu_together import Rate, rate_together
 from benchmarks.noise import Noise
 from benchmarks.record import record
@@ -117,10 +118,11 @@ def _compiled(setting: Setting, noise: Noise, _way: StepWay) -> None:
 def _ways(setting: Setting, noise: Noise, ways: tuple[StepWay, ...], *, straightforward: bool) -> None:
     config = Stage1Config(epochs=10_000, batch_size=64, lr=0.01, precision=setting.precision)  # few are validated
     epochs = {way: WayOfEpoch(setting, noise.task, config, way) for way in ways}
-    works: dict[str, Callable[[], object]] = {"straightforward": _straightforward(setting, noise)}
-    works = {**(works if straightforward else {}), **epochs}
+    works: dict[str, Callable[[], object]] = dict(epochs.items())
+    if straightforward:
+        works["straightforward"] = _straightforward(setting, noise)
     taken = all_in_turn(works, rounds=ROUNDS)
-    flops, peak = _flops_per_image(epochs["recorded"].state.model, setting), peak_flops(setting)
+    flops, peak = flops_per_image(epochs["recorded"].state.model, setting.device), peak_flops(setting.device)
     for way in ways:
         epoch, of_recorded = median(taken[way][1:]), _ratio(taken, way, "recorded")
         target = EPOCH if setting.is_h200 else OF_RECORDED["epoch"] * median(taken["recorded"][1:])
@@ -199,8 +201,8 @@ def _together(setting: Setting, noise: Noise, way: StepWay) -> None:
         )  # fmt: skip
 
     recorded = rate(1, "recorded")
-    flops = _flops_per_image(build_model(setting.model, len(setting.counts)).to(setting.device), setting)
-    peak, one = peak_flops(setting), None
+    flops = flops_per_image(build_model(setting.model, len(setting.counts)).to(setting.device), setting.device)
+    peak, one = peak_flops(setting.device), None
     for count in setting.at_once:
         found = recorded if (count, way) == (1, "recorded") else rate(count, way)
         one = one or found.images_per_second
@@ -271,32 +273,6 @@ def _record_rate(setting: Setting, name: str, pairs: Pairs, taken: tuple[float, 
         target=HEADS_A_SECOND, met=setting.judge(rate >= HEADS_A_SECOND), n=pairs.n, best=setting.heads / min(taken),
         heads=setting.heads,
     )  # fmt: skip
-
-
-def _flops_per_image(model: Network, setting: Setting) -> float:
-    """Of a training step: backward costs twice the forward pass, which PyTorch counts."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    model.eval()
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(torch.zeros(1, 3, 32, 32, device=setting.device))
-    model.train()
-    return float(3 * counter.get_total_flops())
-
-
-def peak_flops(setting: Setting) -> float:
-    """Of the largest matrix product this card does well, measured now."""
-    size, dtype = (8192, torch.bfloat16) if setting.device.type == "cuda" else (512, torch.float32)
-    matrix = torch.randn(size, size, device=setting.device, dtype=dtype)
-
-    def multiply() -> None:
-        for _ in range(5):
-            matrix @ matrix
-        setting.wait()
-
-    multiply()
-    best = min(seconds(multiply) for _ in range(5))
-    return float(5 * 2 * size**3 / best)
 
 
 PARTS: Mapping[str, Callable[[Setting, Noise, StepWay], None]] = {

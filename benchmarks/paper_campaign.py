@@ -44,8 +44,10 @@ class Campaign:
     """What is due of some backbones, and how it is done. `final` trains `final_head`, which stood for `final_row`."""
 
     def __init__(
-        self, size: Scale, *, out: Path, cache: Path, minutes: float, at_once: int = 1, way: StepWay = DEFAULT_WAY
-    ) -> None:
+        self, size: Scale, *, out: Path, cache: Path, minutes: float, deadline: float | None = None, at_once: int = 1,
+        way: StepWay = DEFAULT_WAY,
+    ) -> None:  # fmt: skip
+        """`minutes` are those of a whole call; it ends at `deadline` of time.monotonic(), by default after them."""
         self.size, self.out, self.at_once, self.way = size, out, at_once, way
         self.lines = Lines(out)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -54,7 +56,7 @@ class Campaign:
         self._gpu = hardware()["gpu"]
         self._cache = Cache(cache)
         self._whole = 60 * minutes
-        self._deadline = time.monotonic() + self._whole
+        self._deadline = time.monotonic() + self._whole if deadline is None else deadline
         self._is_over = False  # several backbones were stopped in the middle of stage 1
         self._cached_weights: dict[str, str | None] = {}  # by fingerprint
         self._pieces: dict[str, Callable[[Backbone], dict[str, Any]]] = {

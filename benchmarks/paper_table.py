@@ -128,7 +128,7 @@ def states(campaign: Campaign, backbones: Sequence[Backbone]) -> Iterator[tuple[
         for piece in PIECES[backbone.protocol]:
             line = campaign.find(backbone, piece)
             if piece in due:
-                state = f"due, about {campaign.minutes(backbone, piece):.1g} min"
+                state = f"due, about {max(0.1, campaign.minutes(backbone, piece)):.1f} min"
             elif line is None:
                 state = "left out, since an earlier piece failed"
             else:

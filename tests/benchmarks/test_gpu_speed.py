@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from benchmarks import gpu_speed, gpu_together
+from benchmarks.gpu_peak import flops_per_image
 from benchmarks.noise import Noise
 from trainers.config import Stage1Config
 from trainers.results import EpochResult
@@ -99,5 +100,5 @@ def test_a_convolution_counts_three_times_for_a_step() -> None:
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return self.layer(images)
 
-    counted = gpu_speed._flops_per_image(Convolution(), gpu_speed.TOY)  # type: ignore[arg-type]
+    counted = flops_per_image(Convolution(), torch.device("cpu"))  # type: ignore[arg-type]
     assert counted == 3 * 2 * 8 * 3 * 3 * 3 * 32 * 32

@@ -233,7 +233,7 @@ def test_too_few_minutes_and_wrong_data_end_in_a_sentence(tmp_path: Path, capsys
 def test_it_runs_without_what_a_gpu_box_lacks(tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules.update(dict.fromkeys(('ray', 'optuna', 'sqlalchemy', 'plotly', 'pandas')))\n"
-        "import benchmarks.gpu_speed\n"
+        "import benchmarks.gpu_speed, benchmarks.gpu_campaign\n"
         "from benchmarks.paper_table import main\n"
         f"sys.exit(main(['--toy', '--list', '--out', {str(tmp_path)!r}, '--cache', {str(tmp_path)!r}]))"
     )
