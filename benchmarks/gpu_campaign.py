@@ -149,8 +149,10 @@ class Call:
         situation = self._situation()
         campaign = Campaign(size, out=self._keep, cache=self._keep / "cache", minutes=self._minutes)
         print(f"paper: {situation.at_once} backbones at once, steps {situation.way}; minutes of each as if alone")
-        for name, state in states(campaign, plan):
-            print(f"  {name}: {state}")
+        for backbone in plan:
+            pieces = (f"{name.rpartition(' ')[2]} {state}" for name, state in states(campaign, [backbone]))
+            about = f"{backbone.task.selection}, {backbone.stage1.precision}"
+            print(f"  {backbone.key(campaign.device)} ({about}): {'; '.join(pieces)}")
 
     def _do(self, piece: Piece, lock: IO[str]) -> None:
         """Runs a piece to its end, or until it hangs or the minutes are over."""

@@ -49,7 +49,6 @@ def planned(images: Sequence[str], folder: Path) -> list[Backbone]:
         yield from (of("honest", main, seed) for seed in (0, 1, 2))
         yield from (of(p, main, s, weight_decay=0.0) for s in (0, 1, 2) for p in ("paper_leak", "honest"))  # type: ignore[arg-type]
         yield of("paper_leak", "seed0", 2)
-        yield from (of("honest", "seed0", seed) for seed in (0, 1, 2))
         yield of("paper_leak", main, 0, precision="fp32")
 
     return list(dict.fromkeys(backbone for backbone in all_of_them() if backbone.task.selection in images))

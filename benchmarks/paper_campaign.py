@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -60,12 +61,13 @@ class Campaign:
         self._is_over = False  # several backbones were stopped in the middle of stage 1
         self._cached_weights: dict[str, str | None] = {}  # by fingerprint
         self._pieces: dict[str, Callable[[Backbone], dict[str, Any]]] = {
-            "stage1": self._stage1, "heads": self._heads, "rows": self._rows, "pack": self._pack, "final": self._final,
+            "stage1": lambda backbone: self._trained(self._finished(backbone), at_once=1),
+            "heads": self._heads, "rows": self._rows, "pack": self._pack, "final": self._final,
         }  # fmt: skip
 
     def run(self, backbones: Sequence[Backbone]) -> None:
         """Does all that is due. Raises MinutesOverError, after which the same call goes on, or TooFewMinutesError."""
-        while group := [backbone for backbone in backbones if self.due(backbone)][: self.at_once]:
+        while group := self._next(backbones):
             new = [backbone for backbone in group if self.due(backbone)[0] == "stage1"]
             if len(new) > 1:
                 self._train_together(new)
@@ -74,6 +76,10 @@ class Campaign:
                     self._do(backbone, due[0])
             if self._is_over:
                 raise MinutesOverError
+
+    def _next(self, backbones: Sequence[Backbone]) -> list[Backbone]:
+        """The first that are due, as many as are trained at once; looks at no others, which would load their images."""
+        return [*itertools.islice(filter(self.due, backbones), self.at_once)]
 
     def due(self, backbone: Backbone) -> list[str]:
         """The pieces without a line, in order; none after one that failed.
@@ -203,10 +209,6 @@ class Campaign:
             pair = self._cache.load(fingerprint, "backbone")
             self._cached_weights[fingerprint] = None if pair is None else hashed(pair[0])
         return self._cached_weights[fingerprint]
-
-    def _stage1(self, backbone: Backbone) -> dict[str, Any]:
-        """Trains."""
-        return self._trained(self._finished(backbone), at_once=1)
 
     def _trained(self, trained: Trained, at_once: int) -> dict[str, Any]:
         """The learning curve, and the post-hoc grid's values on the selecting split."""
