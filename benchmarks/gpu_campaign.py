@@ -42,7 +42,7 @@ from benchmarks.paper_table import states
 from benchmarks.record import FOLDER, hardware, versions
 from trainers.errors import TrainerError
 
-KEEP = Path("~/.cache/tuner-gpu-campaign")
+KEEP, TOYS = Path("~/.cache/tuner-gpu-campaign"), Path("~/.cache/tuner-gpu-campaign-toy")
 CLOSING = 0.15  # minutes for the tables and the last copies
 GRACE = 0.25  # minutes beyond the last, for a piece that stops by itself
 FLOOR = 2.0  # minutes that a piece gets at least before it counts as hung
@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
     if not asked.toy and not asked.list and not torch.cuda.is_available():
         print("no GPU here: nothing was done; --toy runs the code on a CPU, --list says what is due", file=sys.stderr)
         return WRONG
-    keep = asked.keep.expanduser().resolve()
+    keep = (asked.keep or (TOYS if asked.toy else KEEP)).expanduser().resolve()
     keep.mkdir(parents=True, exist_ok=True)
     try:
         with _alone(keep) as lock:
@@ -81,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("data", nargs="?", type=Path, help="folder with CIFAR-100-LT's parquet files")
     parser.add_argument("--minutes", type=float, default=9.0, help="of this call; nothing is begun that takes longer")
     parser.add_argument("--out", type=Path, required=True, help="gets copies of lines, tables and logs")
-    parser.add_argument("--keep", type=Path, default=KEEP, help="the campaign's own state: gigabytes")
+    parser.add_argument("--keep", type=Path, help=f"the campaign's own state, gigabytes; by default {KEEP}")
     parser.add_argument("--only", nargs="+", choices=[piece.name for piece in PIECES], help="these pieces alone")
     parser.add_argument("--packs", action="store_true", help="copy packs of features too, 33 MB a honest backbone")
     parser.add_argument("--list", action="store_true", help="only say what is done and due, and how long it takes")
@@ -108,7 +108,7 @@ class Call:
     ) -> None:
         self._began = time.monotonic()
         self._keep, self._out, self._toy, self._minutes, self._packs = keep, out, toy, minutes, packs
-        self._key = hardware()["gpu"] or "no GPU"
+        self._key = "toy" if toy else hardware()["gpu"] or "no GPU"
         self._wanted = [piece for piece in PIECES if only is None or piece.name in only]
         self._said: list[str] = []  # why something could never be done
         self._due = False
@@ -123,7 +123,7 @@ class Call:
                 self._do(piece, lock)
                 self._publish()
         self._publish()
-        print(self._tables())
+        print((self._out / "tables.md").read_text())
         for said in self._said:
             print(said, file=sys.stderr)
         print(f"{self._spent:.1f} minutes" + ("; the same command goes on" if self._due else ""), flush=True)
@@ -250,9 +250,6 @@ class Call:
     def _left(self) -> float:
         return self._minutes - CLOSING - self._spent
 
-    def _tables(self) -> str:
-        return tables(Lines(self._keep).all(), self._key)
-
     def _log(self, piece: Piece) -> Path:
         return self._keep / f"{piece.name}.log"
 
@@ -260,7 +257,7 @@ class Call:
         """Copies what is worth keeping into OUT: few files, each whole."""
         logs = [path for piece in PIECES if (path := self._log(piece)).exists()]
         texts = [f"== {path.name}\n{path.read_text(errors='replace')[-200_000:]}" for path in logs]
-        _whole(self._out / "tables.md", self._tables().encode() + b"\n")
+        _whole(self._out / "tables.md", tables(Lines(self._keep).all(), self._key).encode() + b"\n")
         _whole(self._out / "logs.txt", "\n".join(texts).encode())
         if (self._keep / NAME).exists():
             _whole(self._out / NAME, (self._keep / NAME).read_bytes())
@@ -278,9 +275,13 @@ def _whole(path: Path, content: bytes) -> None:
 
 
 def _records(folder: Path, since: float) -> list[Any]:
-    """The figures that a piece has left."""
-    paths = [path for path in sorted(folder.glob("gpu_*.json")) if path.stat().st_mtime >= since]
-    return [json.loads(path.read_text()) for path in paths]
+    """The figures that a piece has left; none that a kill cut short."""
+    found = []
+    for path in sorted(folder.glob("gpu_*.json")):
+        with contextlib.suppress(json.JSONDecodeError):
+            if path.stat().st_mtime >= since:
+                found.append(json.loads(path.read_text()))
+    return found
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

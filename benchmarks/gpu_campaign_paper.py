@@ -38,7 +38,7 @@ def planned(images: Sequence[str], folder: Path) -> list[Backbone]:
 
     def of(protocol: Protocol, selection: str, seed: int, **stage1: Any) -> Backbone:
         size = paper_scale(str(folder / selection))
-        task = dataclasses.replace(size.task, selection=selection)
+        task = dataclasses.replace(size.task, selection=selection)  # type: ignore[arg-type]
         config = Stage1Config(**{"lr": 0.01, "weight_decay": 5e-3, "epochs": 320, "seed": seed, **stage1})
         return Backbone.of(protocol, task, config)
 
@@ -47,7 +47,7 @@ def planned(images: Sequence[str], folder: Path) -> list[Backbone]:
         yield from (of("paper_leak", main, s, epochs=SHORT, precision=p) for s in (0, 1) for p in precisions)
         yield of("paper_leak", main, 2)
         yield from (of("honest", main, seed) for seed in (0, 1, 2))
-        yield from (of(p, main, s, weight_decay=0.0) for s in (0, 1, 2) for p in ("paper_leak", "honest"))  # type: ignore[arg-type]
+        yield from (of(p, main, s, weight_decay=0.0) for s in (0, 1, 2) for p in ("paper_leak", "honest"))
         yield of("paper_leak", "seed0", 2)
         yield of("paper_leak", main, 0, precision="fp32")
 

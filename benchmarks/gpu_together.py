@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import gc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from statistics import median
@@ -74,6 +75,7 @@ def rate_together(
     together = Together(jobs, device, at_once=count)
     wait: Callable[[], None] = torch.cuda.synchronize if device.type == "cuda" else _nothing
     if device.type == "cuda":
+        gc.collect()  # the trainings measured before, with their recordings
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import fcntl
+import json
 import os
 import signal
 import subprocess
@@ -123,6 +124,18 @@ def test_a_piece_cut_by_the_end_of_the_call_is_due_again_and_gets_longer(
     assert "step: due, about 1.0 min" in capsys.readouterr().out
     assert run([slow, _piece("heads")]) == 0
     assert _ran(tmp_path) == ["step", "step", "heads"]
+
+
+def test_the_figures_of_a_piece_are_in_its_line_but_for_one_that_a_kill_cut_short(run: Run, tmp_path: Path) -> None:
+    bench = tmp_path / "keep" / "runs" / "bench"
+    bench.mkdir(parents=True)
+    (bench / "gpu_old.json").write_text("{}")
+    os.utime(bench / "gpu_old.json", (0, 0))
+    figure = {"name": "gpu_step_lean", "figure": 0.4, "unit": "s an epoch", "target": 0.4, "met": True, "n": 3}
+    code = f"open('runs/bench/gpu_step_lean.json', 'w').write({json.dumps(json.dumps(figure))})"
+    assert run([_piece("step", code + "; open('runs/bench/gpu_step_plain.json', 'w').write('{')")]) == 0
+    assert read_lines(tmp_path / "keep")[0]["records"] == [figure]
+    assert "| gpu_step_lean | 0.4 | s an epoch | 0.4 | met |" in (tmp_path / "out" / "tables.md").read_text()
 
 
 def test_a_piece_longer_than_a_call_is_said_never_to_fit(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
