@@ -1,29 +1,30 @@
-"""Speed on a GPU against the straightforward loop, in one run: stage 1, features, stage 2, several trials on one card.
+"""Speed on a GPU against the straightforward loop, in one run: the step in every way, several backbones, heads.
 
-`python -m benchmarks.gpu_speed` needs what the trainers need; without a GPU only --toy runs, for the code's sake. What
-is timed is the trainers' own way: `MemorySplit` on the device, stage 1's epochs as `loop.train` runs them (a recorded
-step on a GPU), `extract_bank`, `train_heads`, `evaluate_heads`. Images are noise in the shape of CIFAR-100-LT at factor
-100: time does not depend on what is in them. Not seen on a GPU yet.
+`python -m benchmarks.gpu_speed [PART ...]` needs what the trainers need; without a GPU only --toy runs, to test the
+code. Parts: `step` (straightforward, recorded, plain, lean), `compiled` (recorded, compiled), `together` (1 to 8
+backbones at once, their steps computed in --way), `heads` (extraction, and stage 2 with and without all measures).
+`recorded` is the step of commit ab14781, so each part compares the others with it in the same run. Images are noise in
+the shape of CIFAR-100-LT at factor 100, since time does not depend on what is in them.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from statistics import median
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader
 
+from benchmarks.gpu_peak import flops_per_image, peak_flops
+from benchmarks.gpu_together import Rate, rate_together
 from benchmarks.noise import Noise
 from benchmarks.record import record
 from benchmarks.straightforward import PilImages, stage1_step
-from benchmarks.timing import Pairs, in_turn, seconds
+from benchmarks.timing import Pairs, all_in_turn, in_turn, seconds
 from trainers.config import Stage1Config, Stage2Config, TaskConfig
 from trainers.data.task import Task
 from trainers.features import FeatureBank, extract_bank
@@ -31,14 +32,18 @@ from trainers.long_tail import long_tail_counts
 from trainers.measures.evaluation import evaluate_heads
 from trainers.results import HeadFailure
 from trainers.stage1 import loop
-from trainers.stage1.cuda_graph import recorded_on_cuda
+from trainers.stage1.cuda_graph import RecordedStep, Step, StepCandidate, VerifiedStep
 from trainers.stage1.models import Network, build_model
+from trainers.stage1.step_ways import StepWay
 from trainers.stage2.heads import train_heads
 from trainers.weight_balance import LinearHead
 
 VIEWS = 10  # and epochs of stage 2
 ROUNDS = 3
-TARGET = 300 / 320  # seconds an epoch: 320 of them in five minutes
+HEADS_A_SECOND = 600
+EPOCH, TOGETHER = 0.40, 45_000.0  # targets on an H200: seconds of a backbone's epoch, images/s of eight
+OF_RECORDED = {"epoch": 0.6, "together": 2.7}  # targets on other cards, of the recorded step in the same run
+BASELINE = "PIL transforms in worker processes, float32, for-loop SGD, item() per step"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,70 +55,125 @@ class Setting:
     counts: tuple[int, ...]  # training images a class
     heads: int
     workers: int  # of the straightforward loop's loader
-    trials: tuple[int, ...] = (1, 2, 4, 8)  # at a time
+    at_once: tuple[int, ...] = (1, 2, 4, 8)
 
     @property
     def precision(self) -> Literal["bf16", "fp32"]:
         """bfloat16 where it is meant to be fast."""
         return "bf16" if self.device.type == "cuda" else "fp32"
 
+    @property
+    def is_h200(self) -> bool:
+        """True on the card that has absolute targets."""
+        return self.device.type == "cuda" and "H200" in torch.cuda.get_device_name(self.device)
+
     def judge(self, met: bool) -> bool | None:
         """Targets are for a GPU."""
         return met if self.device.type == "cuda" else None
+
+    def wait(self) -> None:
+        """Until the device has finished."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
 
 
 PAPER = Setting(
     device=torch.device("cuda"), model="resnet34", counts=tuple(long_tail_counts(100, 500, 100)), heads=256, workers=4
 )
 TOY = Setting(
-    device=torch.device("cpu"), model="cnn-small", counts=(40, 20, 10, 5), heads=8, workers=2, trials=(1, 2)
+    device=torch.device("cpu"), model="cnn-small", counts=(40, 20, 10, 5), heads=8, workers=2, at_once=(1, 2)
 )  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Prints one line a figure; returns 1 where nothing could be measured."""
+    """Prints one line per figure; returns 1 if nothing could be measured."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_speed", description=__doc__.partition("\n")[0])
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; all by default")
     parser.add_argument("--toy", action="store_true", help="small enough for a CPU")
+    parser.add_argument("--way", choices=get_args(StepWay), default="recorded", help="of a step, for `together`")
     asked = parser.parse_args(arguments)
+    for part in asked.parts:
+        if part not in PARTS:
+            parser.error(f"PART must be one of {', '.join(PARTS)}, but got {part!r}")
     if not asked.toy and not torch.cuda.is_available():
         print("no GPU here: nothing was measured; --toy runs the code on a CPU", file=sys.stderr)
         return 1
-    run(TOY if asked.toy else PAPER)
+    setting = TOY if asked.toy else PAPER
+    noise = Noise.draw(setting.counts, val=20, test=1)
+    for part in asked.parts or PARTS:
+        PARTS[part](setting, noise, asked.way)
     return 0
 
 
-def run(setting: Setting) -> None:
-    """All figures."""
-    noise = Noise.draw(setting.counts, val=20, test=1)
-    model = _stage1(setting, noise)
-    one = None
-    for trials in setting.trials:
-        rate = _several(setting, noise.task, trials)
-        one = one or rate
-        record(
-            name=f"gpu_trials_at_once_{trials}", figure=rate, unit="images/s of all together", target=None, met=None,
-            baseline="one at a time", n=ROUNDS, ratio=rate / one,
-        )  # fmt: skip
-    bank = _extraction(setting, noise.task, model)
-    _stage2(setting, noise.task, bank, loop.stage1_head(model, Stage1Config()))
+def _step(setting: Setting, noise: Noise, _way: StepWay) -> None:
+    """Epochs in every way that needs no compiler, and of the straightforward loop, in turn."""
+    _ways(setting, noise, ("recorded", "plain", "lean"), straightforward=True)
 
 
-def _stage1(setting: Setting, noise: Noise) -> Network:
-    """Whole epochs of both loops, in turn."""
+def _compiled(setting: Setting, noise: Noise, _way: StepWay) -> None:
+    """Epochs with the compiled network, which takes about a minute to make, beside the recorded step's."""
+    _ways(setting, noise, ("recorded", "compiled"), straightforward=False)
+
+
+def _ways(setting: Setting, noise: Noise, ways: tuple[StepWay, ...], *, straightforward: bool) -> None:
     config = Stage1Config(epochs=10_000, batch_size=64, lr=0.01, precision=setting.precision)  # few are validated
-    task, images = noise.task, len(noise.train)
-    state = loop.start(task, config, model=setting.model, pretrained=False, device=setting.device)
-    epochs = loop.train(state, task, config, device=setting.device)
-    pairs = in_turn(_straightforward(setting, noise), lambda: next(epochs), rounds=ROUNDS)
-    epoch = median(pairs.fast)
-    share = _flops_per_image(state.model, setting) * images / epoch / _peak_flops(setting)
-    record(
-        name="gpu_stage1_epoch", figure=epoch, unit="s an epoch", target=TARGET, met=setting.judge(epoch <= TARGET),
-        baseline=f"PIL transforms in {setting.workers} workers, float32, for-loop SGD, item() per step", n=pairs.n,
-        best=min(pairs.fast), straightforward=median(pairs.slow), ratio=pairs.ratio, best_ratio=pairs.best,
-        images_per_second=images / epoch, share_of_measured_peak=share, images=images, precision=setting.precision,
-    )  # fmt: skip
-    return state.model
+    epochs = {way: WayOfEpoch(setting, noise.task, config, way) for way in ways}
+    works: dict[str, Callable[[], object]] = dict(epochs.items())
+    if straightforward:
+        works["straightforward"] = _straightforward(setting, noise)
+    taken = all_in_turn(works, rounds=ROUNDS)
+    flops, peak = flops_per_image(epochs["recorded"].state.model, setting.device), peak_flops(setting.device)
+    for way in ways:
+        epoch, of_recorded = median(taken[way][1:]), _ratio(taken, way, "recorded")
+        target = EPOCH if setting.is_h200 else OF_RECORDED["epoch"] * median(taken["recorded"][1:])
+        rate = len(noise.train) / epoch
+        extra = {"straightforward": median(taken["straightforward"][1:])} if straightforward else {}
+        extra |= {"ratio": 1 / _ratio(taken, way, "straightforward")} if straightforward else {}
+        record(
+            name=_name("gpu_step", way, ways), figure=epoch, unit="s an epoch", n=ROUNDS,
+            target=target if way in ("lean", "compiled") else None,
+            met=setting.judge(epoch <= target) if way in ("lean", "compiled") else None,
+            baseline=BASELINE if straightforward else "the recorded step, in the same run", way=way,
+            used=epochs[way].used, of_recorded=of_recorded, best=min(taken[way][1:]), first=taken[way][0],
+            images_per_second=rate, share_of_measured_peak=flops * rate / peak, peak_flops=peak,
+            images=len(noise.train), precision=setting.precision, **extra,
+        )  # fmt: skip
+
+
+def _name(prefix: str, way: StepWay, ways: tuple[StepWay, ...]) -> str:
+    """`recorded` is measured beside each of the others, and has a file in each part."""
+    return f"{prefix}_{way}" + ("_beside_compiled" if way == "recorded" and "compiled" in ways else "")
+
+
+def _ratio(taken: Mapping[str, tuple[float, ...]], one: str, other: str) -> float:
+    """The median over rounds of one's seconds over the other's."""
+    return median(a / b for a, b in zip(taken[one][1:], taken[other][1:], strict=True))
+
+
+class WayOfEpoch:
+    """One training, an epoch a call, its steps computed in one way."""
+
+    def __init__(self, setting: Setting, task: Task, config: Stage1Config, way: StepWay) -> None:
+        self._made: list[VerifiedStep] = []
+        self._kind = RecordedStep if setting.device.type == "cuda" else VerifiedStep
+        self.state = loop.start(task, config, model=setting.model, pretrained=False, device=setting.device)
+        self._epochs = loop.train(
+            self.state, task, config, device=setting.device, way=way, recorder=self._remembered
+        )  # fmt: skip
+
+    def __call__(self) -> None:
+        """One epoch; the host waits for its loss."""
+        next(self._epochs)
+
+    @property
+    def used(self) -> str:
+        """The name of the step that was used in fact: a way that cannot be made falls back to a simpler one."""
+        used = (step.candidate.name for step in reversed(self._made) if step.is_used)  # simpler ones are made first
+        return next(used, "plain")
+
+    def _remembered(self, candidate: StepCandidate, otherwise: Step) -> VerifiedStep:
+        self._made.append(self._kind(candidate, otherwise))
+        return self._made[-1]
 
 
 def _straightforward(setting: Setting, noise: Noise) -> Callable[[], None]:
@@ -131,53 +191,39 @@ def _straightforward(setting: Setting, noise: Noise) -> Callable[[], None]:
     return epoch
 
 
-class Trial:
-    """One training, a step at a time; on a GPU on a stream of its own, with a recording of its own."""
+def _together(setting: Setting, noise: Noise, way: StepWay) -> None:
+    """Images a second of 1 to 8 backbones at once, and of one with the recorded step."""
 
-    def __init__(self, task: Task, config: Stage1Config, *, model: str, device: torch.device) -> None:
-        self.state = loop.start(task, config, model=model, pretrained=False, device=device)
-        self._task, self._config, self._device = task, config, device
-        loss_sum = torch.zeros((), device=device)
-        self._step, _ = loop.steps(self.state, config, task.counts, loss_sum, recorded_on_cuda)
-        self._batches = self._endless()
-        next(iter(task.train.batches(None, batch_size=1, device=device, generator=None)))  # now the images are there
-        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
-        if self._stream is not None:
-            self._stream.wait_stream(torch.cuda.current_stream(device))
+    def rate(count: int, way: StepWay) -> Rate:
+        return rate_together(
+            noise.task, count, way=way, model=setting.model, precision=setting.precision, device=setting.device,
+            rounds=ROUNDS,
+        )  # fmt: skip
 
-    def advance(self) -> int:
-        """One step; returns of how many images. The host does not wait for it."""
-        own = contextlib.nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
-        with own:
-            images, labels = next(self._batches)
-            self._step(images, labels)
-        return len(labels)
-
-    def _endless(self) -> Iterator[tuple[Tensor, Tensor]]:
-        generator = self.state.generator
-        self.state.model.train()
-        while True:
-            order = torch.randperm(len(self._task.train), generator=generator)
-            yield from self._task.train.batches(
-                order, batch_size=self._config.batch_size, device=self._device, generator=generator
-            )
+    recorded = rate(1, "recorded")
+    flops = flops_per_image(build_model(setting.model, len(setting.counts)).to(setting.device), setting.device)
+    peak, one = peak_flops(setting.device), None
+    for count in setting.at_once:
+        found = recorded if (count, way) == (1, "recorded") else rate(count, way)
+        one = one or found.images_per_second
+        target = TOGETHER if setting.is_h200 else OF_RECORDED["together"] * recorded.images_per_second
+        reached = found.images_per_second
+        record(
+            name=f"gpu_backbones_at_once_{count}", figure=reached, unit="images/s of all together",
+            target=target if count == 8 else None, met=setting.judge(reached >= target) if count == 8 else None,
+            baseline="one backbone with the recorded step, in the same run", n=ROUNDS, best=found.best,
+            ratio=reached / one, of_recorded=reached / recorded.images_per_second, way=way, at_once=found.at_once,
+            share_of_measured_peak=flops * reached / peak, peak_flops=peak, gpu_bytes=found.gpu_bytes,
+            precision=setting.precision,
+        )  # fmt: skip
 
 
-def _several(setting: Setting, task: Task, count: int) -> float:
-    """Images a second of `count` trainings that take their steps in turn."""
-    trials = [
-        Trial(task, Stage1Config(precision=setting.precision, seed=seed), model=setting.model, device=setting.device)
-        for seed in range(count)
-    ]
-    steps = -(-len(task.train) // 64)
-
-    def epoch() -> int:
-        images = sum(trial.advance() for _ in range(steps) for trial in trials)
-        _wait(setting)
-        return images
-
-    images = epoch()  # warm
-    return images / median(seconds(epoch) for _ in range(ROUNDS))
+def _heads(setting: Setting, noise: Noise, _way: StepWay) -> None:
+    """Extraction of ten views, and stage 2 on them."""
+    config = Stage1Config(precision=setting.precision)
+    state = loop.start(noise.task, config, model=setting.model, pretrained=False, device=setting.device)
+    bank = _extraction(setting, noise.task, state.model)
+    _stage2(setting, noise.task, bank, loop.stage1_head(state.model, config))
 
 
 def _extraction(setting: Setting, task: Task, model: Network) -> FeatureBank:
@@ -190,7 +236,7 @@ def _extraction(setting: Setting, task: Task, model: Network) -> FeatureBank:
                 device=setting.device, precision=setting.precision,
             )
         ]  # fmt: skip
-        _wait(setting)
+        setting.wait()
 
     first, *again = [seconds(extract) for _ in range(ROUNDS + 1)]
     record(
@@ -209,7 +255,7 @@ def _stage2(setting: Setting, task: Task, bank: FeatureBank, start: LinearHead) 
     def train() -> None:
         trained = train_heads(bank, start, configs, task.counts)
         heads[:] = [head.head for head in trained if not isinstance(head, HeadFailure)]
-        _wait(setting)
+        setting.wait()
 
     def train_and_evaluate() -> None:
         train()
@@ -223,40 +269,15 @@ def _stage2(setting: Setting, task: Task, bank: FeatureBank, start: LinearHead) 
 def _record_rate(setting: Setting, name: str, pairs: Pairs, taken: tuple[float, ...], included: str) -> None:
     rate = setting.heads / median(taken)
     record(
-        name=name, figure=rate, unit="configurations/s", baseline=f"none: absolute, with {included}", target=300,
-        met=setting.judge(rate >= 300), n=pairs.n, best=setting.heads / min(taken), heads=setting.heads,
+        name=name, figure=rate, unit="configurations/s", baseline=f"none: absolute, with {included}",
+        target=HEADS_A_SECOND, met=setting.judge(rate >= HEADS_A_SECOND), n=pairs.n, best=setting.heads / min(taken),
+        heads=setting.heads,
     )  # fmt: skip
 
 
-def _flops_per_image(model: Network, setting: Setting) -> float:
-    """Of a training step: backward costs twice the forward pass, which PyTorch counts."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    model.eval()
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(torch.zeros(1, 3, 32, 32, device=setting.device))
-    return float(3 * counter.get_total_flops())
-
-
-def _peak_flops(setting: Setting) -> float:
-    """Of the largest matrix product this card does well, measured now."""
-    size, dtype = (8192, torch.bfloat16) if setting.device.type == "cuda" else (512, torch.float32)
-    matrix = torch.randn(size, size, device=setting.device, dtype=dtype)
-
-    def multiply() -> None:
-        for _ in range(5):
-            matrix @ matrix
-        _wait(setting)
-
-    multiply()
-    best = min(seconds(multiply) for _ in range(5))
-    return float(5 * 2 * size**3 / best)
-
-
-def _wait(setting: Setting) -> None:
-    """Until the device is done."""
-    if setting.device.type == "cuda":
-        torch.cuda.synchronize()
+PARTS: Mapping[str, Callable[[Setting, Noise, StepWay], None]] = {
+    "step": _step, "compiled": _compiled, "together": _together, "heads": _heads,
+}  # fmt: skip
 
 
 if __name__ == "__main__":

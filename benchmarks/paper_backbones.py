@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,8 +13,7 @@ import torch
 
 from trainers.config import Stage1Config, TaskConfig
 from trainers.data.splits import MemorySplit
-from trainers.data.task import Task
-from trainers.job import load_task_once
+from trainers.data.task import Task, load_task
 from trainers.stage1.backbone import Training
 
 Protocol = Literal["paper_leak", "honest", "final"]
@@ -31,11 +31,13 @@ class Scale:
     task: TaskConfig
     most_epochs: int | None
     heads: int  # drawn per kind, on each backbone
-    minutes: Mapping[str, float]  # guesses of what a piece takes, until a line says better
+    minutes: Mapping[str, float]  # what a piece takes, until a line says better; of stage 1, 320 epochs
     closing: float  # seconds that stage 1 needs to leave a checkpoint, or to be scored
 
 
-PAPER_MINUTES = {"stage1": 5.5, "heads": 1.5, "rows": 0.8, "pack": 0.3, "final": 0.8}
+PAPER_MINUTES = {  # on an H200, 27 November 2026; of float32 and TF32, and of `final`, guesses
+    "stage1": 4.3, "stage1 tf32": 5.5, "stage1 fp32": 14, "heads": 0.5, "rows": 0.3, "pack": 0.1, "final": 0.5,
+}  # fmt: skip
 
 
 def paper_scale(data: str) -> Scale:
@@ -71,7 +73,7 @@ class Backbone:
 
     def load(self) -> Task:
         """Its images. Raises DataError or ConfigError."""
-        return final_task(self.task) if self.protocol == "final" else load_task_once(self.task)
+        return final_task(self.task) if self.protocol == "final" else _load(self.task)
 
     def fingerprint(self, device: torch.device) -> str:
         """Of all that determines its weights, the images' content included, as the cache knows it."""
@@ -98,13 +100,19 @@ class Backbone:
         }  # fmt: skip
 
 
+@functools.lru_cache(maxsize=8)
+def _load(config: TaskConfig) -> Task:
+    """Kept for all protocols and selections of a campaign, since the name of each piece depends on the images."""
+    return load_task(config)
+
+
 def final_task(config: TaskConfig) -> Task:
     """The published long tail whole, as `paper_leak` has it, beside the validation images of `honest`.
 
     A few of those are among the training images here, and they choose nothing any more.
     """
-    published = load_task_once(dataclasses.replace(config, protocol="paper_leak"))
-    honest = load_task_once(config)
+    published = _load(dataclasses.replace(config, protocol="paper_leak"))
+    honest = _load(config)
     train, val = published.train, honest.val
     if not (isinstance(train, MemorySplit) and isinstance(val, MemorySplit)):
         raise TypeError(f"these images must be small enough for memory, but they come as {type(train).__name__}")

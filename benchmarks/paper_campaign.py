@@ -1,9 +1,11 @@
-"""The pieces of the paper's table, done one after the other until the minutes are over."""
+"""The pieces of the paper's table, done until the minutes are over, stage 1 of several backbones at once."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
+import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,14 +18,17 @@ from benchmarks.paper_backbones import PIECES, Backbone, Scale
 from benchmarks.paper_heads import VALUE, asked_digest, asked_heads, chosen_rows, described, digest, posthoc_described
 from benchmarks.paper_lines import Line, Lines
 from benchmarks.paper_pack import Pack, write_pack
+from benchmarks.paper_together import train_together
 from benchmarks.record import hardware, versions
 from trainers.config import Stage2Config
 from trainers.errors import TrainerError
 from trainers.features import extract_bank
 from trainers.files.cache import Cache
-from trainers.job import Job, Trained, run_job
+from trainers.job import Job, Trained, job_in_turns, run_job
 from trainers.results import HeadFailure
 from trainers.stage1.loop import stage1_head
+from trainers.stage1.step_ways import DEFAULT_WAY, StepWay
+from trainers.turns import Clock, Events, JobEnd
 
 LEAST_EPOCHS = 2  # for fewer, stage 1 is not begun
 
@@ -37,10 +42,14 @@ class TooFewMinutesError(Exception):
 
 
 class Campaign:
-    """What is due of some backbones, and the way to do it. `final` trains `final_head`, which stood for `final_row`."""
+    """What is due of some backbones, and how it is done. `final` trains `final_head`, which stood for `final_row`."""
 
-    def __init__(self, size: Scale, *, out: Path, cache: Path, minutes: float) -> None:
-        self.size, self.out = size, out
+    def __init__(
+        self, size: Scale, *, out: Path, cache: Path, minutes: float, deadline: float | None = None, at_once: int = 1,
+        way: StepWay = DEFAULT_WAY,
+    ) -> None:  # fmt: skip
+        """`minutes` are those of a whole call; it ends at `deadline` of time.monotonic(), by default after them."""
+        self.size, self.out, self.at_once, self.way = size, out, at_once, way
         self.lines = Lines(out)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.final_head: Stage2Config | None = None
@@ -48,17 +57,29 @@ class Campaign:
         self._gpu = hardware()["gpu"]
         self._cache = Cache(cache)
         self._whole = 60 * minutes
-        self._deadline = time.monotonic() + self._whole
+        self._deadline = time.monotonic() + self._whole if deadline is None else deadline
+        self._is_over = False  # several backbones were stopped in the middle of stage 1
         self._cached_weights: dict[str, str | None] = {}  # by fingerprint
         self._pieces: dict[str, Callable[[Backbone], dict[str, Any]]] = {
-            "stage1": self._stage1, "heads": self._heads, "rows": self._rows, "pack": self._pack, "final": self._final,
+            "stage1": lambda backbone: self._trained(self._finished(backbone), at_once=1),
+            "heads": self._heads, "rows": self._rows, "pack": self._pack, "final": self._final,
         }  # fmt: skip
 
     def run(self, backbones: Sequence[Backbone]) -> None:
         """Does all that is due. Raises MinutesOverError, after which the same call goes on, or TooFewMinutesError."""
-        for backbone in backbones:
-            while due := self.due(backbone):
-                self._do(backbone, due[0])
+        while group := self._next(backbones):
+            new = [backbone for backbone in group if self.due(backbone)[0] == "stage1"]
+            if len(new) > 1:
+                self._train_together(new)
+            for backbone in group:
+                while (due := self.due(backbone)) and (due[0] != "stage1" or len(new) == 1):
+                    self._do(backbone, due[0])
+            if self._is_over:
+                raise MinutesOverError
+
+    def _next(self, backbones: Sequence[Backbone]) -> list[Backbone]:
+        """The first that are due, as many as are trained at once; looks at no others, which would load their images."""
+        return [*itertools.islice(filter(self.due, backbones), self.at_once)]
 
     def due(self, backbone: Backbone) -> list[str]:
         """The pieces without a line, in order; none after one that failed.
@@ -89,20 +110,27 @@ class Campaign:
             if line["piece"] == piece and line["hardware"]["gpu"] == self._gpu and "failed" not in line
             and line["setting"]["dataset"] == backbone.task.dataset
             and (piece == "stage1" or line["protocol"] == backbone.protocol)
+            and (piece != "stage1" or line["setting"]["precision"] == backbone.stage1.precision)
         ]  # fmt: skip
-        guess = self.size.minutes[piece] * (backbone.stage1.epochs / 320 if piece == "stage1" else 1.0)
-        return max(like, default=guess)
+        if piece != "stage1":
+            return max(like, default=self.size.minutes[piece])
+        guess = self.size.minutes.get(f"stage1 {backbone.stage1.precision}", self.size.minutes["stage1"])
+        return max(like, default=guess * backbone.stage1.epochs / 320)
 
     def _do(self, backbone: Backbone, piece: str) -> None:
-        self._check_time(backbone, piece)
-        key, began = backbone.key(self.device), time.monotonic()
+        self._check_time([backbone], piece)
+        began = time.monotonic()
         try:
             found = self._pieces[piece](backbone)
         except TrainerError as error:
             found = {"failed": str(error)}
+        self._write(backbone, piece, found, round(time.monotonic() - began, 1))
+
+    def _write(self, backbone: Backbone, piece: str, found: dict[str, Any], seconds: float) -> None:
+        """Writes the line of a piece."""
         if piece != "stage1":
             found["weights"] = self._line(backbone, "stage1")["weights"]
-        seconds = round(time.monotonic() - began, 1)
+        key = backbone.key(self.device)
         line = {
             "key": key, "piece": piece, "digest": self._digest(backbone, piece), **backbone.described(), **found,
             "seconds": seconds if piece != "stage1" else max(seconds, found.get("training_seconds", 0.0)),
@@ -111,14 +139,58 @@ class Campaign:
         self.lines.add(line)
         print(f"{key} {piece}: " + (f"failed: {found['failed']}" if "failed" in found else f"{seconds} s"), flush=True)
 
-    def _check_time(self, backbone: Backbone, piece: str) -> None:
-        """A piece is begun where it fits; stage 1, which can be cut anywhere, where a few epochs of it do."""
-        needed = 60 * self.minutes(backbone, piece)
+    def _train_together(self, group: Sequence[Backbone]) -> None:
+        """Trains stage 1 of a group side by side. One that finds no room on the GPU stays due."""
+        self._check_time(group, "stage1")
+        jobs = [functools.partial(self._in_turns, backbone) for backbone in group]
+        ended: list[Backbone] = []
+        closing = self.size.closing * (1 + len(group) / 10)  # a checkpoint of each
+        reserved = 0.0  # for what is made of those that have ended
+
+        def is_over(epoch: float) -> bool:
+            self._is_over = time.monotonic() + closing + epoch + reserved > self._deadline
+            return self._is_over
+
+        for index, end in train_together(jobs, device=self.device, is_over=is_over):
+            backbone = group[index]
+            found = self._stage1_found(end, len(group))
+            if found is not None:
+                self._write(backbone, "stage1", found, round(found.get("training_seconds", 0.0), 1))
+                ended.append(backbone)
+                reserved = 60 * sum(self.minutes(one, piece) for one in ended for piece in self.due(one))
+
+    def _in_turns(self, backbone: Backbone, clock: Clock) -> Events[object]:
+        """Stage 1 as a job that takes turns with others."""
+        return job_in_turns(
+            Job(task=backbone.task, stage1=backbone.stage1), cache=self._cache, device=self.device,
+            checkpoint_every=120.0, task=backbone.load(), way=self.way, clock=clock,
+        )  # fmt: skip
+
+    def _stage1_found(self, end: JobEnd, at_once: int) -> dict[str, Any] | None:
+        """What a line says of a stage 1 that has ended; None if there was no room for it beside the others.
+
+        Raises other errors.
+        """
+        if isinstance(end.error, TrainerError):
+            return {"failed": str(end.error)}
+        if isinstance(end.error, torch.OutOfMemoryError) and self.at_once > 1:
+            self.at_once -= 1
+            return None
+        if end.error is not None:
+            raise end.error
+        if not isinstance(end.result, Trained):
+            raise TypeError(f"a job ends with what it trained, but got {type(end.result).__name__}")
+        return self._trained(end.result, at_once)
+
+    def _check_time(self, group: Sequence[Backbone], piece: str) -> None:
+        """A piece is begun if it fits; stage 1, which can be cut anywhere, if a few epochs of each of the group do."""
+        needed = 60 * sum(self.minutes(backbone, piece) for backbone in group)
         if piece == "stage1":
-            needed = min(needed, self.size.closing + LEAST_EPOCHS * needed / backbone.stage1.epochs)
+            few = sum(60 * self.minutes(one, piece) * LEAST_EPOCHS / one.stage1.epochs for one in group)
+            needed = min(needed, self.size.closing + few)
         if needed > self._whole:
             raise TooFewMinutesError(
-                f"{backbone.key(self.device)} {piece} takes about {needed / 60:.1f} minutes, so --minutes must be more "
+                f"{group[0].key(self.device)} {piece} takes about {needed / 60:.1f} minutes, so --minutes must be more "
                 f"than that, but got {self._whole / 60:g}"
             )
         if time.monotonic() + needed > self._deadline:
@@ -138,9 +210,8 @@ class Campaign:
             self._cached_weights[fingerprint] = None if pair is None else hashed(pair[0])
         return self._cached_weights[fingerprint]
 
-    def _stage1(self, backbone: Backbone) -> dict[str, Any]:
-        """Trains; keeps the learning curve and the post-hoc grid's values on the selecting split."""
-        trained = self._finished(backbone)
+    def _trained(self, trained: Trained, at_once: int) -> dict[str, Any]:
+        """The learning curve, and the post-hoc grid's values on the selecting split."""
         result = trained.result.backbone
         weights = hashed(trained.model.state_dict())
         self._cached_weights[result.fingerprint] = weights
@@ -149,7 +220,7 @@ class Campaign:
             "curve": [[row.epoch, row.metrics.get(VALUE), row.metrics["loss"]] for row in result.epochs],
             "posthoc": posthoc_described(result.posthoc), "training_seconds": result.seconds,
             "parameters": result.parameters, "counts": result.train_counts, "device": result.device,
-            "notes": result.notes,
+            "notes": result.notes, "way": self.way, "at_once": at_once,
         }  # fmt: skip
 
     def _heads(self, backbone: Backbone) -> dict[str, Any]:
@@ -202,7 +273,7 @@ class Campaign:
         """The finished job. Raises MinutesOverError, with a checkpoint left, when stage 1 would not end in time."""
         asked = Job(task=backbone.task, stage1=backbone.stage1, heads=tuple(heads), read_test=read_test)
         events = run_job(
-            asked, cache=self._cache, device=self.device, checkpoint_every=60.0, task=backbone.load()
+            asked, cache=self._cache, device=self.device, checkpoint_every=60.0, task=backbone.load(), way=self.way
         )  # fmt: skip
         while True:
             try:

@@ -42,6 +42,10 @@ class Lines:
                 return line
         return None
 
+    def find_any(self, key: str, piece: str) -> Line | None:
+        """The line of a piece, whatever it asked for."""
+        return next((line for line in self.all() if (line["key"], line["piece"]) == (key, piece)), None)
+
     def _append(self, text: str) -> None:
         with self._path.open("a") as file:
             file.write(text)

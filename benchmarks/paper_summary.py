@@ -67,7 +67,7 @@ def _accuracy(lines: Sequence[Line]) -> str:
     head = ["protocol", "setting", "lr", "weight decay", "row", "published", *MEASURES, "n"]
     rows = [[*key, *_measures(metrics, leak=key[0] == "paper_leak")] for key, metrics in found.items()]
     title = "Test accuracy, per cent, mean ± standard deviation over seeds; lr and weight decay are stage 1's:\n\n"
-    return title + _table(head, rows) if rows else ""
+    return title + table(head, rows) if rows else ""
 
 
 def _selected(lines: Sequence[Line]) -> str:
@@ -85,7 +85,7 @@ def _selected(lines: Sequence[Line]) -> str:
         found[chosen[:-1]].append(metrics)
     rows = [[*key, *_measures(metrics, leak=False)] for key, metrics in found.items()]
     title = "Protocol honest, backbone and head chosen on validation, test read once a row and backbone:\n\n"
-    return title + _table(["setting", "stage 1", "row", *MEASURES, "n"], rows) if rows else ""
+    return title + table(["setting", "stage 1", "row", *MEASURES, "n"], rows) if rows else ""
 
 
 def _final(lines: Sequence[Line]) -> str:
@@ -101,7 +101,7 @@ def _final(lines: Sequence[Line]) -> str:
         "Chosen under honest, trained again on the whole long tail with nothing selected, last epoch, test read once "
         "a seed; other images than those of the rows above, so its own protocol:\n\n"
     )
-    return title + _table(["setting", "lr", "weight decay", "row", *MEASURES[:4], "n"], rows) if rows else ""
+    return title + table(["setting", "lr", "weight decay", "row", *MEASURES[:4], "n"], rows) if rows else ""
 
 
 def _published(line: Line, row: str) -> str:
@@ -138,7 +138,7 @@ def _projections(lines: Sequence[Line]) -> str:
         "in later epochs",
         "diverged",
     ]
-    return "Does MaxNorm act (rows shrunk, means over heads):\n\n" + _table(head, rows) if rows else ""
+    return "Does MaxNorm act (rows shrunk, means over heads):\n\n" + table(head, rows) if rows else ""
 
 
 def _acted(heads: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -159,12 +159,12 @@ def _costs(lines: Sequence[Line]) -> str:
         seconds, epochs = line["training_seconds"], line["setting"]["epochs"]
         torch = line["versions"].get("torch", "")
         rows.append([line["key"], str(epochs), f"{seconds:.0f}", f"{seconds / epochs:.2f}", line["device"], torch])
-    return "Stage 1:\n\n" + _table(["backbone", "epochs", "s", "s/epoch", "device", "torch"], rows) if rows else ""
+    return "Stage 1:\n\n" + table(["backbone", "epochs", "s", "s/epoch", "device", "torch"], rows) if rows else ""
 
 
 def _failures(lines: Sequence[Line]) -> str:
     rows = [[line["key"], line["piece"], line["failed"]] for line in lines]
-    return "Failed, and left out above:\n\n" + _table(["backbone", "piece", "reason"], rows) if rows else ""
+    return "Failed, and left out above:\n\n" + table(["backbone", "piece", "reason"], rows) if rows else ""
 
 
 def _percent(values: Sequence[float | None]) -> str:
@@ -174,6 +174,7 @@ def _percent(values: Sequence[float | None]) -> str:
     return f"{fmean(known):.1f}" + (f" ± {stdev(known):.1f}" if len(known) > 1 else "")
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Markdown of rows under their heads."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

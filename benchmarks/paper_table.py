@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -20,8 +21,9 @@ from benchmarks.paper_campaign import Campaign, MinutesOverError, TooFewMinutesE
 from benchmarks.paper_choice import NothingChosenError, choose_final
 from benchmarks.paper_lines import current, read_lines
 from benchmarks.paper_summary import summary
-from trainers.config import LossName, Stage1Config
+from trainers.config import SETTINGS, LossName, Stage1Config
 from trainers.errors import TrainerError
+from trainers.stage1.step_ways import DEFAULT_WAY, StepWay
 
 DONE, WRONG, NOT_YET = 0, 2, 75  # the last as in sysexits.h: try again
 
@@ -36,7 +38,9 @@ def main(arguments: list[str] | None = None) -> int:
     if not asked.toy and asked.data is None:
         parser.error("name the folder of CIFAR-100-LT, or say --toy")
     size = toy_scale() if asked.toy else paper_scale(asked.data)
-    campaign = Campaign(size, out=asked.out, cache=asked.cache, minutes=asked.minutes)
+    campaign = Campaign(
+        size, out=asked.out, cache=asked.cache, minutes=asked.minutes, at_once=asked.at_once, way=asked.way
+    )  # fmt: skip
     try:
         wanted = _backbones(asked, size)
         if asked.final:
@@ -62,6 +66,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, help="lines.jsonl and packs: small, to be kept")
     parser.add_argument("--cache", type=Path, default=Path("cache"), help="backbones, features, checkpoints: gigabytes")
     parser.add_argument("--minutes", type=float, default=8.0, help="nothing is begun that would take longer")
+    parser.add_argument("--at-once", type=int, default=1, help="backbones whose stage 1 is trained side by side")
+    parser.add_argument(
+        "--way", choices=get_args(StepWay), default=DEFAULT_WAY, help="how a step of stage 1 is computed"
+    )
     parser.add_argument("--list", action="store_true", help="only say what is done and what is due")
     parser.add_argument("--summary", action="store_true", help="only print the tables of what is done")
     parser.add_argument("--protocol", nargs="+", choices=("paper_leak", "honest"), default=["paper_leak", "honest"])
@@ -71,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     stage1.add_argument("--weight-decay", nargs="+", type=float, default=[0.0, 5e-3])
     stage1.add_argument("--lr", nargs="+", type=float, default=[0.01])
     stage1.add_argument("--epochs", type=int, default=320)
-    stage1.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto")
+    stage1.add_argument("--precision", choices=SETTINGS["stage1.precision"].choices, default="auto")
     stage1.add_argument("--loss", choices=get_args(LossName), default="ce")
     stage1.add_argument("--drw", type=float, help="fraction of the epochs after which classes are re-weighted")
     stage1.add_argument("--classifier", choices=("linear", "etf"), default="linear")
@@ -109,17 +117,23 @@ def _final(campaign: Campaign, wanted: list[Backbone]) -> list[Backbone]:
 
 
 def _list(campaign: Campaign, wanted: list[Backbone]) -> None:
-    for backbone in wanted:
+    for name, state in states(campaign, wanted):
+        print(f"{name}: {state}")
+
+
+def states(campaign: Campaign, backbones: Sequence[Backbone]) -> Iterator[tuple[str, str]]:
+    """Each piece, and whether it is due, and for how long, done, failed or left out."""
+    for backbone in backbones:
         due = campaign.due(backbone)
         for piece in PIECES[backbone.protocol]:
             line = campaign.find(backbone, piece)
             if piece in due:
-                state = f"due, about {campaign.minutes(backbone, piece):.1g} min"
+                state = f"due, about {max(0.1, campaign.minutes(backbone, piece)):.1f} min"
             elif line is None:
                 state = "left out, since an earlier piece failed"
             else:
                 state = f"failed: {line['failed']}" if "failed" in line else "done"
-            print(f"{backbone.key(campaign.device)} {piece}: {state}")
+            yield f"{backbone.key(campaign.device)} {piece}", state
 
 
 if __name__ == "__main__":

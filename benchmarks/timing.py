@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import median
 
@@ -43,3 +43,12 @@ def in_turn(slow: Callable[[], object], fast: Callable[[], object], *, rounds: i
     slow(), fast()
     pairs = [(seconds(slow), seconds(fast)) for _ in range(rounds)]
     return Pairs(tuple(a for a, _ in pairs), tuple(b for _, b in pairs))
+
+
+def all_in_turn(works: Mapping[str, Callable[[], object]], *, rounds: int) -> dict[str, tuple[float, ...]]:
+    """Seconds of each work in each round, after a first call of each to warm up, whose seconds come first."""
+    taken = {name: [seconds(work)] for name, work in works.items()}
+    for _ in range(rounds):
+        for name, work in works.items():
+            taken[name].append(seconds(work))
+    return {name: tuple(found) for name, found in taken.items()}

@@ -6,16 +6,17 @@ The same relations are tested on the processor, where they are easy, so that not
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 from torch import Tensor
 
 from benchmarks import paper_table
-from benchmarks.gpu_speed import Trial
+from benchmarks.gpu_together import Training
 from benchmarks.noise import Noise
 from benchmarks.paper_backbones import Backbone, toy_scale
 from benchmarks.paper_heads import released_heads
@@ -25,7 +26,9 @@ from trainers.features import FeatureBank, FeatureMode, LabelledFeatures, extrac
 from trainers.job import Job, run_job
 from trainers.results import HeadFailure, HeadResult
 from trainers.stage1.models import build_model
+from trainers.stage1.step import Stage1State
 from trainers.stage2.heads import train_heads
+from trainers.turns import JobEnd, Together
 from trainers.weight_balance import LinearHead
 
 CPU = torch.device("cpu")
@@ -122,35 +125,33 @@ def test_a_whole_job_with_the_released_heads(
         assert all(math.isfinite(norm) for norm in head.norms)
 
 
-def _trial(device: torch.device, seed: int) -> Trial:
+def _trained_together(device: torch.device, seeds: Sequence[int]) -> dict[int, Stage1State]:
+    """Two epochs of each seed, side by side; across an epoch's end, and its smaller batch."""
     task = Noise.draw(COUNTS, val=1, test=1, size=16).task
-    return Trial(
-        task, Stage1Config(epochs=50, batch_size=16, lr=0.02, precision="fp32", seed=seed), model="cnn-small",
-        device=device,
-    )  # fmt: skip
+    config = Stage1Config(epochs=2, batch_size=16, lr=0.02, precision="fp32")
+    training = Training(task=task, model="cnn-small", config=config, way="recorded", device=device)
+    begun: list[int] = []
+    together = Together([partial(training.events, seed, begun) for seed in seeds], device, at_once=len(seeds))
+    found: dict[int, Stage1State] = {}
+    while not together.over:
+        for index, event in together.round():
+            if isinstance(event, JobEnd):
+                assert event.error is None
+                found[seeds[index]] = cast(Stage1State, event.result)
+    return found
 
 
-def _weights(trial: Trial) -> Tensor:
-    return torch.cat([parameter.detach().flatten().cpu() for parameter in trial.state.model.parameters()])
+def _weights(state: Stage1State) -> Tensor:
+    return torch.cat([parameter.detach().flatten().cpu() for parameter in state.model.parameters()])
 
 
 @on_both
 def test_two_trainings_in_turn_are_each_alone(device: torch.device) -> None:
-    wait: Callable[[], None] = torch.cuda.synchronize if device.type == "cuda" else lambda: None
-    together = [_trial(device, seed) for seed in (0, 1)]
-    before = [_weights(trial) for trial in together]
-    for _ in range(12):  # across an epoch's end, and its smaller batch
-        for trial in together:
-            trial.advance()
-    wait()
-    for seed, trial in enumerate(together):
-        alone = _trial(device, seed)
-        for _ in range(12):
-            alone.advance()
-        wait()
-        moved = float((_weights(alone) - before[seed]).norm())
-        assert float((_weights(trial) - _weights(alone)).norm()) <= 0.02 * moved
-    assert float((_weights(together[0]) - _weights(together[1])).norm()) > 0.1 * moved
+    together = _trained_together(device, (0, 1))
+    for seed in (0, 1):
+        alone = _weights(_trained_together(device, (seed,))[seed])
+        moved = float((alone - _weights(together[1 - seed])).norm())
+        assert float((_weights(together[seed]) - alone).norm()) <= (0.02 * moved if device.type == "cuda" else 0)
 
 
 @pytest.mark.gpu

@@ -217,9 +217,9 @@ def test_a_piece_that_does_not_fit_is_not_begun(copied: Path, monkeypatch: pytes
 def test_stage_1_is_begun_where_a_few_of_its_epochs_fit(tmp_path: Path) -> None:
     size = dataclasses.replace(toy_scale(), minutes={"stage1": 320.0}, closing=30)  # a minute an epoch
     long = dataclasses.replace(HONEST, stage1=dataclasses.replace(HONEST.stage1, epochs=40))
-    Campaign(size, out=tmp_path, cache=tmp_path, minutes=3.0)._check_time(long, "stage1")
+    Campaign(size, out=tmp_path, cache=tmp_path, minutes=3.0)._check_time([long], "stage1")
     with pytest.raises(TooFewMinutesError):
-        Campaign(size, out=tmp_path, cache=tmp_path, minutes=2.0)._check_time(long, "stage1")
+        Campaign(size, out=tmp_path, cache=tmp_path, minutes=2.0)._check_time([long], "stage1")
 
 
 def test_too_few_minutes_and_wrong_data_end_in_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -233,7 +233,7 @@ def test_too_few_minutes_and_wrong_data_end_in_a_sentence(tmp_path: Path, capsys
 def test_it_runs_without_what_a_gpu_box_lacks(tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules.update(dict.fromkeys(('ray', 'optuna', 'sqlalchemy', 'plotly', 'pandas')))\n"
-        "import benchmarks.gpu_speed\n"
+        "import benchmarks.gpu_speed, benchmarks.gpu_campaign\n"
         "from benchmarks.paper_table import main\n"
         f"sys.exit(main(['--toy', '--list', '--out', {str(tmp_path)!r}, '--cache', {str(tmp_path)!r}]))"
     )
