@@ -288,7 +288,7 @@ from tests.trainers.test_turns import alone, assert_same, ends, job, together
 from trainers.config import TaskConfig
 from trainers.data.task import load_task
 
-torch.use_deterministic_algorithms(True)
+torch.use_deterministic_algorithms(True, warn_only=True)  # some have no such kernel, but no two of their terms meet
 torch.backends.cudnn.deterministic = True
 device, task = torch.device("cuda"), load_task(TaskConfig())
 config = dataclasses.replace(CONFIG, precision=sys.argv[1])
