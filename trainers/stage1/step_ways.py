@@ -7,6 +7,7 @@ takes about a minute once per worker. `auto` measures the others in the first tr
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 from collections.abc import Callable, Hashable
@@ -40,13 +41,15 @@ def make_step(way: StepWay, plain: PlainStep, *, recorder: Recorder | None = Non
         return QuickestStep(plain, recorder)
     step: Step = plain
     simpler: StepWay = "plain"
+    exact: Step | None = None
     if way == "lean":
         step, simpler = LeanStep(plain), "recorded"
     elif way == "compiled":
         step, simpler = LeanStep(plain, compiled_features()), "lean"
+        exact = dataclasses.replace(plain, config=dataclasses.replace(plain.config, precision="fp32"))
     name = "recorded as a CUDA graph" if way == "recorded" else way
     rates = [group["lr"] for group in plain.state.optimizer.param_groups if isinstance(group["lr"], Tensor)]
-    candidate = StepCandidate(name=name, step=step, plain=plain, changed=plain.changed, rates=rates)
+    candidate = StepCandidate(name=name, step=step, plain=plain, changed=plain.changed, rates=rates, exact=exact)
     return (recorder or VerifiedStep)(candidate, make_step(simpler, plain, recorder=recorder))
 
 

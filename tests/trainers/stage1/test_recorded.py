@@ -188,7 +188,7 @@ def test_a_recording_that_does_something_else_is_not_used(
     monkeypatch.setattr(loop, "start", remembered)
     played, _ = trained(task, CPU, recorder=recorder)
     assert recorder.replays == (2 if what == "weights" else 4)  # a baked-in rate is found by the second check
-    assert "changes the weights differently" in caplog.text
+    assert "differently from the step" in caplog.text
     assert_equal(plain, played)
 
 
@@ -282,9 +282,9 @@ def distance(ones: dict[str, Tensor], others: dict[str, Tensor]) -> float:
 
 
 BITWISE = """
-import dataclasses, sys, torch
+import dataclasses, re, sys, torch
 from tests.trainers.stage1.test_recorded import CONFIG, assert_equal, trained
-from tests.trainers.test_turns import alone, assert_same, ends, job, together
+from tests.trainers.test_turns import alone, ends, figures, job, together
 from trainers.config import TaskConfig
 from trainers.data.task import load_task
 
@@ -299,7 +299,13 @@ for way in ("recorded", "lean"):
     assert_equal(plain, played)
 jobs = [job(seed) for seed in range(3)]
 for place, end in ends(together(*jobs, device=device)).items():
-    assert_same(end.result, alone(jobs[place], device=device))
+    single = alone(jobs[place], device=device)
+    assert_equal(end.result.model.state_dict(), single.model.state_dict())
+    both = [str(figures(one)) for one in (end.result, single)]
+    numbers = [[float(word) for word in re.findall(r"-?[0-9]+[.][0-9e+-]+", text)] for text in both]
+    apart = [(a, b) for a, b in zip(*numbers, strict=True) if a != b]
+    print(place, "figures that differ:", apart, file=sys.stderr)
+    assert all(abs(a - b) <= 1e-4 * max(abs(a), 1) for a, b in apart), apart  # sums of measures, in any order
 """
 
 
@@ -311,4 +317,5 @@ def test_with_deterministic_kernels_recorded_and_lean_steps_and_jobs_side_by_sid
     env = {**os.environ, "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
     command = [sys.executable, "-c", BITWISE, precision]
     ended = subprocess.run(command, env=env, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr[-2000:]
+    print(ended.stderr[-2000:])
+    assert ended.returncode == 0
