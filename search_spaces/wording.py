@@ -23,6 +23,7 @@ SECTIONS: dict[Path, type[BaseModel]] = {
     ("budget",): Budget, ("sampler",): Sampler, ("refine",): Refine,
 }  # fmt: skip
 
+_OPTIONS: tuple[Path, ...] = (("budget",), ("sampler",), ("refine",))
 _OTHER_WORDS = {  # names in other tools and papers
     "min": "low", "max": "high", "lower": "low", "upper": "high", "q": "step",
     "values": "choices", "options": "choices", "choice": "choices", "distribution": "log", "type": "log",
@@ -198,8 +199,10 @@ def _siblings(mistake: _Mistake) -> list[str]:
 
 
 def _elsewhere(mistake: _Mistake) -> list[str]:
-    """Parameters with this name in another section."""
-    return [name for name in FLAT_NAMES if name.partition(".")[2] == mistake.path[-1]] if mistake.form is None else []
+    """Parameters and options with this name in another section."""
+    options = [f"{path[0]}.{name}" for path in _OPTIONS for name in SECTIONS[path].model_fields]
+    known = [*FLAT_NAMES, *options]
+    return [name for name in known if name.partition(".")[2] == mistake.path[-1]] if mistake.form is None else []
 
 
 def _meant(mistake: _Mistake) -> str | None:

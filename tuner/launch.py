@@ -95,6 +95,11 @@ def run_study(launch: Launch) -> Finished:
             if planner.has_work():
                 _begin(launch, store)
                 search(launch, planner, hours, lock, slots)
+            elif planner.tally.total > space.trials:
+                launch.say(
+                    f"note: nothing was run: study {space.name} holds {planner.tally.total} trials, more than the "
+                    f"{space.trials} of this budget; another study is begun with --name"
+                )
             _note_others(launch, store)
             return finish(launch, planner)
 

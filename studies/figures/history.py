@@ -82,7 +82,7 @@ def history_caption(info: HistoryInfo) -> str:
     failed = f" {len(info.failed):,} failed trials, which have no value, are in the strip below." if info.failed else ""
     return (
         "All values are on validation data, on which the best was chosen: the highest of many is a little lucky, "
-        f"and the test result above is the one to quote.{failed}"
+        f"and what the report's top reads on test is what to quote.{failed}"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -48,7 +49,9 @@ def importances_info(data: StudyData) -> ImportancesInfo | Absent:
         )
         for row in data.searched
     )
-    shares = optuna.importance.get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(), params=names)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Target and region quantiles")  # few trials, or many alike: shares are rough
+        shares = optuna.importance.get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(), params=names)
     ordered = sorted(shares.items(), key=lambda item: (-item[1], item[0]))
     backbones = len({row.backbone_index for row in data.searched})
     return ImportancesInfo(

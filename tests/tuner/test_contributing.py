@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import get_args, get_type_hints
 
 import pytest
 from optuna.distributions import FloatDistribution
 
 from search_spaces.schema import SamplerName
+from studies import figures
+from studies.figures.figure import Figure
 from trainers.config import DatasetName, TaskConfig
 from trainers.data.pool import Source
 from trainers.data.task import load_task, reader
@@ -37,6 +41,22 @@ def test_each_data_source_has_a_reader(name: str, tmp_path: Path) -> None:
 def test_each_data_source_has_a_row_in_its_page(name: str) -> None:
     rows = [line for line in (ROOT / "docs" / "data.md").read_text().splitlines() if line.startswith("|")]
     assert any(f"`{name}`" in row for row in rows)
+
+
+def test_each_figure_has_its_place_in_the_report() -> None:
+    modules = [importlib.import_module(f"studies.figures.{found.name}") for found in iter_modules(figures.__path__)]
+    made = {value.name for module in modules for value in vars(module).values() if isinstance(value, Figure)}
+    assert made == set(figures.FIGURES)
+
+
+def test_each_sampler_has_proposals_of_its_own() -> None:
+    """A name without its line in LEARNING, or without its branch in propose_heads, proposes what qmc does."""
+    outer, inner = (Level({name: FloatDistribution(0.0, 1.0)}) for name in ("stage1.lr", "stage2.lr"))
+    named = [name for name in get_args(SamplerName) if name != "grid"]
+    backbones = {str(propose_backbone(ROWS, space=outer, sampler=name, seed=0, index=6)) for name in named}
+    at = {"backbone": 0, "round": 1, "count": 3, "stage1_params": {"stage1.lr": 0.0}}
+    heads = {str(propose_heads(ROWS, space=inner, sampler=name, seed=0, **at)) for name in named}  # type: ignore[arg-type]
+    assert (len(backbones), len(heads)) == (len(named), len(named))
 
 
 @pytest.mark.parametrize("name", get_args(SamplerName))

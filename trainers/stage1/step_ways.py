@@ -98,7 +98,9 @@ class QuickestStep:
             put_back(self._plain.changed, kept)
         chosen = min(seconds, key=lambda way: seconds[way])
         figures = ", ".join(f"{way} {1000 * value:.2f} ms" for way, value in seconds.items())
-        logger.info("a training step takes: %s; from now on: %s", figures, chosen)
+        logger.warning(
+            "--step auto: a training step takes %s; this worker uses %s", figures, chosen
+        )  # so that users see it
         return chosen
 
 

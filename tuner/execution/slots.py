@@ -65,6 +65,8 @@ def _gpu_share(resources: Resources, gpus: int) -> float:
     asked = resources.gpus_per_trial
     if asked is None:
         return 1 / math.ceil((resources.parallel or 1) / gpus) if gpus else 0.0  # no job is split over two GPUs
+    if asked and not gpus:
+        raise UsageError(f"--gpus-per-trial is {asked:g}, but this machine has no GPU that torch can use; leave it out")
     if asked < 0 or asked > gpus:
         raise UsageError(f"--gpus-per-trial must be between 0 and the {gpus} GPU(s) of this machine, but is {asked:g}")
     if asked > 1 and asked != int(asked):
@@ -89,5 +91,7 @@ def workers_in_words(slots: Slots, resources: Resources) -> str:
     where = f"{slots.gpus} GPU(s), {slots.gpus_each:g} each" if slots.gpus else "CPU"
     asked = resources.parallel or slots.workers
     fewer = f" ({asked} were asked for, but there is no room for more)" if asked > slots.workers else ""
-    workers = "in this process" if resources.executor == "inline" else f"{slots.workers} worker(s)"
-    return f"{workers} with {slots.cpus_each} thread(s) each on {where}{fewer}"
+    threads = f"{slots.cpus_each} thread(s)"
+    if resources.executor == "inline":
+        return f"in this process with {threads} on {where}{fewer}"
+    return f"{slots.workers} worker(s) with {threads} each on {where}{fewer}"

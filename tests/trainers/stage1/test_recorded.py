@@ -221,7 +221,7 @@ def test_auto_measures_all_ways_once_and_leaves_no_trace(
         played, others = trained(task, CPU, config, way="auto")
         assert losses == others
         assert_equal(plain, played)
-    assert caplog.text.count("a training step takes: plain") == 1
+    assert caplog.text.count("a training step takes plain") == 1
     assert all(f"{way} " in caplog.text for way in ("plain", "lean", "compiled"))
 
 
@@ -260,6 +260,7 @@ APART = {"fp32": (5e-3, 0.08), "tf32": (1e-2, 0.12), "bf16": (2e-2, 0.16)}
 
 @pytest.mark.gpu
 @on_a_gpu
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # torch 2.11's compiler uses torch.jit
 @pytest.mark.parametrize("way", ["recorded", "lean", "compiled"])
 @pytest.mark.parametrize("precision", APART)
 def test_on_a_gpu_every_way_and_plain_training_agree(
@@ -317,5 +318,5 @@ def test_with_deterministic_kernels_recorded_and_lean_steps_and_jobs_side_by_sid
     env = {**os.environ, "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
     command = [sys.executable, "-c", BITWISE, precision]
     ended = subprocess.run(command, env=env, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=False)
-    print(ended.stderr[-2000:])
+    sys.stderr.write(ended.stderr[-2000:])
     assert ended.returncode == 0
