@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from statistics import median
-from typing import Literal
 
 import torch
 
@@ -19,12 +18,13 @@ from benchmarks.timing import in_turn
 from trainers.config import Stage1Config, StepWay
 from trainers.stage1 import loop
 from trainers.stage1.models import build_model
+from trainers.stage1.precision import resolve_precision
 
 TARGETS = {"resnet32": 2.0, "resnet18": 2.7, "resnet34": 2.7}
 NEEDS_AMX = ("resnet18", "resnet34")  # what their targets are for
 ROUNDS, STEPS = 5, 4
 CPU = torch.device("cpu")
-PRECISION: Literal["bf16"] = "bf16"
+PRECISION = resolve_precision("auto", CPU)  # bf16 where the processor computes in it
 
 
 def main() -> None:

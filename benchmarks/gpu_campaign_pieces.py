@@ -83,7 +83,7 @@ def _tests(situation: Situation) -> list[str]:
     files = [path for path in sorted((ROOT / "tests").rglob("test_*.py")) if "mark.gpu" in path.read_text()]
     which = [ROOT / GPU_TESTS] if situation.toy else files
     settings = ROOT / "pyproject.toml" if _is_here("pytest_timeout") else Path("/dev/null")  # it sets a timeout
-    options = ["-m", "gpu", "-q", "-p", "no:cacheprovider", "--import-mode=importlib"]
+    options = ["-m", "gpu", "-q", "-p", "no:cacheprovider", "-p", "no:benchmark", "--import-mode=importlib"]
     options += ["--continue-on-collection-errors", "-c", str(settings), "--rootdir", str(ROOT)]
     return _python("pytest", *map(str, which), *options)
 

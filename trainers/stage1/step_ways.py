@@ -98,9 +98,8 @@ class QuickestStep:
             put_back(self._plain.changed, kept)
         chosen = min(seconds, key=lambda way: seconds[way])
         figures = ", ".join(f"{way} {1000 * value:.2f} ms" for way, value in seconds.items())
-        logger.warning(
-            "--step auto: a training step takes %s; this worker uses %s", figures, chosen
-        )  # so that users see it
+        # a warning, because a worker's other messages do not reach the user
+        logger.warning("--step auto: a training step takes %s; this worker uses %s", figures, chosen)
         return chosen
 
 

@@ -1,8 +1,8 @@
 """A block of steps recorded once as a CUDA graph and replayed, so that the host does not launch each kernel.
 
-NOT YET TESTED ON A GPU. So each recording is compared with the steps themselves before use, on other images and with
-other learning rates than it was recorded with. If recording fails, or the recording changes something differently, the
-training goes on without it and logs a warning.
+Each recording is compared with the steps themselves before use, on other images and with other learning rates than it
+was recorded with. If recording fails, or the recording changes something differently, the training goes on without it
+and logs a warning.
 """
 
 from __future__ import annotations
