@@ -22,7 +22,8 @@ def plain_values(value: Any) -> Any:
             if whole or getattr(value, name) != field.get_default(call_default_factory=True)
         }
     if isinstance(value, dict):
-        return {name: plain_values(inner[0] if len(inner) == 1 else inner) for name, inner in value.items()}
+        alone = {name: isinstance(inner, tuple) and len(inner) == 1 for name, inner in value.items()}  # of a condition
+        return {name: plain_values(inner[0] if alone[name] else inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
         return [plain_values(inner) for inner in value]
     return value

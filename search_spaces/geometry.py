@@ -34,6 +34,13 @@ def at(distribution: BaseDistribution, u: float) -> Scalar:
     return round(value) if isinstance(d, IntDistribution) else float(value)
 
 
+def typed(distribution: BaseDistribution, value: Scalar) -> Scalar:
+    """A value of the distribution in its own type: 1 in a range of floats is 1.0."""
+    if isinstance(distribution, CategoricalDistribution) or isinstance(value, bool | str | None):
+        return value
+    return round(value) if isinstance(distribution, IntDistribution) else float(value)
+
+
 def share(distribution: BaseDistribution, value: Scalar) -> float:
     """The position of a value in [0, 1]: the inverse of `at`, up to the rounding of steps."""
     if isinstance(distribution, CategoricalDistribution):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import graphlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeGuard
 
 from pydantic import ValidationError
 
@@ -17,13 +17,14 @@ from search_spaces.problems import Problem, did_you_mean, nearest, shown
 from trainers.config import FLAT_NAMES, SETTINGS
 
 _STAGES = ("stage1", "stage2")
+_OFF_STEP = 1e-6  # of a step: rounding
 
 
 def problems(root: Node) -> list[Problem]:
     """Finds conditions on unknown parameters, on impossible values, in circles; and grids over continuous ranges."""
     conditions = list(_conditions(root))
     found = [problem for owner, entry in conditions for problem in _condition(root, owner, entry)]
-    return [*found, *_circle(conditions), *_grids(root)]
+    return [*found, *_circle(conditions), *_grids(root), *_start_points(root)]
 
 
 def _searched(root: Node, stage: str) -> Iterator[tuple[str, Node]]:
@@ -124,6 +125,51 @@ def _grids(root: Node) -> Iterator[Problem]:
             if endless:
                 text = f"grid needs steps or choices, but {', '.join(endless)} can take any value in between"
                 yield chosen.mark.problem(f"sampler.{stage}", text)
+
+
+def _start_points(root: Node) -> Iterator[Problem]:
+    """Start points with unknown names, and with values that the space does not search."""
+    start = root.child("start")
+    points = start.value if start and isinstance(start.value, list) else [start] if start else []
+    for index, point in enumerate(points):
+        if not isinstance(point.value, dict) or point is start:
+            yield point.mark.problem("start", "must be a list of points such as [{stage1.lr: 0.01}]")
+        for name, entry in point.entries.items():
+            complaint = _start_complaint(root, name, entry.node)
+            if complaint:
+                yield entry.mark.problem(f"start.{index}.{name}", complaint)
+
+
+def _start_complaint(root: Node, name: str, value: Node) -> str | None:
+    if name not in FLAT_NAMES:
+        hint = did_you_mean(name, FLAT_NAMES) if "." in name else _nearly(name)
+        return f"unknown parameter {shown(name)}{hint}"
+    if name.startswith("task."):
+        return "a start point holds settings of stage1 and stage2; the task is the same for the whole study"
+    form = _value_of(root, name)
+    if not isinstance(form, dict):
+        return None  # it is fixed in this space, perhaps by --set: the point's other values still count
+    if isinstance(form.get("choices"), list):
+        return None if value.value in form["choices"] else f"{shown(value.value)} is not among its choices"
+    return _outside(form, value)
+
+
+def _outside(form: dict[str, Any], value: Node) -> str | None:
+    """A complaint if a range does not hold the value."""
+    low, high, step, found = form.get("low"), form.get("high"), form.get("step"), value.value
+    if not (_is_number(low) and _is_number(high)):
+        return None  # the range itself is wrong
+    if not _is_number(found):
+        return f"must be a number in the range {low:g} to {high:g}, but got {shown(found)}"
+    if not low <= found <= high:
+        return f"{found:g} is outside the range {low:g} to {high:g}; widen the range, or drop all points with start: []"
+    if _is_number(step) and step > 0 and abs((found - low) / step - round((found - low) / step)) > _OFF_STEP:
+        return f"{found:g} is none of the steps of {step:g} from {low:g}"
+    return None
+
+
+def _is_number(value: Any) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _is_continuous(name: str, form: Node) -> bool:

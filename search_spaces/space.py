@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 
+StartPoint = dict[str, bool | int | float | str | None]  # dotted names to values
+
+
 def _supported(version: Any) -> Any:
     if isinstance(version, int) and version != 1:
         raise PydanticCustomError("version", f"must be 1, the format of this release, but got {version}")
@@ -39,6 +42,8 @@ class Space(Part):
     """Metric on validation images, maximised."""
     budget: Budget = Budget()
     sampler: Sampler = Sampler()
+    start: Annotated[tuple[StartPoint, ...], Field(strict=False)] = ()
+    """Known good points, which the search tries first; what a point leaves out, the sampler fills in."""
     refine: Refine | None = None
     baselines: Annotated[tuple[Baseline, ...], Field(strict=False), AfterValidator(distinct)] = (
         "naive", "weight_decay", "l2_norm", "tau_norm", "logit_adjustment",
@@ -54,6 +59,17 @@ class Space(Part):
     def searched(self) -> dict[str, BaseDistribution]:
         """The Optuna distribution of each searched parameter."""
         return {name: form.distribution() for name, form in self._forms().items()}
+
+    @property
+    def start_points(self) -> tuple[dict[str, Scalar], ...]:
+        """The searched parameters of each start point, in the types of their ranges; fixed settings are left out."""
+        from search_spaces import geometry  # noqa: PLC0415  (0.3 s)
+
+        searched = self.searched
+        return tuple(
+            {name: geometry.typed(searched[name], value) for name, value in point.items() if name in searched}
+            for point in self.start
+        )
 
     @property
     def conditions(self) -> dict[str, dict[str, tuple[Scalar, ...]]]:
@@ -146,6 +162,8 @@ class Space(Part):
     def tree(self) -> dict[str, Any]:
         """The space as plain values: task and stages as written, the rest with defaults."""
         tree = {key: canonical.plain_values(getattr(self, key)) for key in type(self).model_fields}
+        if not self.start:
+            del tree["start"]  # as in spaces of earlier releases, whose hashes are in databases
         for part in PARTS:
             written = getattr(self, part).model_fields_set
             tree[part] = {name: value for name, value in tree[part].items() if name in written}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -97,25 +97,36 @@ class Search:
 
     def _next_params(self) -> Mapping[str, Scalar] | None:
         """The stage-1 parameters of a new backbone; None, from then on, if the space has no other."""
-        accounts = self.budget.accounts.values()
-        params = propose_backbone(
+        accounts, level = self.budget.accounts.values(), self._level("stage1.")
+        known = [account.params for account in accounts]
+        params: Mapping[str, Scalar] | None = propose_backbone(
             self._observations,
-            space=self._level("stage1."),
+            space=level,
             sampler=self.space.sampler.stage1,
             seed=self.space.sampler.seed,
             index=len(accounts),
-            known=[account.params for account in accounts],
+            first=len(self.space.start),
+            known=known,
             pending=[account.params for account in accounts if account.under_way],
         )
         self.budget.used_up = params is None
-        return params
+        if params is None or len(accounts) >= len(self.space.start):
+            return params
+        begun = level.existing({**level.filled(params), **self._start(len(accounts), "stage1.")}, {})
+        return params if level.place(begun) in map(level.place, known) else begun
+
+    def _start(self, backbone: int, prefix: str) -> dict[str, Scalar]:
+        """The part of a backbone's start point on one level; empty for later backbones."""
+        points = self.space.start_points
+        point = points[backbone] if backbone < len(points) else {}
+        return {name: value for name, value in point.items() if name.startswith(prefix)}
 
     def _drawn(self, kind: Literal["search", "refine"], index: int, count: int) -> Proposal | None:
         """`count` heads on a backbone, fewer if the space has no more; None if it has none."""
-        account = self.budget.accounts[index]
+        account, level = self.budget.accounts[index], self._level("stage2.")
         heads = propose_heads(
             self._observations,
-            space=self._level("stage2."),
+            space=level,
             sampler=self.space.sampler.stage2,
             seed=self.space.sampler.seed,
             backbone=index,
@@ -124,6 +135,9 @@ class Search:
             stage1_params=account.params,
         )
         account.exhausted = len(heads) < count
+        start = self._start(index, "stage2.") if heads and account.jobs == 0 else {}
+        if start:
+            heads = _begun_with(level, heads, start, context=account.params)
         return Proposal(kind, index, account.jobs, account.params, tuple(heads)) if heads else None
 
     def _best_heads(self) -> dict[int, float]:
@@ -140,3 +154,11 @@ class Search:
 
     def _active(self, name: str, params: Mapping[str, Scalar]) -> bool:
         return self.space.active(name, {**self.space.fixed, **params})
+
+
+def _begun_with(
+    level: Level, heads: Sequence[Mapping[str, Scalar]], start: Mapping[str, Scalar], *, context: Mapping[str, Scalar]
+) -> list[dict[str, Scalar]]:
+    """The heads with the start point's values in the first one, and no other head at its place."""
+    first = level.existing({**level.filled(heads[0]), **start}, context)
+    return [first, *(dict(head) for head in heads[1:] if level.place(head) != level.place(first))]

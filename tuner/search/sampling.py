@@ -62,11 +62,13 @@ def propose_backbone(
     sampler: str,
     seed: int,
     index: int,
+    first: int = 0,
     known: Sequence[Params] = (),
     pending: Sequence[Params] = (),
 ) -> dict[str, Scalar] | None:
     """The stage-1 parameters of backbone `index`, different from those in `known`, `pending` and `rows`.
 
+    `first` is the index of the first backbone that is not given by a start point: it is the middle of the ranges.
     `pending` are the backbones under way. A backbone's value is the mean of its best eighth of heads; one whose heads
     all failed counts as the worst. Returns None if the space has no other point. Raises ConfigError for an unknown
     sampler, ValueError for `grid` over a range without a step.
@@ -87,7 +89,7 @@ def propose_backbone(
         elif sampler in LEARNING and min(index, len(learned)) >= STARTUP:
             yield _ask(LEARNING[sampler](drawn_by), learned, running, level=space, count=1)
         elif sampler != "grid":
-            yield _even(space, seed=_mix(seed, "stage1"), index=index)
+            yield _even(space, seed=_mix(seed, "stage1"), index=max(0, index - first))
         yield from _rest(space, seed=drawn_by, listed=sampler == "grid")
 
     return next(iter(_new(batches(), space, taken=taken, count=1)), None)

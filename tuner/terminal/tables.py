@@ -204,6 +204,7 @@ def plan(space: Space, built: Preflight) -> list[str]:
         f"{space.name}: {space.trials} trials ({', '.join(parts)})",
         *_fewer(space),
         *(f"  {name}: {in_words(distribution)}" for name, distribution in space.searched.items()),
+        *(f"  first: {', '.join(f'{name} {value}' for name, value in p.items())}" for p in space.start_points if p),
         f"  data: {len(counts)} classes, {sum(counts):,} training images, {max(counts):,} down to {min(counts):,}",
         f"  model: {built.parameters:,} parameters",
         *(f"  note: {note}" for note in built.notes),
