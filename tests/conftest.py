@@ -20,7 +20,8 @@ settings.load_profile("busy machine")
 # ends with a long one alone.
 LONGEST = (
     "test_chaos", "test_stopping", "test_disasters", "test_launch", "test_stop_moments", "test_command_lines",
-    "test_fuzz", "test_same_code", "test_executors", "test_onlookers", "test_publishing", "test_engine", "test_browser",
+    "test_gpu_campaign", "test_fuzz", "test_same_code", "test_executors", "test_onlookers", "test_publishing",
+    "test_engine", "test_browser", "test_side_by_side",
 )  # fmt: skip
 
 Command = Callable[..., tuple[int, str]]
