@@ -139,6 +139,15 @@ def test_the_seconds_of_jobs_that_take_turns_add_up() -> None:
     assert clock() - began == 10 / 2 + 8 / 4
 
 
+def test_a_speed_is_that_on_the_wall_though_the_seconds_are_a_share() -> None:
+    """Else each of three jobs side by side would seem as fast as alone."""
+    shares_nothing = job_in_turns(job(0, epochs=2), cache=None, device=CPU, clock=lambda: 0.0)
+    first = next(event for event in shares_nothing if isinstance(event, Progress))
+    assert first.metrics["seconds"] == 0.0
+    assert first.images_per_second is not None
+    assert 0 < first.images_per_second < 1e9
+
+
 def scripted(*events: Progress | Turn | Exception) -> Any:
     def start(clock: Clock) -> Events[str]:
         for event in events:

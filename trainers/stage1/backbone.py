@@ -124,7 +124,7 @@ def _find(training: Training, cache: Cache) -> Backbone | None:
 def _train(training: Training, cache: Cache | None, checkpoint_every: float) -> Events[Backbone]:
     fingerprint, epochs = training.fingerprint, training.stage1.epochs
     state = _started(training, cache)
-    saved = time.monotonic()
+    saved = began = time.monotonic()
     run = loop.Run(
         state,
         training.task,
@@ -139,8 +139,8 @@ def _train(training: Training, cache: Cache | None, checkpoint_every: float) -> 
         if isinstance(result, Turn):
             yield result
             continue
-        seconds = result.metrics["seconds"] or 0.0
-        rate = len(training.task.train) / seconds if seconds else None
+        passed = time.monotonic() - began  # on the wall: of jobs side by side each has only a share of the seconds
+        rate = len(training.task.train) / passed if passed else None
         try:
             yield Progress(stage=1, epoch=result.epoch, epochs=epochs, metrics=result.metrics, images_per_second=rate)
         except GeneratorExit:
@@ -150,6 +150,7 @@ def _train(training: Training, cache: Cache | None, checkpoint_every: float) -> 
         if cache and time.monotonic() - saved > checkpoint_every:
             cache.publish(fingerprint, "checkpoint", *_checkpoint(training, state))
             saved = time.monotonic()
+        began = time.monotonic()
     if cache:
         cache.publish(fingerprint, "backbone", state.model.state_dict(), _manifest(training, state))
         cache.remove(fingerprint, "checkpoint")
