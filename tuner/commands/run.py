@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Literal, Optional
 
 import typer
 
+from trainers.config import StepWay
 from tuner.commands.options import (
     BackbonesOption,
     CacheOption,
@@ -64,15 +65,7 @@ def launch(
     from search_spaces import load
 
     loaded = load(space, overrides=[*shorthands(dataset, data), *(overrides or [])], name=name)
-    resources = Resources(
-        executor=executor,
-        parallel=parallel,
-        gpus_per_trial=gpus_per_trial,
-        backbones_per_gpu=backbones_per_gpu,
-        way=step,
-        cache_bytes=cache_bytes(cache_gb),
-        mixed_trainers=mixed_trainers,
-    )
+    resources = _resources(executor, parallel, gpus_per_trial, backbones_per_gpu, step, cache_gb, mixed_trainers)
     _launch_study(context, loaded, home, storage, resources)
 
 
@@ -99,15 +92,7 @@ def resume(
     with open_store(study, home, storage) as store:
         text = store.study().space_yaml
     space = loads(text, source=f"study {study}", overrides=overrides or [])
-    resources = Resources(
-        executor=executor,
-        parallel=parallel,
-        gpus_per_trial=gpus_per_trial,
-        backbones_per_gpu=backbones_per_gpu,
-        way=step,
-        cache_bytes=cache_bytes(cache_gb),
-        mixed_trainers=mixed_trainers,
-    )
+    resources = _resources(executor, parallel, gpus_per_trial, backbones_per_gpu, step, cache_gb, mixed_trainers)
     _launch_study(context, space, home, storage, resources)
 
 
@@ -132,9 +117,24 @@ def stop(
     say(f"the driver of {study} has died; continue with: tuner resume {study}")
 
 
-def cache_bytes(gigabytes: float | None) -> int | None:
-    """The size limit of the cache in bytes."""
-    return None if gigabytes is None else int(gigabytes * 2**30)
+def _resources(
+    executor: ExecutorName,
+    parallel: int | None,
+    gpus_per_trial: float | None,
+    backbones_per_gpu: int | Literal["auto"] | None,
+    step: StepWay,
+    cache_gb: float | None,
+    mixed_trainers: bool,
+) -> Resources:
+    return Resources(
+        executor=executor,
+        parallel=parallel,
+        gpus_per_trial=gpus_per_trial,
+        backbones_per_gpu=backbones_per_gpu,
+        way=step,
+        cache_bytes=None if cache_gb is None else int(cache_gb * 2**30),
+        mixed_trainers=mixed_trainers,
+    )
 
 
 def _launch_study(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,16 +17,15 @@ from search_spaces import loads
 from studies.errors import StorageUnavailableError, StudyNotFoundError
 from studies.locks.study_lock import study_lock
 from studies.records import Failure, FailureKind
-from studies.store import Store
+from tests.support.dispatchers import dispatcher_of
 from trainers.results import JobResult, Progress
 from tuner import cli
 from tuner.endings import ending
 from tuner.errors import UnreachableError, UsageError
 from tuner.execution.bridge import DeathWatch, PlannerSearcher, SoftStop
 from tuner.execution.dispatcher import Dispatcher
-from tuner.execution.messages import Report, WorkerSettings
+from tuner.execution.messages import Report
 from tuner.launch import checkpoint_seconds
-from tuner.search.planner import Planner
 
 SPACE = """
 version: 1
@@ -48,17 +47,9 @@ def said(content: Progress | JobResult | Failure) -> dict[str, Any]:
 
 
 @pytest.fixture
-def dispatcher(tmp_path: Path) -> Any:
-    space = loads(SPACE)
-    with Store.create_or_open(
-        f"sqlite:///{tmp_path / 'studies.db'}",
-        name=space.name,
-        space_yaml=space.to_yaml(),
-        space_sha256=space.sha256,
-        objective=space.objective,
-    ) as store:
-        silent = SimpleNamespace(started=lambda *_: None, progressed=lambda *_: None, ended=lambda *_, **__: None)
-        yield Dispatcher(Planner(space, store), silent, WorkerSettings(threads=1, cache=str(tmp_path)), lambda: None)
+def dispatcher(tmp_path: Path) -> Iterator[Dispatcher]:
+    with dispatcher_of(loads(SPACE), tmp_path) as made:
+        yield made
 
 
 def away(*_: Any, **__: Any) -> Any:

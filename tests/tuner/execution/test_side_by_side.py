@@ -17,17 +17,17 @@ from search_spaces import loads
 from studies.errors import StorageUnavailableError
 from studies.records import Failure, FailureKind
 from studies.store import Store
+from tests.support.dispatchers import dispatcher_of
 from tests.support.pretend import job_result
 from trainers.results import Progress
 from tuner.errors import StoppedError, UsageError
 from tuner.execution import executor
 from tuner.execution.bridge import DeathWatch, PlannerSearcher
 from tuner.execution.dispatcher import Dispatcher
-from tuner.execution.messages import Report, TrainRequest, WorkerSettings
+from tuner.execution.messages import Report, TrainRequest
 from tuner.execution.slots import Resources
 from tuner.launch import Launch, run_study
 from tuner.paths import Home
-from tuner.search.planner import Planner
 from tuner.stopping import StopRequests
 
 SPACE = """
@@ -150,17 +150,8 @@ def test_one_that_diverges_fails_alone(tmp_path: Path) -> None:
 
 @pytest.fixture
 def dispatcher(tmp_path: Path) -> Iterator[Dispatcher]:
-    space = loads(SPACE)
-    with Store.create_or_open(
-        f"sqlite:///{tmp_path / 'studies.db'}",
-        name=space.name,
-        space_yaml=space.to_yaml(),
-        space_sha256=space.sha256,
-        objective=space.objective,
-    ) as store:
-        silent = SimpleNamespace(started=lambda *_: None, progressed=lambda *_: None, ended=lambda *_, **__: None)
-        settings = WorkerSettings(threads=1, cache=str(tmp_path))
-        yield Dispatcher(Planner(space, store), silent, settings, lambda: None, at_once=3)
+    with dispatcher_of(loads(SPACE), tmp_path, at_once=3) as made:
+        yield made
 
 
 def handed_out(searcher: PlannerSearcher, key: str) -> int:
