@@ -14,13 +14,11 @@ import torch
 from benchmarks.timing import seconds
 from trainers.config import Stage1Config
 from trainers.data.task import Task
-from trainers.results import EpochResult, Progress
-from trainers.stage1 import loop
+from trainers.results import Progress
 from trainers.stage1.precision import Precision
+from trainers.stage1.rates import endless_training
 from trainers.stage1.step_ways import StepWay
 from trainers.turns import Clock, Events, JobEnd, Together
-
-EPOCHS = 10_000  # more than are run, so that few are validated
 
 
 class NoRoomError(Exception):
@@ -51,14 +49,9 @@ class Training:
         """One training in turns, as a job of `Together`; adds its seed to `begun`."""
         begun.append(seed)
         config = dataclasses.replace(self.config, seed=seed)
-        state = loop.start(self.task, config, model=self.model, pretrained=False, device=self.device)
-        run = loop.Run(state, self.task, config, device=self.device, way=self.way, clock=clock)
-        for event in loop.turns(run):
-            if isinstance(event, EpochResult):
-                yield Progress(stage=1, epoch=event.epoch, epochs=config.epochs, metrics=event.metrics)
-            else:
-                yield event
-        return state
+        yield from endless_training(
+            clock, task=self.task, config=config, model=self.model, device=self.device, way=self.way
+        )
 
 
 def rate_together(
@@ -68,7 +61,7 @@ def rate_together(
 
     Raises NoRoomError, and the error of a training that fails.
     """
-    config = Stage1Config(epochs=EPOCHS, batch_size=64, lr=0.01, precision=precision)
+    config = Stage1Config(batch_size=64, lr=0.01, precision=precision)
     training = Training(task=task, model=model, config=config, way=way, device=device)
     begun: list[int] = []
     jobs = [functools.partial(training.events, seed, begun) for seed in range(count)]
@@ -120,7 +113,7 @@ def _progress(together: Together) -> Iterator[tuple[int, Progress]]:
     """One turn of each. Raises the error of a training that failed."""
     for index, event in [*together.round()]:
         if isinstance(event, JobEnd):
-            raise event.error or RuntimeError(f"training {index} ended, though it has {EPOCHS} epochs")
+            raise event.error or RuntimeError(f"training {index} ended, though it is endless")
         yield index, event
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import logging
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Sequence
 
 import torch
 
-from trainers.config import StepWay, TrialConfig
+from trainers.config import Stage1Config, StepWay, TrialConfig
 from trainers.data.splits import MemorySplit
 from trainers.data.task import Task, load_task
-from trainers.results import EpochResult, Progress
+from trainers.errors import ConfigError, DataError
+from trainers.results import Progress
 from trainers.stage1 import loop
 from trainers.turns import Clock, Events, JobEnd, Together, Turn
 
@@ -35,7 +37,17 @@ def measured_rates(
     task, rates = load_task(config.task), dict[int, float]()
     per_turn = config.stage1.batch_size if isinstance(task.train, MemorySplit) else len(task.train)
     for count in counts:
-        jobs = [_training(config, task, seed, device, way) for seed in range(count)]
+        jobs = [
+            functools.partial(
+                endless_training,
+                task=task,
+                config=dataclasses.replace(config.stage1, seed=seed),
+                model=config.task.model,
+                device=device,
+                way=way,
+            )
+            for seed in range(count)
+        ]
         together = Together(jobs, device, count)
         with contextlib.closing(together):
             rate = _rate(together, per_turn, seconds)
@@ -55,31 +67,26 @@ def best_count(rates: dict[int, float]) -> int:
     return best
 
 
-def _training(
-    config: TrialConfig, task: Task, seed: int, device: torch.device, way: StepWay
-) -> Callable[[Clock], Events[object]]:
-    stage1 = dataclasses.replace(config.stage1, epochs=_ENDLESS, seed=seed)
-
-    def start(clock: Clock) -> Events[object]:
-        state = loop.start(task, stage1, model=config.task.model, pretrained=False, device=device)
-        return _as_events(loop.turns(loop.Run(state, task, stage1, device=device, way=way, clock=clock)))
-
-    return start
-
-
-def _as_events(turns: Generator[EpochResult | Turn, None, None]) -> Events[object]:
-    for event in turns:
+def endless_training(
+    clock: Clock, *, task: Task, config: Stage1Config, model: str, device: torch.device, way: StepWay
+) -> Events[object]:
+    """A training as a job of `Together` that does not end by itself and is hardly ever validated."""
+    endless = dataclasses.replace(config, epochs=_ENDLESS)
+    state = loop.start(task, endless, model=model, pretrained=False, device=device)
+    for event in loop.turns(loop.Run(state, task, endless, device=device, way=way, clock=clock)):
         yield event if isinstance(event, Turn) else Progress(stage=1, epoch=event.epoch, epochs=_ENDLESS, metrics={})
     return None
 
 
 def _rate(together: Together, images_per_turn: int, seconds: float) -> float | None:
-    """Images per second; None if not all trainings could begin, or one of them failed."""
+    """Images per second; None if not all trainings could begin, or one of them failed while it trained."""
     wanted, begun = len(together.jobs), set[int]()
     patience = time.perf_counter() + _PATIENCE * seconds
     while len(begun) < wanted:  # each begins after an epoch of those before it, and records or compiles its step
         for index, event in together.round():
             if isinstance(event, JobEnd):
+                if isinstance(event.error, ConfigError | DataError):
+                    raise event.error
                 return None
             begun.add(index)
         if time.perf_counter() > patience:
