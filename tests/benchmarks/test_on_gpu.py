@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from benchmarks import paper_table
-from benchmarks.gpu_together import Training
 from benchmarks.noise import Noise
 from benchmarks.paper_backbones import Backbone, toy_scale
 from benchmarks.paper_heads import released_heads
@@ -24,11 +23,12 @@ from benchmarks.paper_lines import read_lines
 from trainers.config import Stage1Config, Stage2Config
 from trainers.features import FeatureBank, FeatureMode, LabelledFeatures, extract_bank
 from trainers.job import Job, run_job
-from trainers.results import HeadFailure, HeadResult
+from trainers.results import HeadFailure, HeadResult, Progress
+from trainers.stage1 import loop
 from trainers.stage1.models import build_model
 from trainers.stage1.step import Stage1State
 from trainers.stage2.heads import train_heads
-from trainers.turns import JobEnd, Together
+from trainers.turns import Clock, Events, JobEnd, Together, Turn
 from trainers.weight_balance import LinearHead
 
 CPU = torch.device("cpu")
@@ -125,13 +125,19 @@ def test_a_whole_job_with_the_released_heads(
         assert all(math.isfinite(norm) for norm in head.norms)
 
 
-def _trained_together(device: torch.device, seeds: Sequence[int]) -> dict[int, Stage1State]:
-    """Two epochs of each seed, side by side; across an epoch's end, and its smaller batch."""
+def _two_epochs(seed: int, device: torch.device, clock: Clock) -> Events[Stage1State]:
+    """A training in turns, across an epoch's end and its smaller batch."""
     task = Noise.draw(COUNTS, val=1, test=1, size=16).task
-    config = Stage1Config(epochs=2, batch_size=16, lr=0.02, precision="fp32")
-    training = Training(task=task, model="cnn-small", config=config, way="recorded", device=device)
-    begun: list[int] = []
-    together = Together([partial(training.events, seed, begun) for seed in seeds], device, at_once=len(seeds))
+    config = Stage1Config(epochs=2, batch_size=16, lr=0.02, precision="fp32", seed=seed)
+    state = loop.start(task, config, model="cnn-small", pretrained=False, device=device)
+    for event in loop.turns(loop.Run(state, task, config, device=device, way="recorded", clock=clock)):
+        yield event if isinstance(event, Turn) else Progress(stage=1, epoch=event.epoch, epochs=2, metrics={})
+    return state
+
+
+def _trained_together(device: torch.device, seeds: Sequence[int]) -> dict[int, Stage1State]:
+    """The trainings of several seeds, side by side."""
+    together = Together([partial(_two_epochs, seed, device) for seed in seeds], device, at_once=len(seeds))
     found: dict[int, Stage1State] = {}
     while not together.over:
         for index, event in together.round():
