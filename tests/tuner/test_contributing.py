@@ -50,7 +50,7 @@ def test_each_figure_has_its_place_in_the_report() -> None:
 
 
 def test_each_sampler_has_proposals_of_its_own() -> None:
-    """A name without its line in LEARNING, or without its branch in propose_heads, proposes what qmc does."""
+    """A name with another sampler's class proposes what that one does."""
     outer, inner = (Level({name: FloatDistribution(0.0, 1.0)}) for name in ("stage1.lr", "stage2.lr"))
     named = [name for name in get_args(SamplerName) if name != "grid"]
     backbones = {str(propose_backbone(ROWS, space=outer, sampler=name, seed=0, index=6)) for name in named}

@@ -17,6 +17,10 @@ from search_spaces import geometry
 from trainers.config import Scalar
 
 Params = Mapping[str, Scalar]
+NOTHING: Params = {}
+LISTED = 4096  # a level with at most so many points is listed, so that each of them can be proposed
+SPARE = 1024  # evenly spread points that replace duplicates on larger levels
+RATE, DECAY = "stage1.lr", "stage1.weight_decay"  # their product, times the epochs, is what shrinks weights
 
 
 def _always(name: str, params: Params) -> bool:  # noqa: ARG001
@@ -40,6 +44,10 @@ class Level:
             if self.active(name, {**context, **kept}):
                 kept[name] = point[name]
         return kept
+
+    def part(self, params: Params) -> dict[str, Scalar]:
+        """The parameters of this level among others."""
+        return {name: params[name] for name in self.distributions if name in params}
 
     def filled(self, params: Params) -> dict[str, Scalar]:
         """A full point that every sampler can use: parameters missing in `params` take their middle."""
@@ -82,3 +90,33 @@ def combinations(level: Level, context: Params) -> list[dict[str, Scalar]]:
     full = (dict(zip(level.distributions, point, strict=True)) for point in itertools.product(*values))
     points = (level.existing(point, context) for point in full)
     return list({tuple(point.items()): point for point in points}.values())
+
+
+def shuffled(level: Level, *, seed: int, context: Params) -> list[dict[str, Scalar]]:
+    """Every point of a finite level in seeded order. Raises ValueError over a range without a step."""
+    points = combinations(level, context)
+    return [points[i] for i in np.random.default_rng(seed).permutation(len(points))]
+
+
+def spare_points(level: Level, *, seed: int, context: Params) -> list[dict[str, Scalar]]:
+    """Replacements for duplicates: all points in seeded order if they can be listed, else evenly spread ones."""
+    if geometry.size(level.distributions) <= LISTED:
+        return shuffled(level, seed=seed, context=context)
+    return sobol_points(level, seed=seed, first=0, count=SPARE, context=context)
+
+
+def start_point(level: Level, *, seed: int, index: int) -> dict[str, Scalar]:
+    """The first backbones: the middle, a quarter and three quarters of the way along what matters most, then Sobol.
+
+    How much weights shrink goes by learning rate x weight decay: too little and nothing is balanced, too much and the
+    network collapses. So the second and the third point move along both at once, from corner to corner, where evenly
+    spread points leave the corners out.
+    """
+    if index == 0:
+        return level.middle({})
+    (point,) = sobol_points(level, seed=seed, first=index - 1, count=1, context={})
+    along = {1: 0.25, 2: 0.75}.get(index)
+    moved = {name: level.distributions[name] for name in (RATE, DECAY) if name in point and name in level.distributions}
+    if along is not None:
+        point |= {name: geometry.at(d, along) for name, d in moved.items() if geometry.bounds(d)}
+    return level.existing({**level.filled({}), **point}, {})

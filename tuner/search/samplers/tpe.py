@@ -8,30 +8,39 @@ pinned below its next major version, and a test compares each proposal with `TPE
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from optuna.distributions import BaseDistribution
 from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator, _ParzenEstimatorParameters
 
 from trainers.config import Scalar
-from tuner.search.points import Params
+from tuner.search.lessons import Lesson
+from tuner.search.points import Level
+from tuner.search.samplers.sampler import Ask, Points
 
 CANDIDATES = 8  # per proposal; Optuna's 24 pull a whole round together to one place
+DRAWS = 4  # from one fit
+ALONE = 24  # candidates of a proposal that comes alone, as in Optuna
 
 
-@dataclass(frozen=True)
-class Learned:
-    """A finished trial to learn from. Larger values are better."""
+class Parzen:
+    """A round of heads, or a backbone, from one fit of the estimators."""
 
-    params: Params  # every parameter of the level
-    value: float
-    weight: float = 1.0  # how much the trial counts
+    startup = 5
+
+    def propose(self, rows: Sequence[Lesson], level: Level, ask: Ask) -> Iterator[Points]:
+        """Draws several times, to replace duplicates."""
+        filled = [replace(row, params=level.filled(row.params)) for row in rows]
+        candidates = CANDIDATES if ask.count > 1 else ALONE
+        draw = fit(filled, level.distributions, seed=ask.seed, candidates=candidates)
+        for _ in range(DRAWS):
+            yield [level.existing(point, ask.context) for point in draw(ask.count)]
 
 
 def fit(
-    rows: Sequence[Learned], distributions: Mapping[str, BaseDistribution], *, seed: int, candidates: int = CANDIDATES
+    rows: Sequence[Lesson], distributions: Mapping[str, BaseDistribution], *, seed: int, candidates: int = CANDIDATES
 ) -> Callable[[int], list[dict[str, Scalar]]]:
     """A function that draws a given number of proposals, each the best of its own `candidates` samples."""
     order = sorted(range(len(rows)), key=lambda i: -rows[i].value)
@@ -52,7 +61,7 @@ def fit(
     return draw
 
 
-def _estimator(rows: Sequence[Learned], distributions: Mapping[str, BaseDistribution]) -> _ParzenEstimator:
+def _estimator(rows: Sequence[Lesson], distributions: Mapping[str, BaseDistribution]) -> _ParzenEstimator:
     observations = {
         name: np.array([d.to_internal_repr(row.params[name]) for row in rows], dtype=float)
         for name, d in distributions.items()

@@ -6,8 +6,9 @@ import optuna
 import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from tuner.search.parzen import Learned, fit
+from tuner.search.lessons import Lesson
 from tuner.search.points import Level, sobol_points
+from tuner.search.samplers.tpe import fit
 
 SPACE: dict[str, BaseDistribution] = {  # in alphabetical order, as Optuna goes through it
     "stage2.epochs": IntDistribution(1, 20),
@@ -16,9 +17,9 @@ SPACE: dict[str, BaseDistribution] = {  # in alphabetical order, as Optuna goes 
 }
 
 
-def learned(count: int) -> list[Learned]:
+def learned(count: int) -> list[Lesson]:
     points = sobol_points(Level(SPACE), seed=0, first=0, count=count, context={})
-    return [Learned(point, -abs(float(point["stage2.epochs"] or 0) - 12)) for point in points]
+    return [Lesson(point, -abs(float(point["stage2.epochs"] or 0) - 12)) for point in points]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -38,13 +39,13 @@ def test_a_round_gathers_where_values_are_high_and_still_differs() -> None:
 
 
 def test_what_weighs_little_teaches_little() -> None:
-    low = [Learned(row.params, float(row.params["stage2.epochs"] or 0) <= 4) for row in learned(64)]
-    high = [Learned(row.params, float(row.params["stage2.epochs"] or 0) >= 17) for row in learned(64)]
+    low = [Lesson(row.params, float(row.params["stage2.epochs"] or 0) <= 4) for row in learned(64)]
+    high = [Lesson(row.params, float(row.params["stage2.epochs"] or 0) >= 17) for row in learned(64)]
 
     def epochs(low_weight: float, high_weight: float) -> float:
         weights = (low_weight, high_weight)
         pairs = zip(low, high, strict=True)
-        rows = [Learned(r.params, r.value, w) for pair in pairs for r, w in zip(pair, weights, strict=True)]
+        rows = [Lesson(r.params, r.value, w) for pair in pairs for r, w in zip(pair, weights, strict=True)]
         return sum(float(point["stage2.epochs"] or 0) for point in fit(rows, SPACE, seed=1)(64)) / 64
 
     assert epochs(1.0, 0.01) < epochs(1.0, 1.0) - 2 < epochs(0.01, 1.0) - 4
