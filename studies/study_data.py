@@ -61,6 +61,11 @@ class StudyData:
         return best_trial(self.trials)
 
     @cached_property
+    def front(self) -> tuple[TrialRow, ...]:
+        """The Pareto front of the search by all objectives, the chosen trial first; with one objective, it alone."""
+        return front_of(self.searched)
+
+    @cached_property
     def tied(self) -> tuple[TrialRow, ...]:
         """Trials of the search that are as good as the chosen one by every objective, itself among them."""
         best = self.best
