@@ -13,6 +13,7 @@ from studies.study_data import SLOPE, StudyData
 from studies.wording import count, listed, number, per_cent
 
 Values = tuple[float, ...]  # by each objective, as measured
+_BESIDE = {"matches": "y", "showticklabels": False}  # the upward axis of a second panel
 
 
 class ObjectivesInfo(NamedTuple):
@@ -58,7 +59,7 @@ def draw_objectives(info: ObjectivesInfo) -> go.Figure:
         figure.update_layout(
             {
                 f"xaxis{axis}": _axis(info, place) | {"domain": across, "anchor": f"y{axis}"},
-                f"yaxis{axis}": _axis(info, 0) | {"anchor": f"x{axis}"} | ({"matches": "y"} if axis else {}),
+                f"yaxis{axis}": {"anchor": f"x{axis}"} | (_axis(info, 0) if not axis else _BESIDE),
             }
         )
         for trace in _traces(info, place):
