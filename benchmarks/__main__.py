@@ -25,6 +25,7 @@ SERVICE = (*TRAINERS, *SEARCH, "ray", "sqlalchemy", "pandas", "plotly", "pydanti
 NEEDS = {  # what a benchmark imports, or the programs that it starts
     "bench_cache": SERVICE,
     "bench_images": TRAINERS,
+    "bench_objectives": (*SEARCH, "pydantic", "ruamel.yaml"),
     "bench_run": SERVICE,
     "bench_search": SEARCH,
     "bench_search_digits": SERVICE,

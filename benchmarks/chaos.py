@@ -2,9 +2,9 @@
 
 SIGKILL strikes the driver, a worker, Ray's raylet or its GCS: at random moments, and at the moments of writing (a
 checkpoint, a backbone, features, a commit, a transaction of results). In other studies a process stands still for a
-minute, or the database or its home is taken away and put back later. Whatever ends a launch, the same launch is given
-again. What may not happen is counted; figures are printed and written to runs/chaos.json. Exit code 1: a promise was
-broken; 2: something that was asked for cannot be tried on this machine.
+minute, or the database or its home is taken away and put back later; one searches by two objectives. Whatever ends a
+launch, the same launch is given again. What may not happen is counted; figures are printed and written to
+runs/chaos.json. Exit code 1: a promise was broken; 2: something that was asked for cannot be tried on this machine.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from benchmarks.counts import Count, FreezeCount, KillCount, TakeCount, broken_c
 from benchmarks.endings import Ending, undisturbed
 from benchmarks.frozen import FEW_FREEZES, FREEZES, Frozen
 from benchmarks.killed import Killed
-from benchmarks.launches import KILLS_PER_STUDY, Postgres, Sqlite, Storage, server
+from benchmarks.launches import KILLS_PER_STUDY, SPACE, TWO_OBJECTIVES, Postgres, Sqlite, Storage, server
 from benchmarks.outages import postgres_stopped, sqlite_locked
 from benchmarks.record import hardware, versions
 from benchmarks.strikes import ALL, FEW, Deck
@@ -39,9 +39,9 @@ from tests.support.postgres_server import PostgresServer, postgres_programs
 
 OUT = Path("runs") / "chaos.json"
 STORAGES = ("sqlite", "postgresql")
-KINDS = ("frozen", "taken")  # of strikes, beside kills
+KINDS = ("frozen", "taken", "two_objectives")  # of strikes, beside kills on the usual space
 QUICK = {
-    "kills": len(FEW), "frozen": 1, "frozen_seconds": 5.0, "taken": 1,
+    "kills": len(FEW), "frozen": 1, "frozen_seconds": 5.0, "taken": 1, "two_objectives": 2,
     "storage": ["sqlite"], "parallel": [1], "one_worker": [], "more": False,
 }  # fmt: skip
 
@@ -78,6 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--frozen", type=int, default=6, help="processes made to stand still, 0: none [default: 6]")
     parser.add_argument("--frozen-seconds", type=float, default=60.0, help="how long each [default: 60]")
     parser.add_argument("--taken", type=int, default=6, help="databases taken away (SQLite), 0: none [default: 6]")
+    parser.add_argument(
+        "--two-objectives", type=int, default=4, help="kills of a study of two objectives (SQLite) [default: 4]"
+    )
     parser.add_argument("--seed", type=int, default=int(time.time()) % 10_000, help="[default: from the clock]")
     parser.add_argument("--storage", nargs="+", choices=STORAGES, default=list(STORAGES), help="[default: both]")
     parser.add_argument("--parallel", type=int, nargs="+", default=[1, 2], help="jobs at a time [default: 1 2]")
@@ -111,6 +114,8 @@ def _campaigns(asked: argparse.Namespace, postgres: PostgresServer | None) -> di
         deck, taken = Deck(FEW_TAKINGS if asked.quick else takings(chance), chance), TakeCount(parallel=1)
         campaign(Taken, storages["sqlite"], taken, asked.taken, deck=deck, chance=chance, reference=reference)
         found["taken"] = summary([taken], seed=asked.seed)
+    if asked.two_objectives and "sqlite" in storages:
+        found["two_objectives"] = _two_objectives(asked, storages["sqlite"], chance=chance)
     if asked.more:
         found["outages"] = {"sqlite": sqlite_locked(30.0, reference)} if "sqlite" in asked.storage else {}
         if postgres is not None:
@@ -118,6 +123,16 @@ def _campaigns(asked: argparse.Namespace, postgres: PostgresServer | None) -> di
         found["max_retries"] = retries_exhausted()
         print(json.dumps({name: found[name] for name in ("outages", "max_retries")}))
     return found
+
+
+def _two_objectives(asked: argparse.Namespace, storage: Storage, *, chance: random.Random) -> dict[str, Any]:
+    """Kills of a study of two objectives, one job at a time, against one that nobody touches."""
+    deck, count = Deck(FEW if asked.quick else ALL, chance), KillCount(parallel=1)
+    campaign(
+        Killed, storage, count, asked.two_objectives, deck=deck, chance=chance,
+        reference=undisturbed(TWO_OBJECTIVES), space=TWO_OBJECTIVES,
+    )  # fmt: skip
+    return summary([count], seed=asked.seed)
 
 
 def _storage(name: str, postgres: PostgresServer | None) -> Storage:
@@ -144,13 +159,14 @@ def _frozen(
 
 def campaign(
     kind: type[Battered], storage: Storage, count: Count, strikes: int, *,
-    deck: Deck, chance: random.Random, reference: Ending,
+    deck: Deck, chance: random.Random, reference: Ending, space: str = SPACE,
 ) -> None:  # fmt: skip
     """Study after study on one storage at one parallelism, until enough strikes were made. A folder in which a promise
     was broken is kept."""
     while count.strikes < strikes:
         folder, before = Path(tempfile.mkdtemp(prefix="chaos-", dir="/tmp")), len(broken_counts(asdict(count)))
-        study = kind(storage, storage.new(folder), count, chance=chance, reference=reference)
+        place = replace(storage.new(folder), space=space)
+        study = kind(storage, place, count, chance=chance, reference=reference)
         study.run(deck, min(KILLS_PER_STUDY, strikes - count.strikes))
         count.studies += 1
         if len(broken_counts(asdict(count))) > before:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.launches import NAME, Launch, Sqlite
+from benchmarks.launches import NAME, SPACE, Launch, Sqlite
 from benchmarks.witness import Key, Row, Sight, Witness
 
 
@@ -38,10 +38,10 @@ def duplicates(sight: Sight) -> int:
     return sum(n - 1 for counter in (asked, read, claimed) for n in counter.values())
 
 
-def undisturbed() -> Ending:
+def undisturbed(space: str = SPACE) -> Ending:
     """The end of a study that nobody touches."""
     with tempfile.TemporaryDirectory(prefix="chaos-", dir="/tmp") as folder:
-        place = Sqlite().new(Path(folder))
+        place = replace(Sqlite().new(Path(folder)), space=space)
         Launch(place).finish()
         with Witness(place.url, NAME) as witness:
             return Ending(witness.look(), place.weights())

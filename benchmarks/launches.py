@@ -37,6 +37,7 @@ stage2:
 budget: {{backbones: 4, heads_per_backbone: 4, rounds: 2, max_retries: {KILLS_PER_STUDY}, max_failed: 0}}
 baselines: [naive, weight_decay, tau_norm]
 """  # no job can be killed more often than it may be tried again: nothing may fail
+TWO_OBJECTIVES = f"{SPACE}objective: [val.balanced_accuracy, -val.ece]\nrefine: {{top: 1, heads: 4}}\n"
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Place:
     url: str
     home: Path  # the launch's `--home`
     scratch: Path  # its temporary folder, by which its processes are known, too
+    space: str = SPACE
 
     @property
     def mark(self) -> Path:
@@ -126,11 +128,11 @@ def _in_home(home: Path) -> str:
 class Launch:
     """One `tuner launch`. Its output stays in the place's folder, a file a launch."""
 
-    def __init__(self, place: Place, *, parallel: int = 1, one_worker: bool = False, space: str = SPACE) -> None:
-        """`parallel` jobs at a time, in a worker each or in one worker."""
+    def __init__(self, place: Place, *, parallel: int = 1, one_worker: bool = False, space: str = "") -> None:
+        """`parallel` jobs at a time, in a worker each or in one worker; the place's space, or another."""
         place.scratch.mkdir(exist_ok=True)
         place.mark.unlink(missing_ok=True)  # of a driver that was killed
-        (place.folder / "chaos.yaml").write_text(space)
+        (place.folder / "chaos.yaml").write_text(space or place.space)
         self.place, self.began = place, time.monotonic()
         self.log = place.folder / f"log-{len(list(place.folder.glob('log-*')))}"
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "TUNER_"))}

@@ -32,7 +32,8 @@ Many = TypeVar("Many", bound=Sequence[Any])
 
 MAX_STEPS = 1_000_000
 FIXED, RANGE, CHOICES = "<fixed>", "<range>", "<choices>"  # tags in pydantic's paths, never in a user's file
-FORMS = (FIXED, RANGE, CHOICES)
+ONE, SEVERAL = "<one>", "<several>"  # of the objective
+FORMS = (FIXED, RANGE, CHOICES, ONE, SEVERAL)
 
 
 class Part(BaseModel):

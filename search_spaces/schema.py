@@ -14,10 +14,6 @@ from pydantic_core import PydanticCustomError
 from search_spaces.parameters import AS_WHOLE, Count, Part, PositiveCount, option, parameter
 from trainers.config import PARTS, SETTINGS, Setting
 
-Objective = Literal[
-    "val.balanced_accuracy", "val.many", "val.medium", "val.few", "val.top1", "val.top5",
-    "val.worst_decile_recall", "val.harmonic_mean",
-]  # fmt: skip
 SamplerName = Literal["gp", "tpe", "random", "qmc", "grid"]
 Baseline = Literal["naive", "weight_decay", "l2_norm", "tau_norm", "logit_adjustment", "logit_adjustment_mul", "ncm"]
 

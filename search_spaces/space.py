@@ -10,8 +10,9 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from search_spaces import canonical
+from search_spaces.objectives import Objective
 from search_spaces.parameters import Choices, Part, Range, distinct
-from search_spaces.schema import STUDY_NAME, Baseline, Budget, Objective, Refine, Sampler, Stage1, Stage2, Task
+from search_spaces.schema import STUDY_NAME, Baseline, Budget, Refine, Sampler, Stage1, Stage2, Task
 from trainers.config import PARTS, Scalar
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Space(Part):
     stage1: Stage1 = Stage1()
     stage2: Stage2 = Stage2()
     objective: Objective = "val.balanced_accuracy"
-    """Metric on validation images, maximised."""
+    """Metric on validation images, maximised; or two or three in a list, `-` before one to be minimised."""
     budget: Budget = Budget()
     sampler: Sampler = Sampler()
     start: Annotated[tuple[StartPoint, ...], Field(strict=False)] = ()
@@ -49,6 +50,11 @@ class Space(Part):
         "naive", "weight_decay", "l2_norm", "tau_norm", "logit_adjustment",
     )  # fmt: skip
     """Baselines that the study runs and compares its result with."""
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """The objective, or all of them; the first one is an accuracy."""
+        return (self.objective,) if isinstance(self.objective, str) else self.objective
 
     @property
     def fixed(self) -> dict[str, Scalar]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from search_spaces.document import Mark, Node
-from search_spaces.parameters import CHOICES, FIXED, FORMS, RANGE, Choices, Range
+from search_spaces.objectives import Minimised
+from search_spaces.parameters import CHOICES, FIXED, FORMS, ONE, RANGE, Choices, Range
 from search_spaces.problems import Problem, did_you_mean, nearest, shown
 from search_spaces.schema import Budget, Refine, Sampler, Stage1, Stage2, Task
 from search_spaces.space import Space
@@ -40,7 +41,7 @@ _WHAT_TO_WRITE = {
     "choices": "write {choices: [...]}",
 }
 # error types of this package, with their final text
-_OWN_WORDS = {"range", "step", "distinct", "condition", "version", "several"}
+_OWN_WORDS = {"range", "step", "distinct", "condition", "version", "several", "objectives"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,6 +176,8 @@ def _word_hint(mistake: _Mistake, word: str) -> str:
     """A hint for a nearly correct text."""
     if mistake.key == "objective" and word.startswith("test."):
         return "; test data is read once, at the end, and never chooses"
+    if mistake.form == ONE and word in get_args(Minimised):
+        return f"; what is minimised stands behind an accuracy: [val.balanced_accuracy, {word}]"
     if mistake.kind == "literal_error":
         return did_you_mean(word, _allowed(mistake.context))
     if mistake.kind in ("float_type", "int_type") and _QUOTED_NUMBER.fullmatch(word):

@@ -70,7 +70,7 @@ class StudyRow:
     state: StudyState
     space_yaml: str  # the resolved space, as text that `search_spaces.loads` reads back
     space_sha256: str
-    objective: str  # metric key, maximised
+    objective: str  # metric key, maximised; the first of several
     created: datetime
     data_fingerprint: str | None = None  # these four are known after the first backbone
     class_names: tuple[str, ...] = ()
@@ -79,6 +79,12 @@ class StudyRow:
     spent_seconds: float = 0.0  # by drivers, in all
     trainers: tuple[int, ...] = ()  # versions that gave its results, in order; empty: not recorded
     backbones_per_gpu: int | None = None  # that train at a time; None: one, as before the setting existed
+    others: tuple[str, ...] = ()  # further objectives, as `search_spaces.objectives` spells them
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """All objectives, the first one first."""
+        return (self.objective, *self.others)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +137,12 @@ class TrialRow:
     started: datetime | None = None
     finished: datetime | None = None
     precision: ResolvedPrecision | None = None  # of its backbone; None: not recorded, or not known yet
+    others: tuple[float, ...] = ()  # its gains by the further objectives: a larger one is better
+
+    @property
+    def gains(self) -> tuple[float, ...]:
+        """By all objectives, the first one first; empty unless it is COMPLETE."""
+        return () if self.value is None else (self.value, *self.others)
 
 
 @dataclass(frozen=True, kw_only=True)

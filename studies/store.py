@@ -76,7 +76,7 @@ class Store:
         name: str,
         space_yaml: str,
         space_sha256: str,
-        objective: str,
+        objective: str | Sequence[str],
         patience: float = PATIENCE,
         held: StudyLock | None = None,
     ) -> Store:

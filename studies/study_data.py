@@ -6,13 +6,14 @@ Only `load_study_data` and `with_classes` read the database; nothing here draws.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from search_spaces import Space, SpaceError, loads
+from search_spaces.objectives import DIGITS, front
 from studies.applicable import applies
 from studies.records import (
     BackboneRow,
@@ -34,7 +35,6 @@ SEEDS = ("stage1.seed", "stage2.seed")
 ACCURACY = "val.balanced_accuracy"
 SLOPE = "norm.slope"
 BALANCED_DIGITS = 3  # of a slope or rank correlation: smaller differences do not count
-_DIGITS = 9  # of an objective: later digits depend on the order of summation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,10 +61,15 @@ class StudyData:
         return best_trial(self.trials)
 
     @cached_property
+    def front(self) -> tuple[TrialRow, ...]:
+        """The Pareto front of the search by all objectives, the chosen trial first; with one objective, it alone."""
+        return front_of(self.searched)
+
+    @cached_property
     def tied(self) -> tuple[TrialRow, ...]:
-        """Trials of the search that share the highest objective, the chosen one among them."""
+        """Trials of the search that are as good as the chosen one by every objective, itself among them."""
         best = self.best
-        return tuple(row for row in self.searched if best and _rounded(row.value) == _rounded(best.value))
+        return tuple(row for row in self.searched if best and _rounded(row.gains) == _rounded(best.gains))
 
     @cached_property
     def naive(self) -> TrialRow | None:
@@ -168,24 +173,36 @@ def seed_of(row: ReadingRow) -> int:
     return int(row.config["stage1.seed"] or 0)
 
 
-def preference(value: float, slope: float | None, number: int) -> tuple[float, float, int]:
+def preference(value: float, slope: float | None, number: int, *others: float) -> tuple[float, ...]:
     """The key by which the best trial is the largest: the objective, then the balance of norms, then the lower number.
 
     With few validation images many trials share the highest value; only the most balanced of them is on the Pareto
-    front of accuracy and balance.
+    front of accuracy and balance. The gains by further objectives, `others`, come right after the first one, so that
+    no trial dominates the best.
     """
     balance = -math.inf if slope is None else -round(abs(slope), BALANCED_DIGITS)
-    return _rounded(value), balance, -number
+    return *_rounded((value, *others)), balance, -number
 
 
 def best_trial(trials: Iterable[TrialRow]) -> TrialRow | None:
     """The finished trial of the search that `preference` ranks highest."""
     rows = [row for row in trials if row.state == "COMPLETE" and row.role in SEARCH_ROLES and row.value is not None]
-    return max(rows, key=lambda row: preference(row.value or 0.0, row.metrics.get(SLOPE), row.number), default=None)
+    return max(rows, key=_preference, default=None)
 
 
-def _rounded(value: float | None) -> float:
-    return round(value or 0.0, _DIGITS)
+def front_of(trials: Iterable[TrialRow]) -> tuple[TrialRow, ...]:
+    """The Pareto front of these trials by all objectives, best in the first one first; of equals the preferred one."""
+    rows = sorted(trials, key=_preference, reverse=True)
+    distinct = list({_rounded(row.gains): row for row in reversed(rows)}.values())[::-1]
+    return tuple(distinct[place] for place in front([row.gains for row in distinct]))
+
+
+def _preference(row: TrialRow) -> tuple[float, ...]:
+    return preference(row.value or 0.0, row.metrics.get(SLOPE), row.number, *row.others)
+
+
+def _rounded(gains: Sequence[float]) -> tuple[float, ...]:
+    return tuple(round(gain, DIGITS) for gain in gains)
 
 
 def with_classes(data: StudyData, store: Store, numbers: Iterable[int]) -> StudyData:

@@ -163,7 +163,7 @@ def _open_store(launch: Launch, lock: StudyLock) -> Store:
         name=space.name,
         space_yaml=space.to_yaml(),
         space_sha256=space.sha256,
-        objective=space.objective,
+        objective=space.objectives,
         held=lock,
     )
 

@@ -63,7 +63,8 @@ def _build(space: Space) -> Preflight:
         criteria(config.stage1, task.counts)
         stage2_loss(config.stage2, task.counts)
     first = configs[0].task
-    _refuse_unmeasurable(space.objective, task, first)
+    for objective in space.objectives:
+        _refuse_unmeasurable(objective, task, first)
     model = build_model(
         first.model,
         task.num_classes,
@@ -83,7 +84,8 @@ def _build(space: Space) -> Preflight:
 
 
 def _refuse_unmeasurable(objective: str, task: Task, config: TaskConfig) -> None:
-    """Raises UsageError for an objective that is undefined here: its group is empty, or top5 of at most 5 classes."""
+    """Raises UsageError for an objective that is undefined here: its group is empty, top5 of at most 5 classes, or the
+    norms' slope over classes of one size."""
     import torch
 
     from trainers.measures.metrics import group_accuracies
@@ -100,4 +102,9 @@ def _refuse_unmeasurable(objective: str, task: Task, config: TaskConfig) -> None
     if name == "top5" and task.num_classes <= 5:
         raise UsageError(
             f"objective: {objective} cannot be measured with {task.num_classes} classes; take val.balanced_accuracy"
+        )
+    if objective == "-norm.slope" and len(set(task.counts)) == 1:
+        raise UsageError(
+            f"objective: {objective} cannot be measured: all classes have {task.counts[0]} training images, so "
+            "there is no slope over class size; leave it out, or set task.imbalance_factor above 1"
         )

@@ -11,6 +11,7 @@ from studies.study_data import StudyData
 from trainers.config import Scalar
 
 BEST_RULE = "highest objective; of equals the most balanced norms"
+FRONT_RULE = "of the Pareto front by all objectives, highest first one; of equals the most balanced norms"
 NUMBER_RULE = "named by its number"
 NAIVE_RULE = "not selected: no weight decay, other searched settings in the middle of their ranges"
 BASELINE_RULE = "the best of its method on the search's backbones"
@@ -40,7 +41,8 @@ def trial_candidate(data: StudyData, number: int | None = None) -> Candidate:
             f"study {data.study.name!r} has no finished trial to export; let it run until one is COMPLETE"
         )
     reading = next((row for row in reversed(data.readings) if row.number == trial.number), None)
-    rule = BEST_RULE if number is None else NUMBER_RULE
+    best_rule = BEST_RULE if len(data.study.objectives) == 1 else FRONT_RULE
+    rule = best_rule if number is None else NUMBER_RULE
     return _of_trial(data, trial, reading, rule, among=len(data.searched))
 
 

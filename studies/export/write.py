@@ -60,6 +60,7 @@ def _provenance(data: StudyData, candidate: Candidate) -> dict[str, Any]:
         "selected_by": {
             "rule": candidate.rule,
             "metric": data.study.objective,
+            **({"objectives": list(data.study.objectives)} if len(data.study.objectives) > 1 else {}),
             "split": "test (leaks)" if candidate.config.get("task.protocol") == "paper_leak" else "val",
             "among": candidate.among,
             "complete": states["COMPLETE"],

@@ -15,6 +15,7 @@ from studies.figures.groups import GROUPS_FIGURE
 from studies.figures.history import HISTORY
 from studies.figures.importances import IMPORTANCES
 from studies.figures.norm_evolution import NORM_EVOLUTION
+from studies.figures.objectives import OBJECTIVES
 from studies.figures.slices import SLICES
 from studies.figures.stage1_weight_decay import STAGE1_WEIGHT_DECAY
 from studies.figures.timeline import TIMELINE
@@ -24,7 +25,7 @@ from studies.study_data import StudyData
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-__all__ = ["FIGURES", "Absent", "Figure", "Table", "draw_figure"]
+__all__ = ["FIGURES", "Absent", "Figure", "Table", "draw_figure", "figures_of"]
 
 FIGURES: dict[str, Figure[Any]] = {
     figure.name: figure
@@ -46,13 +47,19 @@ FIGURES: dict[str, Figure[Any]] = {
 }
 
 
+def figures_of(data: StudyData) -> dict[str, Figure[Any]]:
+    """Those that are shown for a study: with several objectives, these come first."""
+    return FIGURES if len(data.study.objectives) == 1 else {OBJECTIVES.name: OBJECTIVES, **FIGURES}
+
+
 def draw_figure(name: str, data: StudyData) -> go.Figure:
     """Draws one figure. Raises KeyError for an unknown name, LookupError when the study has nothing to draw yet."""
-    if name not in FIGURES:
-        near = difflib.get_close_matches(name, FIGURES, n=1)
+    known = figures_of(data)
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise KeyError(f"there is no figure {name!r}; there are {', '.join(FIGURES)}{hint}")
-    figure = FIGURES[name]
+        raise KeyError(f"there is no figure {name!r}; there are {', '.join(known)}{hint}")
+    figure = known[name]
     info = figure.info(data)
     if isinstance(info, Absent):
         raise LookupError(f"{name}: {info.reason}")

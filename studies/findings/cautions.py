@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from search_spaces.geometry import in_words
 from studies.findings.failures import lost_backbones
 from studies.findings.headline import TEST_ACCURACY, Compared, Headline, headline
+from studies.findings.objectives import objectives_sentence
 from studies.records import ClassRow
 from studies.study_data import StudyData
 from studies.wording import count, gain_limits, listed, number, per_cent, points, role_label
@@ -35,10 +36,11 @@ def cautions(data: StudyData) -> tuple[str, ...]:
 
 
 def remarks(data: StudyData) -> tuple[str, ...]:
-    """Notes of the data and the trainer that need no caution."""
+    """Notes of the objectives, the data and the trainer that need no caution."""
     best = data.best
     about_best = [] if best is None else [f"Trial {best.number}: {note}" for note in best.notes]
-    return (*data.study.notes, *about_best)
+    about_front = [sentence] if (sentence := objectives_sentence(data)) else []
+    return (*about_front, *data.study.notes, *about_best)
 
 
 def _leaking_protocol(data: StudyData) -> list[str]:

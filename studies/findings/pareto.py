@@ -1,4 +1,4 @@
-"""The Pareto front of trials in accuracy and balance, which the report joins by a dotted line."""
+"""The Pareto front of trials: by the objectives of a study that has several, else by accuracy and balance."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from studies.study_data import StudyData
 
 
 def pareto_front(data: StudyData, *, measure: str = "norm.slope") -> tuple[TrialRow, ...]:
-    """The Pareto front on validation, from the most balanced trial to the most accurate; empty without finished trials.
+    """The Pareto front on validation; empty without finished trials.
 
-    Raises KeyError for an unknown measure.
+    By several objectives, it begins with the lowest first one and ends with the chosen trial. Otherwise it goes from
+    the most balanced trial to the most accurate. Raises KeyError for an unknown measure.
     """
     if measure not in BALANCE_MEASURES:
         raise KeyError(f"there is no measure {measure!r}; there are {', '.join(BALANCE_MEASURES)}")
+    if len(data.study.objectives) > 1:
+        return data.front[::-1]
     info = accuracy_vs_balance_info(data)
     if isinstance(info, Absent):
         return ()

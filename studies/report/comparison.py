@@ -79,8 +79,9 @@ def comparison_cautions(studies: Sequence[StudyData]) -> tuple[str, ...]:
     found = []
     if len({data.study.data_fingerprint for data in studies}) > 1:
         found.append("The studies were made on different images or splits: their accuracies are of different tasks.")
-    if len({data.study.objective for data in studies}) > 1:
-        found.append(f"They maximised different things: {', '.join(data.study.objective for data in studies)}.")
+    if len({data.study.objectives for data in studies}) > 1:
+        searched = ", ".join(" with ".join(data.study.objectives) for data in studies)
+        found.append(f"They maximised different things: {searched}.")
     if len({data.thresholds for data in studies}) > 1:
         found.append("Many, medium and few mean different sizes in these studies.")
     found += [

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studies.export.write import dump_config, export_config
-from studies.figures import FIGURES
+from studies.figures import figures_of
 from studies.figures.figure import Absent, Table
 from studies.findings.cautions import cautions, never_asked_sentence, remarks
 from studies.findings.headline import headline
@@ -43,7 +43,7 @@ def write_report(data: StudyData, path: Path, *, images: bool = False) -> list[P
     Returns all files written. The same data gives the same files. They do not reveal where data and study are.
     """
     data, folder = redacted_study(data), tables_folder(path)
-    drawn = {name: draw_panel(name, data) for name in FIGURES}
+    drawn = {name: draw_panel(name, data) for name in figures_of(data)}
     tables = {**study_tables(data), **{panel.name: panel.table for panel, _ in drawn.values() if panel.table}}
     page = _page(data, tuple(panel for panel, _ in drawn.values()), tables, path)
     write_text(path, _render(page))
@@ -97,7 +97,7 @@ def write_images(figures: Mapping[str, go.Figure], folder: Path) -> list[Path]:
 
 
 def draw_panel(name: str, data: StudyData) -> tuple[Panel, go.Figure | None]:
-    figure = FIGURES[name]
+    figure = figures_of(data)[name]
     info = figure.info(data)
     if isinstance(info, Absent):
         return Panel(name, figure.title, None, info.reason, None), None

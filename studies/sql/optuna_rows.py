@@ -21,6 +21,7 @@ from optuna.trial import TrialState
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from search_spaces.objectives import is_minimised, label
 from studies.records import HeadRequest
 from studies.sql.tables import insert_rows
 from trainers.config import Scalar
@@ -36,10 +37,10 @@ _to_distribution = functools.lru_cache(maxsize=256)(json_to_distribution)
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
-    """How a trial ended: COMPLETE with a finite value, or FAIL without."""
+    """How a trial ended: COMPLETE with a finite value of each objective, or FAIL without."""
 
     trial_id: int
-    value: float | None
+    values: tuple[float, ...]
     attributes: Mapping[str, Scalar] = field(default_factory=dict)  # few and small: the dashboard shows them all
 
 
@@ -58,17 +59,25 @@ def set_study_name(session: Session, study_id: int, name: str) -> None:
     session.execute(update(models.StudyModel).where(STUDIES.study_id == study_id).values(study_name=name))
 
 
-def create_study(session: Session, name: str, *, objective: str) -> int:
-    """A study that maximises `objective`, which is also the name that Optuna's plots show."""
+def create_study(session: Session, name: str, *, objectives: Sequence[str]) -> int:
+    """A study of these objectives; Optuna's plots show the names of their measures."""
     study = models.StudyModel(study_name=name)
     session.add(study)
     session.flush()
-    session.add(
-        models.StudyDirectionModel(study_id=study.study_id, direction=StudyDirection.MAXIMIZE, objective=0),
+    session.add_all(
+        models.StudyDirectionModel(
+            study_id=study.study_id,
+            direction=StudyDirection.MINIMIZE if is_minimised(name) else StudyDirection.MAXIMIZE,
+            objective=place,
+        )
+        for place, name in enumerate(objectives)
     )
+    names = [label(name) for name in objectives]
     session.add(
         models.StudySystemAttributeModel(
-            study_id=study.study_id, key="study:metric_names", value_json=json.dumps([objective])
+            study_id=study.study_id,
+            key="study:metric_names",
+            value_json=json.dumps(names),
         )
     )
     session.flush()
@@ -106,16 +115,16 @@ def end_trials(session: Session, ended: Iterable[Ended], *, now: datetime) -> No
     ).all()
     ends = [by_id[int(trial.trial_id)] for trial in running]
     for trial, end in zip(running, ends, strict=True):
-        trial.state = TrialState.FAIL if end.value is None else TrialState.COMPLETE
+        trial.state = TrialState.COMPLETE if end.values else TrialState.FAIL
         trial.datetime_complete = not_before(trial.datetime_start, now)
     finite = models.TrialValueModel.TrialValueType.FINITE
     insert_rows(
         session,
         models.TrialValueModel,
         [
-            {"trial_id": end.trial_id, "objective": 0, "value": end.value, "value_type": finite}
+            {"trial_id": end.trial_id, "objective": place, "value": value, "value_type": finite}
             for end in ends
-            if end.value is not None
+            for place, value in enumerate(end.values)
         ],
     )
     _attributes(session, [(end.trial_id, end.attributes) for end in ends])

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, and_, select
 from sqlalchemy.orm import Session
 
+from search_spaces.objectives import gains
 from studies.errors import StudyNotFoundError
 from studies.records import (
     BackboneRow,
@@ -24,6 +25,7 @@ from studies.records import (
 from studies.sql import optuna_rows
 from studies.sql.optuna_rows import STUDIES, TRIALS, VALUES
 from studies.sql.tables import (
+    OBJECTIVES,
     OPTUNA_TRIAL,
     BackboneTable,
     ClassTable,
@@ -58,12 +60,14 @@ def find_study(session: Session, study_id: int, *, locked: bool = False) -> Stud
 def study(session: Session, study_id: int, *, name: str) -> StudyRow:
     """The study itself."""
     row = find_study(session, study_id)
+    objective, *others = row.objective.split(OBJECTIVES)
     return StudyRow(
         name=name,
         state=row.state,
         space_yaml=row.space_yaml,
         space_sha256=row.space_sha256,
-        objective=row.objective,
+        objective=objective,
+        others=tuple(others),
         created=row.created,
         data_fingerprint=row.data_fingerprint,
         class_names=tuple(row.class_names),
@@ -103,11 +107,12 @@ def trials(session: Session, study_id: int) -> list[TrialRow]:
             TrialTable.temperature, TrialTable.notes, TrialTable.reason, TrialTable.failure, TrialTable.seconds,
             TRIALS.number, TRIALS.state, TRIALS.datetime_start, TRIALS.datetime_complete, VALUES.value,
             JobTable.job_id, JobTable.backbone_index, JobTable.round, BackboneTable.fingerprint,
-            BackboneTable.precision,
+            BackboneTable.precision, StudyTable.objective,
         )
         .join(JobTable, JobTable.job_id == TrialTable.job_id)
+        .join(StudyTable, StudyTable.study_id == JobTable.study_id)
         .join(_OPTUNA_TRIALS, TRIALS.trial_id == TrialTable.trial_id)
-        .outerjoin(_OPTUNA_VALUES, VALUES.trial_id == TrialTable.trial_id)
+        .outerjoin(_OPTUNA_VALUES, and_(VALUES.trial_id == TrialTable.trial_id, VALUES.objective == 0))
         .outerjoin(BackboneTable, BackboneTable.backbone_id == JobTable.backbone_id)
         .where(JobTable.study_id == study_id)
         .order_by(TRIALS.number)
@@ -260,6 +265,7 @@ def _trial(row: Row[*tuple[Any, ...]], params: Mapping[str, Scalar]) -> TrialRow
         started=_aware(row.datetime_start),
         finished=_aware(row.datetime_complete),
         precision=row.precision,
+        others=gains(row.objective.split(OBJECTIVES)[1:], row.metrics) or (),
     )
 
 

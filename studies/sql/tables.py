@@ -99,6 +99,9 @@ class SchemaTable(Base):
     version: Mapped[int]
 
 
+OBJECTIVES = ", "  # between the objectives of a study
+
+
 class StudyTable(Base):
     """Our half of a study; Optuna's row holds its name."""
 
@@ -109,7 +112,7 @@ class StudyTable(Base):
     stop_requested: Mapped[str | None] = mapped_column(String(16))
     space_yaml: Mapped[str] = mapped_column(Text)
     space_sha256: Mapped[str] = mapped_column(String(64))
-    objective: Mapped[str] = mapped_column(String(128))
+    objective: Mapped[str] = mapped_column(String(128))  # several are joined by OBJECTIVES
     created: Mapped[datetime]
     data_fingerprint: Mapped[str | None] = mapped_column(String(128))
     class_names: Mapped[list[str]] = mapped_column(default=list)

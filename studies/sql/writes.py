@@ -11,12 +11,14 @@ from typing import Any
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from search_spaces.objectives import is_minimised, measure, value_of
 from studies.errors import ResultError, StudyMismatchError
 from studies.records import Failure, FailureKind, HeadRequest, JobKind
 from studies.sql import optuna_rows, reads, versions
 from studies.sql.nan_guard import NO_NORMS, all_finite, finite, finite_or_none, readable, sound
 from studies.sql.optuna_rows import TRIALS, Ended
 from studies.sql.tables import (
+    OBJECTIVES,
     BackboneTable,
     ClassTable,
     Config,
@@ -34,12 +36,15 @@ from trainers.results import BackboneResult, EpochResult, HeadFailure, HeadResul
 DASHBOARD_METRICS = ("val.many", "val.medium", "val.few", "norm.slope")  # Optuna's page shows them beside the value
 
 
-def make_or_find_study(session: Session, name: str, *, space_yaml: str, space_sha256: str, objective: str) -> int:
+def make_or_find_study(
+    session: Session, name: str, *, space_yaml: str, space_sha256: str, objective: str | Sequence[str]
+) -> int:
     """Makes the study, or finds it and stores the newer text of the same space. Raises StudyMismatchError."""
     versions.take_turns(session.connection())
     study_id = optuna_rows.find_study_id(session, name)
     if study_id is None:
-        study_id = optuna_rows.create_study(session, name, objective=objective)
+        objectives = (objective,) if isinstance(objective, str) else objective
+        study_id = optuna_rows.create_study(session, name, objectives=objectives)
         # SQLite may reuse the id of a deleted study whose row of ours remained, for want of foreign keys
         session.execute(delete(StudyTable).where(StudyTable.study_id == study_id))
         session.add(
@@ -48,7 +53,7 @@ def make_or_find_study(session: Session, name: str, *, space_yaml: str, space_sh
                 state="running",
                 space_yaml=space_yaml,
                 space_sha256=space_sha256,
-                objective=objective,
+                objective=OBJECTIVES.join(objectives),
                 created=datetime.now(UTC),
             )
         )
@@ -116,7 +121,8 @@ def finish_job(session: Session, study_id: int, job_id: int, result: JobResult) 
     if len(heads) != len(rows):
         raise ResultError(f"job {job_id} asked for {len(rows)} heads, but its result holds {len(heads)}")
     job.backbone_id = _keep_backbone(session, study, job, result.backbone)
-    ended = [_keep_head(row, head, objective=study.objective) for row, head in zip(rows, heads, strict=True)]
+    objectives = study.objective.split(OBJECTIVES)
+    ended = [_keep_head(row, head, objectives=objectives) for row, head in zip(rows, heads, strict=True)]
     optuna_rows.end_trials(session, ended, now=now)
     measured = [(row.trial_id, head) for row, head in zip(rows, heads, strict=True) if isinstance(head, HeadResult)]
     epochs = [row for trial_id, head in measured for row in _epoch_values(head.epochs, trial_id=trial_id)]
@@ -136,7 +142,7 @@ def fail_job(session: Session, study_id: int, job_id: int, failure: Failure) -> 
     rows = session.scalars(select(TrialTable).where(TrialTable.job_id == job_id)).all()
     for row in rows:
         row.reason, row.failure = reason, failure.kind
-    ended = [Ended(trial_id=row.trial_id, value=None, attributes={"reason": reason}) for row in rows]
+    ended = [Ended(trial_id=row.trial_id, values=(), attributes={"reason": reason}) for row in rows]
     optuna_rows.end_trials(session, ended, now=now)
     job.state, job.reason, job.failure = "failed", reason, failure.kind
     job.finished = optuna_rows.not_before(job.created, now)
@@ -254,8 +260,8 @@ def _new_backbone(study_id: int, job: JobTable, found: BackboneResult) -> Backbo
     )
 
 
-def _keep_head(row: TrialTable, head: HeadResult | HeadFailure, *, objective: str) -> Ended:
-    """Writes a head into its trial; returns the trial's end: a finite value, or a reason."""
+def _keep_head(row: TrialTable, head: HeadResult | HeadFailure, *, objectives: Sequence[str]) -> Ended:
+    """Writes a head into its trial; returns the trial's end: finite values, or a reason."""
     if isinstance(head, HeadFailure):
         kind = FailureKind.DIVERGED if head.diverged else FailureKind.REFUSED
         return _failed(row, Failure(kind, head.reason))
@@ -265,18 +271,19 @@ def _keep_head(row: TrialTable, head: HeadResult | HeadFailure, *, objective: st
     row.seconds = head.seconds
     lost = [name for name, found in head.metrics.items() if found is not None and row.metrics[name] is None]
     row.notes = [*head.notes, *([f"not finite, so kept as none: {', '.join(lost)}"] if lost else [])]
-    value = row.metrics.get(objective)
-    if value is None:
-        found = head.metrics.get(objective, "missing")
-        text = f"{objective} must be a finite number to be maximised, but was {found}"
-        return _failed(row, Failure(FailureKind.DIVERGED, text))
+    values = [value_of(name, row.metrics) for name in objectives]
+    for name, value in zip(objectives, values, strict=True):
+        if value is None:
+            found, aim = head.metrics.get(measure(name), "missing"), "minimised" if is_minimised(name) else "maximised"
+            text = f"{measure(name)} must be a finite number to be {aim}, but was {found}"
+            return _failed(row, Failure(FailureKind.DIVERGED, text))
     shown = {name: row.metrics[name] for name in DASHBOARD_METRICS if row.metrics.get(name) is not None}
-    return Ended(trial_id=row.trial_id, value=value, attributes=shown)
+    return Ended(trial_id=row.trial_id, values=tuple(v for v in values if v is not None), attributes=shown)
 
 
 def _failed(row: TrialTable, failure: Failure) -> Ended:
     row.reason, row.failure = readable(failure.text), failure.kind
-    return Ended(trial_id=row.trial_id, value=None, attributes={"reason": row.reason})
+    return Ended(trial_id=row.trial_id, values=(), attributes={"reason": row.reason})
 
 
 def _epoch_values(

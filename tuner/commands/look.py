@@ -68,13 +68,16 @@ def list_trials(
 
 def show_best(
     study: StudyArgument,
-    pareto: Annotated[bool, typer.Option("--pareto", help="The Pareto front of accuracy and balance.")] = False,
+    pareto: Annotated[
+        bool, typer.Option("--pareto", help="The Pareto front: of several objectives, else of accuracy and balance.")
+    ] = False,
     as_json: JsonOption = False,
     home: HomeOption = None,
     storage: StorageOption = None,
 ) -> None:
     """Show the trial chosen on validation, and its reading of test data if there is one."""
     from tuner.terminal import tables
+    from tuner.terminal.objectives import front_table
 
     if pareto:
         _pareto(study, home, storage, as_json=as_json)
@@ -85,20 +88,26 @@ def show_best(
         say_json(found, indent=2)
     else:
         screen().print(tables.best_table(found))
+        if "front" in found:
+            screen().print(front_table(found))
 
 
 def _pareto(study: str, home: Path | None, storage: str | None, *, as_json: bool) -> None:
     from studies.findings.pareto import pareto_front
     from studies.study_data import load_study_data
     from tuner.terminal import tables
+    from tuner.terminal.objectives import labels
 
     with open_store(study, home, storage) as store:
-        rows = pareto_front(load_study_data(store))
+        data = load_study_data(store)
+        rows = pareto_front(data)
     if as_json:
         say_json([tables.trial(row) for row in rows], indent=2)
     else:
-        title = f"study {study}: the Pareto front of accuracy and nearness to balance"
-        screen(wide=True).print(tables.trials_table(rows, title=title))
+        objectives = data.study.objectives if data.study.others else ()
+        named = labels(objectives) or "accuracy and nearness to balance"
+        title = f"study {study}: the Pareto front of {named}"
+        screen(wide=True).print(tables.trials_table(rows, title=title, objectives=objectives))
 
 
 def _watch(names: list[str], home: Path | None, storage: str | None, *, as_json: bool) -> None:

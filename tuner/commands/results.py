@@ -79,7 +79,7 @@ def export(
         Optional[str], text_option("--baseline", help="A baseline that was read on test, e.g. tau_norm.")
     ] = None,
     pareto: Annotated[
-        Optional[Path], path_option("--pareto", help="Folder for the whole Pareto front of accuracy and balance.")
+        Optional[Path], path_option("--pareto", help="Folder for the whole Pareto front, a file each trial.")
     ] = None,
     home: HomeOption = None,
     storage: StorageOption = None,

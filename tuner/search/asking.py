@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from search_spaces import Space
 from trainers.config import Scalar
 from tuner.search.budget import Account, Ledger
 from tuner.search.sampling import Level, Observation, propose_backbone, propose_heads
+from tuner.search.scalarisation import ranked, scalarised, weights
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,13 @@ class Search:
         self.space = space
         self.budget = Ledger(space)
         self._observations: list[Observation] = []
+        self._others: list[tuple[float, ...]] = []  # of each observation: its gains by the further objectives
 
-    def observe(self, backbone: int, config: Mapping[str, Scalar], value: float | None) -> None:
-        """Adds a finished trial of the search; a value of None means that it failed."""
+    def observe(self, backbone: int, config: Mapping[str, Scalar], value: float | None, *others: float) -> None:
+        """Adds a finished trial of the search, with all its gains; a value of None means that it failed."""
         params = {name: config[name] for name in self.space.searched if self.space.active(name, config)}
         self._observations.append(Observation(backbone=backbone, params=params, value=value))
+        self._others.append(others)
 
     def next(self, *, searching: bool) -> Proposal | None:
         """The next proposal; None if nothing is left, or if the rest waits for running jobs.
@@ -100,7 +103,7 @@ class Search:
         accounts, level = self.budget.accounts.values(), self._level("stage1.")
         known = [account.params for account in accounts]
         params: Mapping[str, Scalar] | None = propose_backbone(
-            self._observations,
+            self._rows("backbones", len(accounts)),
             space=level,
             sampler=self.space.sampler.stage1,
             seed=self.space.sampler.seed,
@@ -125,7 +128,7 @@ class Search:
         """`count` heads on a backbone, fewer if the space has no more; None if it has none."""
         account, level = self.budget.accounts[index], self._level("stage2.")
         heads = propose_heads(
-            self._observations,
+            self._rows(f"heads of backbone {index}", account.jobs),
             space=level,
             sampler=self.space.sampler.stage2,
             seed=self.space.sampler.seed,
@@ -140,8 +143,23 @@ class Search:
             heads = _begun_with(level, heads, start, context=account.params)
         return Proposal(kind, index, account.jobs, account.params, tuple(heads)) if heads else None
 
+    def _rows(self, of: str, index: int) -> list[Observation]:
+        """What a sampler learns from; of several objectives one value, with the weights of proposal `index` there."""
+        if len(self.space.objectives) == 1:
+            return self._observations
+        weighted = weights(len(self.space.objectives), seed=self.space.sampler.seed, of=of, index=index)
+        values = iter(scalarised(self._gains(), weighted))
+        return [row if row.value is None else replace(row, value=next(values)) for row in self._observations]
+
+    def _gains(self) -> list[tuple[float, ...]]:
+        """Those of each observation that did not fail, by all objectives."""
+        rows = zip(self._observations, self._others, strict=True)
+        return [(row.value, *others) for row, others in rows if row.value is not None]
+
     def _best_heads(self) -> dict[int, float]:
-        """The value of each backbone's best head."""
+        """The value of each backbone's best head; with several objectives, what it has on their front."""
+        if len(self.space.objectives) > 1:
+            return ranked([row.backbone for row in self._observations if row.value is not None], self._gains())
         best: dict[int, float] = {}
         for row in self._observations:
             if row.value is not None:

@@ -6,12 +6,12 @@ rows and the seed, so that a resumed study continues like one that was never int
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from search_spaces import Space
+from search_spaces.objectives import gains
 from studies.records import Failure, FailureKind, HeadRequest, JobKind, JobRow, TrialRow
 from studies.sql.nan_guard import sound
 from studies.store import Store
@@ -55,17 +55,18 @@ class Tally:
 
 @dataclass(frozen=True)
 class Leader:
-    """The best trial so far, by the objective on validation."""
+    """The best trial so far, by the objective on validation, or by the first of several."""
 
     number: int
     value: float
     few: float | None
     slope: float | None = None
+    others: tuple[float, ...] = ()  # its gains by further objectives
 
     @property
     def preference(self) -> tuple[float, ...]:
         """The sort key by which the report chooses the best trial, too."""
-        return preference(self.value, self.slope, self.number)
+        return preference(self.value, self.slope, self.number, *self.others)
 
 
 class Planner:
@@ -211,25 +212,24 @@ class Planner:
         if row.failure is not None and row.failure.blames_configuration:
             self._search.observe(row.backbone_index, row.config, None)
         if row.state == "COMPLETE" and row.value is not None:
-            self._search.observe(row.backbone_index, row.config, row.value)
-            self._lead(row.number, row.value, row.metrics)
+            self._search.observe(row.backbone_index, row.config, *row.gains)
+            self._lead(row.number, row.gains, row.metrics)
 
     def _count(self, job: JobRow, number: int, config: Mapping[str, Scalar], head: HeadResult | HeadFailure) -> None:
         head = sound(head)
         metrics: Metrics = {} if isinstance(head, HeadFailure) else head.metrics
-        value = metrics.get(self.space.objective)
-        if value is not None and not math.isfinite(value):
-            value = None
+        reached = gains(self.space.objectives, metrics)
         self.tally.running -= 1
-        self.tally.failed += value is None
-        self.tally.complete += value is not None
+        self.tally.failed += reached is None
+        self.tally.complete += reached is not None
         if job.kind != "baseline":
-            self._search.observe(job.backbone_index, config, value)
-            if value is not None:
-                self._lead(number, value, metrics)
+            self._search.observe(job.backbone_index, config, *(reached or (None,)))
+            if reached is not None:
+                self._lead(number, reached, metrics)
 
-    def _lead(self, number: int, value: float, metrics: Mapping[str, float | None]) -> None:
-        found = Leader(number, value, metrics.get("val.few"), metrics.get(SLOPE))
+    def _lead(self, number: int, reached: tuple[float, ...], metrics: Mapping[str, float | None]) -> None:
+        value, *others = reached
+        found = Leader(number, value, metrics.get("val.few"), metrics.get(SLOPE), tuple(others))
         if self.leader is None or found.preference > self.leader.preference:
             self.leader = found
 

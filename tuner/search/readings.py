@@ -48,7 +48,7 @@ def readings_due(space: Space, store: Store) -> list[Reading]:
     candidates = [row for row in store.posthoc() if row.backbone in searched]
     for role in space.baselines:
         if role in POSTHOC_BASELINES:
-            chosen = _best_posthoc(candidates, POSTHOC_BASELINES[role], space.objective)
+            chosen = _best_posthoc(candidates, POSTHOC_BASELINES[role], space.objectives[0])
             due += [Reading(role, chosen.config)] if chosen else []
     if best is not None:
         due += [Reading(FRESH_SEED, config) for config in with_fresh_seeds(best.config, space.budget.fresh_seeds)]

@@ -15,6 +15,7 @@ from studies.study_data import FRESH_SEED
 from trainers.results import HeadFailure, HeadResult, JobResult, Progress
 from tuner.search.planner import Assignment, Planner
 from tuner.terminal.layout import Standing, bars, course, detail, standings, time_left
+from tuner.terminal.objectives import first_line
 from tuner.terminal.output import Stream, say, styled
 from tuner.terminal.time_left import Running
 
@@ -75,6 +76,7 @@ class PlainLines:
             {
                 "done": f"{tally.complete + tally.failed + tally.pruned}/{tally.total}",
                 "best": leader.value if leader else None,
+                **({"best_by": self.planner.space.objectives[0]} if len(self.planner.space.objectives) > 1 else {}),
                 "few": leader.few if leader else None,
                 "time_left": time_left(self.running.seconds_left()),
                 "running": "; ".join(f"{row.what}: {detail(row)}" for row in self.running.rows),
@@ -166,7 +168,8 @@ class LiveTable:
             left=self._left(),
             course=self._course,
         )
-        return Group(standings([standing]), bars(self.running.rows))
+        named = (styled(line, "dim") for line in first_line(self.planner.space.objectives))
+        return Group(standings([standing]), *named, bars(self.running.rows))
 
     def _left(self) -> str:
         """The time left, or the state in the words of `tuner status`."""

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from search_spaces.geometry import in_words
+from search_spaces.objectives import measure
 from studies.findings.spread import spreads
 from studies.records import ReadingRow, TrialRow
 from studies.store import Store
-from studies.study_data import FRESH_SEED, best_trial, seed_of, without_seeds
+from studies.study_data import FRESH_SEED, SLOPE, best_trial, seed_of, without_seeds
 from studies.wording import mean_and_deviation, per_cent, points
 from tuner.errors import NotThereError
+from tuner.terminal.objectives import front_rows, plan_lines
 
 if TYPE_CHECKING:
     from search_spaces import Space
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 LEAK = "protocol paper_leak: selected on test, as in the released code; these are not honest test figures"
 TEST_MEASURES = ("balanced_accuracy", "many", "medium", "few")
+_SHOWN = (*(f"val.{name}" for name in TEST_MEASURES), SLOPE)  # columns that every table of trials has
 
 
 def status(store: Store) -> dict[str, Any]:
@@ -31,6 +34,7 @@ def status(store: Store) -> dict[str, Any]:
     study, rows = store.study(), store.trials()
     states = Counter(row.state for row in rows)
     chosen = best_trial(rows)
+    several = {"objectives": list(study.objectives)} if study.others else {}
     return {
         "study": study.name,
         "state": study.state,
@@ -48,6 +52,7 @@ def status(store: Store) -> dict[str, Any]:
             "params": dict(chosen.params),
             "precision": chosen.precision,
         },
+        **several,
     }
 
 
@@ -68,10 +73,14 @@ def trial(row: TrialRow) -> dict[str, Any]:
 
 
 def best(store: Store) -> dict[str, Any]:
-    """The chosen trial, its configuration and its reading of test. Raises NotThereError if no trial is complete."""
-    chosen = best_trial(store.trials())
+    """The chosen trial, its configuration and its reading of test; with several objectives, their front, too.
+
+    Raises NotThereError if no trial is complete.
+    """
+    rows, study = store.trials(), store.study()
+    chosen = best_trial(rows)
     if chosen is None:
-        raise NotThereError(f"study {store.study().name} has no complete trial yet; see: tuner status")
+        raise NotThereError(f"study {study.name} has no complete trial yet; see: tuner status")
     readings = store.readings()
     reading = next((r for r in readings if r.role == "best" and r.number == chosen.number), None)
     return {
@@ -79,6 +88,7 @@ def best(store: Store) -> dict[str, Any]:
         "config": dict(chosen.config),
         "test": None if reading is None else {key: reading.metrics.get(f"test.{key}") for key in TEST_MEASURES},
         "fresh_seeds": _fresh_figures(chosen, readings),
+        **({"objectives": list(study.objectives), "front": front_rows(rows, study.objectives)} if study.others else {}),
     }
 
 
@@ -93,12 +103,13 @@ def _fresh_figures(chosen: TrialRow, readings: Sequence[ReadingRow]) -> dict[str
     return {"seeds": sorted(map(seed_of, fresh)), "test": {key: one._asdict() for key, one in known.items()}}
 
 
-def trials_table(rows: Sequence[TrialRow], *, title: str) -> Table:
-    """One line a trial and one column a parameter, with the reasons of failed trials."""
+def trials_table(rows: Sequence[TrialRow], *, title: str, objectives: Sequence[str] = ()) -> Table:
+    """One line a trial and one column a parameter, and one a further objective; with the reasons of failures."""
+    more = [measure(name) for name in objectives if measure(name) not in _SHOWN]
     names = list(dict.fromkeys(name for row in rows for name in row.params))
     reasons = any(row.reason for row in rows)
     table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for column in ("trial", "state", "role", "all", "many", "medium", "few", "slope", *names):
+    for column in ("trial", "state", "role", "all", "many", "medium", "few", "slope", *more, *names):
         table.add_column(column, no_wrap=True)
     if reasons:
         table.add_column("reason", no_wrap=True)
@@ -109,8 +120,8 @@ def trials_table(rows: Sequence[TrialRow], *, title: str) -> Table:
         )
         params = (_four_digits(row.params[name]) if name in row.params else "-" for name in names)
         table.add_row(
-            str(row.number), row.state, row.role, *accuracies, "-" if slope is None else f"{slope:+.3f}", *params,
-            *([row.reason or ""] if reasons else []),
+            str(row.number), row.state, row.role, *accuracies, "-" if slope is None else f"{slope:+.3f}",
+            *(per_cent(row.metrics.get(name)) for name in more), *params, *([row.reason or ""] if reasons else []),
         )  # fmt: skip
     return table
 
@@ -203,6 +214,7 @@ def plan(space: Space, built: Preflight) -> list[str]:
     return [
         f"{space.name}: {space.trials} trials ({', '.join(parts)})",
         *_fewer(space),
+        *plan_lines(space),
         *(f"  {name}: {in_words(distribution)}" for name, distribution in space.searched.items()),
         *(f"  first: {', '.join(f'{name} {value}' for name, value in p.items())}" for p in space.start_points if p),
         f"  data: {len(counts)} classes, {sum(counts):,} training images, {max(counts):,} down to {min(counts):,}",

@@ -19,6 +19,7 @@ from studies.store import Store
 from studies.wording import duration
 from tuner.terminal import tables
 from tuner.terminal.layout import Standing, bars, course, done_of_total, standings, time_left
+from tuner.terminal.objectives import first_line
 from tuner.terminal.output import json_text, say, styled
 
 SILENT = 60.0  # seconds without an update by the driver before a warning; an epoch may take as long
@@ -143,6 +144,7 @@ def line(one: Glance, *, as_json: bool) -> str:
         "running": counts["running"],
         "failed": counts["failed"],
         "best": f"{best['value']:.4f}" if best else "none",
+        **({"best_by": one.status["objectives"][0]} if "objectives" in one.status else {}),
         "few": "none" if one.few is None else f"{one.few:.4f}",
     }
     return " ".join(f"{key}={value}" for key, value in fields.items())
@@ -171,7 +173,11 @@ def picture(found: Sequence[Glance]) -> Group:
         for one in found
     ]
     several = len(found) > 1
-    return Group(standings(rows), *(drawn for one in found if one.running for drawn in _study_bars(one, named=several)))
+    objectives = [(one.status.get("objectives", ()), one.status["study"] if several else "") for one in found]
+    notes = [styled(line, "dim") for names, study in objectives for line in first_line(names, study=study)]
+    return Group(
+        standings(rows), *notes, *(drawn for one in found if one.running for drawn in _study_bars(one, named=several))
+    )
 
 
 def _study_bars(one: Glance, *, named: bool) -> Iterator[RenderableType]:
