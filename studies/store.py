@@ -232,9 +232,9 @@ class Store:
         """The enqueued trials that nobody has begun, in order."""
         return self._read(waiting.read)
 
-    def enqueued(self) -> frozenset[int]:
-        """Numbers of the trials that were enqueued, whatever became of them."""
-        return self._read(waiting.enqueued)
+    def taken_up(self) -> frozenset[int]:
+        """Numbers of the trials whose points came from the queue."""
+        return self._read(waiting.taken_up)
 
     def refuse(self, number: int, reason: str) -> bool:
         """Fails a waiting trial that cannot be run; returns False if it waits no longer."""

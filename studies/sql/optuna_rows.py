@@ -31,6 +31,8 @@ TRIALS = models.TrialModel.__table__.c
 VALUES = models.TrialValueModel.__table__.c
 PARAMS = models.TrialParamModel.__table__.c
 
+ENQUEUED = "enqueued"  # our user attribute, of a trial with a point that somebody put into the queue
+
 _to_json = functools.lru_cache(maxsize=256)(distribution_to_json)
 _to_distribution = functools.lru_cache(maxsize=256)(json_to_distribution)
 
@@ -102,8 +104,13 @@ def start_trials(
         models.TrialParamModel,
         [{"trial_id": trial_id, **row} for trial_id, rows in zip(ids, params, strict=True) for row in rows],
     )
-    set_attributes(session, [(i, {"role": head.role, **attributes}) for i, head in zip(ids, heads, strict=True)])
+    shown = [{"role": head.role, **attributes, **_mark(head)} for head in heads]
+    set_attributes(session, zip(ids, shown, strict=True))
     return ids
+
+
+def _mark(head: HeadRequest) -> dict[str, Scalar]:
+    return {} if head.enqueued is None else {ENQUEUED: True}
 
 
 def next_number(session: Session, study_id: int) -> int:

@@ -44,10 +44,10 @@ def read(session: Session, study_id: int) -> list[WaitingRow]:
     ]
 
 
-def enqueued(session: Session, study_id: int) -> frozenset[int]:
-    """Numbers of the trials that were enqueued, whatever became of them."""
-    asked = select(TRIALS.number).join(_TRIALS, TRIALS.trial_id == SYSTEM.trial_id)
-    return frozenset(session.scalars(asked.where(TRIALS.study_id == study_id, SYSTEM.key == FIXED)))
+def taken_up(session: Session, study_id: int) -> frozenset[int]:
+    """Numbers of the trials whose points came from the queue."""
+    asked = select(TRIALS.number).join(_TRIALS, TRIALS.trial_id == USER.trial_id)
+    return frozenset(session.scalars(asked.where(TRIALS.study_id == study_id, USER.key == optuna_rows.ENQUEUED)))
 
 
 def enqueue(session: Session, study_id: int, *, params: Mapping[str, Scalar]) -> int:

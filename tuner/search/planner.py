@@ -207,7 +207,7 @@ class Planner:
     # -- what there is ------------------------------------------------------------------------------------------
 
     def _load(self) -> None:
-        rows, enqueued = {row.number: row for row in self.store.trials()}, self.store.enqueued()
+        rows, taken_up = {row.number: row for row in self.store.trials()}, self.store.taken_up()
         for job in self.store.jobs():
             failed = job.failure is not None and job.failure is not FailureKind.NOT_RUN
             if job.kind == "baseline":
@@ -218,7 +218,7 @@ class Planner:
                 self._search.budget.asked(job.kind, job.backbone_index, len(job.numbers), round=job.round)
                 account.lost |= failed
                 first = job.round == 0 and job.backbone_index >= len(self.space.start)
-                account.given |= first and not enqueued.isdisjoint(job.numbers)
+                account.given |= first and not taken_up.isdisjoint(job.numbers)
             if job.state == "running":
                 self._waiting.append(job)
             self._count_failed_jobs(failed)

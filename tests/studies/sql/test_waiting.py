@@ -33,7 +33,7 @@ def test_the_queue_is_optunas_own(url: str, store: Store, ask: Ask) -> None:
         assert terminal.enqueue(POINT) == 1  # as a repeated try does
     theirs(store).enqueue_trial({"stage1.lr": 0.1}, user_attrs={"memo": "a guess"})
     assert store.waiting() == [WaitingRow(number=1, params=POINT), WaitingRow(number=2, params={"stage1.lr": 0.1})]
-    assert store.enqueued() == {1, 2}
+    assert store.taken_up() == frozenset()
     assert (store.others_trials(), len(store.trials())) == (0, 1)
     asked = theirs(store).ask()  # another program may take it
     assert (asked.number, asked.suggest_float("stage1.lr", 1e-4, 1, log=True)) == (1, 0.05)
@@ -45,7 +45,7 @@ def test_a_job_takes_a_waiting_trial_with_its_number(store: Store, ask: Ask, ans
     number = store.enqueue(POINT)
     assert record(store, ask(0), replace(ask(1), enqueued=number), ask(2)) == (1, 0, 2)
     assert store.waiting() == []
-    assert store.enqueued() == {0}
+    assert store.taken_up() == {0}
     trial = theirs(store).trials[0]
     assert trial.state is TrialState.RUNNING
     assert trial.datetime_start is not None
@@ -68,6 +68,7 @@ def test_what_another_program_took_or_wrote_meanwhile_stops_no_job(store: Store,
     assert store.waiting()[1] == WaitingRow(number=2, params={"stage1.lr": 0.5})
     numbers = record(store, *(replace(ask(i), enqueued=number) for i, number in enumerate((1, 2, gone))))
     assert numbers == (1, 2, 3)  # the last one in a trial of its own
+    assert store.taken_up() == {1, 2, 3}
     job = store.jobs()[0]
     store.finish_job(job.id, answer(job))
     trials = theirs(store).trials
