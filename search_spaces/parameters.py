@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeGuard, TypeVar, cast
 
 from pydantic import (
     AfterValidator,
@@ -16,12 +16,14 @@ from pydantic import (
     NonNegativeInt,
     PositiveInt,
     Tag,
+    ValidationInfo,
     WithJsonSchema,
+    field_validator,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
-from search_spaces.problems import shown
+from search_spaces.problems import did_you_mean, shown
 from trainers.config import Scalar
 
 if TYPE_CHECKING:
@@ -91,7 +93,22 @@ class Range(Part, Generic[T]):
     """Sample uniformly in the logarithm."""
     step: T | None = None
     """Only low, low + step, low + 2 step, ..."""
+    prior: T | None = None
+    """Where the best value is believed to be; the belief fades as trials come in."""
     when: When = Field(default_factory=dict)
+
+    @field_validator("prior")
+    @classmethod
+    def _holds_prior(cls, prior: T | None, info: ValidationInfo) -> T | None:
+        if prior is None or not {"low", "high", "step"} <= info.data.keys():  # the range itself is wrong
+            return prior
+        value, low, high = (_as_number(one) for one in (prior, info.data["low"], info.data["high"]))
+        step = info.data["step"]
+        if low < high and not low <= value <= high:
+            raise PydanticCustomError("prior", f"must lie in the range {low:g} to {high:g}, but got {value:g}")
+        if step is not None and step > 0 and not _on_step(value, low, step):
+            raise PydanticCustomError("prior", f"must be one of the steps of {step:g} from {low:g}, but got {value:g}")
+        return prior
 
     @model_validator(mode="after")
     def _consistent(self) -> Range[T]:
@@ -120,7 +137,19 @@ class Choices(Part, Generic[T]):
     """One of a few values, without order."""
 
     choices: Annotated[list[T], AfterValidator(distinct), Field(min_length=1)]
+    prior: T | None = None
+    """The choice that is believed to be the best; the belief fades as trials come in."""
     when: When = Field(default_factory=dict)
+
+    @field_validator("prior")
+    @classmethod
+    def _holds_prior(cls, prior: T | None, info: ValidationInfo) -> T | None:
+        choices = info.data.get("choices")
+        if prior is None or choices is None or prior in choices:
+            return prior
+        listed = ", ".join(map(str, choices))
+        hint = did_you_mean(prior, filter(_is_text, choices)) if isinstance(prior, str) else ""
+        raise PydanticCustomError("prior", f"must be one of the choices {listed}, but got {shown(prior)}{hint}")
 
     def distribution(self) -> BaseDistribution:
         """The choices as Optuna's distribution."""
@@ -173,6 +202,14 @@ def _check_step(low: float, high: float, step: float, *, log: bool) -> None:
         nearest = float(Fraction(str(low)) + span // exact * exact)
         text = f"step ({step}) does not lead from low ({low}) to high ({high}); write high: {nearest:g}"
         raise PydanticCustomError("step", text)
+
+
+def _on_step(value: float, low: float, step: float) -> bool:
+    return (Fraction(str(value)) - Fraction(str(low))) % Fraction(str(step)) == 0
+
+
+def _is_text(value: object) -> TypeGuard[str]:
+    return isinstance(value, str)
 
 
 def _as_number(value: object) -> float:

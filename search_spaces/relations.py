@@ -135,34 +135,42 @@ def _start_points(root: Node) -> Iterator[Problem]:
         if not isinstance(point.value, dict) or point is start:
             yield point.mark.problem("start", "must be a list of points such as [{stage1.lr: 0.01}]")
         for name, entry in point.entries.items():
-            complaint = _start_complaint(root, name, entry.node)
+            way_out = "; widen the range, or drop all points with start: []"
+            complaint = point_complaint(root, name, entry.node.value, way_out=way_out)
             if complaint:
                 yield entry.mark.problem(f"start.{index}.{name}", complaint)
 
 
-def _start_complaint(root: Node, name: str, value: Node) -> str | None:
+def point_complaint(root: Node, name: str, value: object, *, way_out: str = "") -> str | None:
+    """What is wrong with one value of a known point, outside its range with the `way_out`.
+
+    Says nothing of settings that the space fixes.
+    """
     if name not in FLAT_NAMES:
         hint = did_you_mean(name, FLAT_NAMES) if "." in name else _nearly(name)
         return f"unknown parameter {shown(name)}{hint}"
     if name.startswith("task."):
-        return "a start point holds settings of stage1 and stage2; the task is the same for the whole study"
+        return "a point holds settings of stage1 and stage2; the task is the same for the whole study"
     form = _value_of(root, name)
     if not isinstance(form, dict):
-        return None  # it is fixed in this space, perhaps by --set: the point's other values still count
+        return None  # in a start point perhaps by --set: its other values still count
     if isinstance(form.get("choices"), list):
-        return None if value.value in form["choices"] else f"{shown(value.value)} is not among its choices"
-    return _outside(form, value)
+        choices = ", ".join(one if isinstance(one, str) else shown(one) for one in form["choices"])
+        return None if value in form["choices"] else f"{shown(value)} is not among its choices: {choices}"
+    if SETTINGS[name].kind is int and isinstance(value, float) and not value.is_integer():
+        return f"must be a whole number, but got {shown(value)}"
+    return _outside(form, value, way_out=way_out)
 
 
-def _outside(form: dict[str, Any], value: Node) -> str | None:
+def _outside(form: dict[str, Any], found: object, *, way_out: str) -> str | None:
     """A complaint if a range does not hold the value."""
-    low, high, step, found = form.get("low"), form.get("high"), form.get("step"), value.value
+    low, high, step = form.get("low"), form.get("high"), form.get("step")
     if not (_is_number(low) and _is_number(high)):
         return None  # the range itself is wrong
     if not _is_number(found):
         return f"must be a number in the range {low:g} to {high:g}, but got {shown(found)}"
     if not low <= found <= high:
-        return f"{found:g} is outside the range {low:g} to {high:g}; widen the range, or drop all points with start: []"
+        return f"{found:g} is outside the range {low:g} to {high:g}{way_out}"
     if _is_number(step) and step > 0 and abs((found - low) / step - round((found - low) / step)) > _OFF_STEP:
         return f"{found:g} is none of the steps of {step:g} from {low:g}"
     return None

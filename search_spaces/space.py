@@ -78,6 +78,15 @@ class Space(Part):
         )
 
     @property
+    def priors(self) -> dict[str, Scalar]:
+        """Where the best value of a searched parameter is believed to be, in the type of its distribution."""
+        from search_spaces import geometry  # noqa: PLC0415  (0.3 s)
+
+        believed = {name: form.prior for name, form in self._forms().items() if form.prior is not None}
+        searched = self.searched
+        return {name: geometry.typed(searched[name], value) for name, value in believed.items()}
+
+    @property
     def conditions(self) -> dict[str, dict[str, tuple[Scalar, ...]]]:
         """For each conditional parameter: its parents, and the values of each with which it exists."""
         return {name: dict(form.when) for name, form in self._forms().items() if form.when}

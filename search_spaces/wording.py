@@ -31,6 +31,7 @@ _OTHER_WORDS = {  # names in other tools and papers
     "imbalance_ratio": "imbalance_factor", "if": "imbalance_factor", "learning_rate": "lr", "wd": "weight_decay",
     "radius": "maxnorm_radius", "thresh": "maxnorm_radius", "objectives": "objective", "metric": "objective",
     "trials": "backbones", "heads": "heads_per_backbone", "timeout": "hours", "study": "name",
+    "default": "prior", "belief": "prior",
 }  # fmt: skip
 _WHAT_TO_WRITE = {
     "version": "write version: 1",
@@ -41,7 +42,7 @@ _WHAT_TO_WRITE = {
     "choices": "write {choices: [...]}",
 }
 # error types of this package, with their final text
-_OWN_WORDS = {"range", "step", "distinct", "condition", "version", "several", "objectives"}
+_OWN_WORDS = {"range", "step", "distinct", "condition", "version", "several", "objectives", "prior"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 from optuna.distributions import BaseDistribution
 
@@ -95,6 +95,15 @@ class HeadRequest:
     params: Mapping[str, Scalar] = field(default_factory=dict)
     distributions: Mapping[str, BaseDistribution] = field(default_factory=dict)
     role: str = "search"  # or the baseline's name, e.g. "naive"
+    enqueued: int | None = None  # the number of the waiting trial that becomes this head
+
+
+@dataclass(frozen=True, kw_only=True)
+class WaitingRow:
+    """An enqueued trial that nobody has begun. Other programs enqueue, too: anything may be in it."""
+
+    number: int
+    params: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
 from studies.errors import StudyNotFoundError
@@ -27,13 +27,12 @@ from studies.records import (
     StudyRow,
     StudyState,
     TrialRow,
+    WaitingRow,
 )
-from studies.sql import optuna_rows, progress, reads, versions, writes
+from studies.sql import optuna_rows, progress, reads, versions, waiting, writes
 from studies.sql.database import Database
 from studies.sql.engines import look
-from studies.sql.optuna_rows import TRIALS
 from studies.sql.retries import GLANCE, PATIENCE
-from studies.sql.tables import TrialTable
 from studies.sql.urls import masked
 from trainers.config import Scalar
 from trainers.results import BackboneResult, HeadFailure, HeadResult, JobResult
@@ -220,6 +219,27 @@ class Store:
         """Jobs in the order of their creation."""
         return self._read(reads.jobs, state=state)
 
+    # -- points that wait to be tried -----------------------------------------------------------------------------
+
+    def enqueue(self, params: Mapping[str, Scalar]) -> int:
+        """Puts a point into Optuna's own queue of the study, also while a driver runs it; returns its trial's number.
+
+        Does not check it against the space.
+        """
+        return self._write(waiting.enqueue, params=params)
+
+    def waiting(self) -> list[WaitingRow]:
+        """The enqueued trials that nobody has begun, in order."""
+        return self._read(waiting.read)
+
+    def taken_up(self) -> frozenset[int]:
+        """Numbers of the trials whose points came from the queue."""
+        return self._read(waiting.taken_up)
+
+    def refuse(self, number: int, reason: str) -> bool:
+        """Fails a waiting trial that cannot be run; returns False if it waits no longer."""
+        return self._write(waiting.refuse, number=number, reason=reason)
+
     # -- for watchers ---------------------------------------------------------------------------------------------
 
     def keep_progress(self, row: ProgressRow) -> None:
@@ -237,11 +257,11 @@ class Store:
         return self._read(reads.trials)
 
     def others_trials(self) -> int:
-        """How many trials other programs have added, with Optuna's `enqueue_trial` or a search of their own.
+        """How many trials other programs have made themselves, with Optuna's `ask` or `add_trial`.
 
         The service ignores them: it does not run, count, learn from or report them. They only take up numbers.
         """
-        return self._read(_others_trials)
+        return self._read(waiting.count_others)
 
     def backbones(self) -> list[BackboneRow]:
         """All backbones in the order in which they were recorded."""
@@ -332,12 +352,6 @@ def _study_names(connection: Connection) -> list[str]:
 def _one_job(session: Session, study_id: int, job_id: int) -> JobRow:
     writes.find_job(session, study_id, job_id)
     return reads.jobs(session, study_id, job_id=job_id)[0]
-
-
-def _others_trials(session: Session, study_id: int) -> int:
-    ours = select(TrialTable.trial_id)
-    others = select(func.count(TRIALS.trial_id)).where(TRIALS.study_id == study_id, TRIALS.trial_id.not_in(ours))
-    return session.execute(others).scalar_one()
 
 
 def _wish(session: Session, study_id: int) -> StopWish | None:

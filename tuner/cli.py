@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from tuner.commands import cache, database, look, models, results, run, spaces
+from tuner.commands import cache, database, enqueue, look, models, results, run, spaces
 from tuner.errors import KilledError, UsageError
 from tuner.stopping import StopRequests
 from tuner.terminal.output import say, take_over_output
@@ -26,6 +26,7 @@ COMMANDS: dict[str, Callable[..., None]] = {  # in the order of the help
     "launch": run.launch,
     "resume": run.resume,
     "stop": run.stop,
+    "enqueue": enqueue.enqueue,
     "status": look.show_status,
     "trials": look.list_trials,
     "best": look.show_best,

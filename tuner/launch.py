@@ -29,6 +29,7 @@ from tuner.paths import Home
 from tuner.preflight import Preflight, dry_build, refuse_tf32_on_a_cpu
 from tuner.publishing import Publisher, publish_results
 from tuner.search.configurations import naive
+from tuner.search.enqueued import tried_by
 from tuner.search.planner import Planner
 from tuner.stopping import STOP_NOTICE, StopRequests
 from tuner.terminal.live import LiveTable, PlainLines, Watchers
@@ -101,6 +102,7 @@ def run_study(launch: Launch) -> Finished:
                     f"{space.trials} of this budget; another study is begun with --name"
                 )
             _note_others(launch, store)
+            _note_waiting(launch, planner)
             return finish(launch, planner)
 
 
@@ -131,6 +133,14 @@ def _note_others(launch: Launch, store: Store) -> None:
             f"note: {others} trial(s) of study {store.name} are another program's, made with Optuna; none of them was "
             "run, counted or reported"
         )
+
+
+def _note_waiting(launch: Launch, planner: Planner) -> None:
+    """Says which points were not tried for want of budget, and how they are."""
+    points = planner.waiting()
+    lacking = planner.search.lacking([one.point for one in points])
+    if points:
+        launch.say(f"note: {len(points)} enqueued point(s) wait; {tried_by(planner.space.name, lacking)}")
 
 
 def _refuse_other_data(store: Store, checked: Preflight) -> None:

@@ -8,6 +8,7 @@ lock on the study's row; times are naive UTC. The tests compare with what Optuna
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from optuna.distributions import BaseDistribution, distribution_to_json, json_to
 from optuna.storages._rdb import models
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from search_spaces.objectives import is_minimised, label
@@ -30,6 +31,8 @@ STUDIES = models.StudyModel.__table__.c
 TRIALS = models.TrialModel.__table__.c
 VALUES = models.TrialValueModel.__table__.c
 PARAMS = models.TrialParamModel.__table__.c
+
+ENQUEUED = "enqueued"  # our user attribute, of a trial with a point that somebody put into the queue
 
 _to_json = functools.lru_cache(maxsize=256)(distribution_to_json)
 _to_distribution = functools.lru_cache(maxsize=256)(json_to_distribution)
@@ -87,24 +90,49 @@ def create_study(session: Session, name: str, *, objectives: Sequence[str]) -> i
 def start_trials(
     session: Session, study_id: int, heads: Sequence[HeadRequest], *, now: datetime, attributes: Mapping[str, Scalar]
 ) -> list[int]:
-    """One RUNNING trial a head, numbered in order; returns their ids. Raises ValueError for a bad parameter."""
+    """One RUNNING trial a head, numbered in order; returns their ids. Raises ValueError for a bad parameter.
+
+    A waiting trial becomes the head that names it. If another program has taken it meanwhile, the head gets a trial of
+    its own.
+    """
     params = [_internal(head) for head in heads]
-    models.StudyModel.find_or_raise_by_id(study_id, session, for_update=True)  # as Optuna does: numbers are counted
-    first = session.execute(select(func.count(TRIALS.trial_id)).where(TRIALS.study_id == study_id)).scalar_one()
+    numbers = itertools.count(next_number(session, study_id))
+    waiting = find_waiting(session, study_id, [head.enqueued for head in heads if head.enqueued is not None])
     trials = [
-        models.TrialModel(study_id=study_id, number=first + index, state=TrialState.RUNNING, datetime_start=now)
-        for index in range(len(heads))
+        waiting.get(head.enqueued) or models.TrialModel(study_id=study_id, number=next(numbers)) for head in heads
     ]
+    for trial in trials:
+        trial.state, trial.datetime_start = TrialState.RUNNING, now
     session.add_all(trials)
     session.flush()
     ids = [int(trial.trial_id) for trial in trials]
+    if waiting:  # Optuna's `add_trial` may have given them parameters
+        session.execute(delete(models.TrialParamModel.__table__).where(PARAMS.trial_id.in_(ids)))
     insert_rows(
         session,
         models.TrialParamModel,
         [{"trial_id": trial_id, **row} for trial_id, rows in zip(ids, params, strict=True) for row in rows],
     )
-    _attributes(session, [(i, {"role": head.role, **attributes}) for i, head in zip(ids, heads, strict=True)])
+    shown = [{"role": head.role, **attributes, **_mark(head)} for head in heads]
+    set_attributes(session, zip(ids, shown, strict=True))
     return ids
+
+
+def _mark(head: HeadRequest) -> dict[str, Scalar]:
+    return {} if head.enqueued is None else {ENQUEUED: True}
+
+
+def next_number(session: Session, study_id: int) -> int:
+    """The number of the study's next trial, counted under Optuna's own lock on its row of the study."""
+    models.StudyModel.find_or_raise_by_id(study_id, session, for_update=True)
+    return session.execute(select(func.count(TRIALS.trial_id)).where(TRIALS.study_id == study_id)).scalar_one()
+
+
+def find_waiting(session: Session, study_id: int, numbers: Sequence[int]) -> dict[int | None, models.TrialModel]:
+    """Those of the trials that still wait, by number, locked until the transaction ends."""
+    waits = (TRIALS.study_id == study_id, TRIALS.number.in_(numbers), TRIALS.state == TrialState.WAITING)
+    rows = session.scalars(select(models.TrialModel).where(*waits).with_for_update()) if numbers else ()
+    return {int(row.number): row for row in rows}
 
 
 def end_trials(session: Session, ended: Iterable[Ended], *, now: datetime) -> None:
@@ -127,8 +155,22 @@ def end_trials(session: Session, ended: Iterable[Ended], *, now: datetime) -> No
             for place, value in enumerate(end.values)
         ],
     )
-    _attributes(session, [(end.trial_id, end.attributes) for end in ends])
+    set_attributes(session, [(end.trial_id, end.attributes) for end in ends])
     session.flush()
+
+
+def set_attributes(session: Session, rows: Iterable[tuple[int, Mapping[str, Scalar]]]) -> None:
+    """Writes user attributes, in the place of those that another program has set under the same keys."""
+    model, attributes = models.TrialUserAttributeModel, [(i, key, value) for i, of in rows for key, value in of.items()]
+    ids, keys = ({row[place] for row in attributes} for place in (0, 1))
+    columns = model.__table__.c
+    if attributes:
+        session.execute(delete(model.__table__).where(columns.trial_id.in_(ids), columns.key.in_(keys)))
+    insert_rows(
+        session,
+        model,
+        [{"trial_id": i, "key": key, "value_json": json.dumps(value, allow_nan=False)} for i, key, value in attributes],
+    )
 
 
 def not_before(began: datetime | None, now: datetime) -> datetime:
@@ -136,14 +178,15 @@ def not_before(began: datetime | None, now: datetime) -> datetime:
     return now if began is None else max(now, began.replace(tzinfo=UTC))
 
 
-def read_params(session: Session, study_id: int) -> dict[int, dict[str, Scalar]]:
-    """Trial id to parameters, for all trials of the study."""
-    rows = session.execute(
+def read_params(session: Session, study_id: int, *, state: TrialState | None = None) -> dict[int, dict[str, Scalar]]:
+    """Trial id to parameters, for all trials of the study, or for those in a state."""
+    asked = (
         select(PARAMS.trial_id, PARAMS.param_name, PARAMS.param_value, PARAMS.distribution_json)
         .join(models.TrialModel, TRIALS.trial_id == PARAMS.trial_id)
         .where(TRIALS.study_id == study_id)
         .order_by(PARAMS.param_id)
     )
+    rows = session.execute(asked if state is None else asked.where(TRIALS.state == state))
     params: dict[int, dict[str, Scalar]] = {}
     for trial_id, name, value, distribution in rows:
         params.setdefault(trial_id, {})[name] = _to_distribution(distribution).to_external_repr(value)
@@ -171,15 +214,3 @@ def _internal_value(name: str, value: Scalar, distribution: BaseDistribution) ->
     if not distribution._contains(internal):
         raise ValueError(f"{name}: must lie in {distribution}, but got {value!r}")
     return internal
-
-
-def _attributes(session: Session, rows: Iterable[tuple[int, Mapping[str, Scalar]]]) -> None:
-    insert_rows(
-        session,
-        models.TrialUserAttributeModel,
-        [
-            {"trial_id": trial_id, "key": key, "value_json": json.dumps(value, allow_nan=False)}
-            for trial_id, attributes in rows
-            for key, value in attributes.items()
-        ],
-    )

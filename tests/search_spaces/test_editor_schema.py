@@ -26,8 +26,8 @@ def test_a_parameter_is_any_of_its_three_forms() -> None:
     lr = json_schema()["properties"]["stage1"]["properties"]["lr"]
     fixed, bounds, choices = lr["anyOf"]
     assert fixed == {"exclusiveMinimum": 0, "type": "number"}
-    assert set(bounds["properties"]) == {"low", "high", "log", "step", "when"}
-    assert set(choices["properties"]) == {"choices", "when"}
+    assert set(bounds["properties"]) == {"low", "high", "log", "step", "prior", "when"}
+    assert set(choices["properties"]) == {"choices", "prior", "when"}
 
 
 def test_it_stands_alone() -> None:

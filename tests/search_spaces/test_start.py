@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from importlib import resources
+
 import pytest
 
-from search_spaces import Space, SpaceError, load, loads
+from search_spaces import Space, SpaceError, load, loads, shipped
 
 TEXT = """version: 1
 name: x
@@ -54,6 +56,16 @@ def test_a_point_that_the_space_does_not_hold_is_refused_in_words(start: str, co
     assert complaint in str(caught.value)
 
 
-def test_the_published_point_of_cifar100_lt_ships_with_its_space() -> None:
+@pytest.mark.parametrize("name", shipped())
+def test_a_space_of_a_published_data_set_has_its_point_or_says_that_none_is_known(name: str) -> None:
+    text = resources.files("search_spaces").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+    if name.endswith(("_lt", "18")):
+        assert bool(load(name).start) != ("# no start: " in text)
+    else:
+        assert not load(name).start
+
+
+def test_the_published_point_of_cifar_ships_with_its_spaces() -> None:
+    assert load("cifar10_lt").start_points == ({"stage1.lr": 0.01, "stage1.weight_decay": 5e-3},)
     assert load("cifar100_lt").start_points == ({"stage1.lr": 0.01, "stage1.weight_decay": 5e-3},)
     assert load("cifar100_lt", overrides=["stage1.lr=0.1"]).start_points == ({"stage1.weight_decay": 5e-3},)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeVar
 
 from search_spaces import Space
+from studies.records import WaitingRow
 from trainers.config import Scalar
 from tuner.search.budget import Account, Ledger
+from tuner.search.enqueued import Enqueued, begun, begun_with, read_point, whole
 from tuner.search.sampling import Level, Observation, propose_backbone, propose_heads
 from tuner.search.scalarisation import ranked, scalarised, weights
+
+T = TypeVar("T")
+STAGES = ("stage1.", "stage2.")
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,7 @@ class Proposal:
     round: int
     stage1: Mapping[str, Scalar]
     heads: tuple[Mapping[str, Scalar], ...]
+    enqueued: tuple[int | None, ...] = ()  # the waiting trials that become the first heads; None: a new trial
 
 
 class Search:
@@ -33,6 +40,7 @@ class Search:
         self.budget = Ledger(space)
         self._observations: list[Observation] = []
         self._others: list[tuple[float, ...]] = []  # of each observation: its gains by the further objectives
+        self._waiting: Callable[[], Sequence[Enqueued]] = tuple
 
     def observe(self, backbone: int, config: Mapping[str, Scalar], value: float | None, *others: float) -> None:
         """Adds a finished trial of the search, with all its gains; a value of None means that it failed."""
@@ -40,12 +48,13 @@ class Search:
         self._observations.append(Observation(backbone=backbone, params=params, value=value))
         self._others.append(others)
 
-    def next(self, *, searching: bool) -> Proposal | None:
+    def next(self, *, searching: bool, waiting: Callable[[], Sequence[Enqueued]] = tuple) -> Proposal | None:
         """The next proposal; None if nothing is left, or if the rest waits for running jobs.
 
         The refinement waits while a job of the search is running (`searching`), because the best backbones are not
-        known until then.
+        known until then. `waiting` reads the points that wait; it is called once, and only if one could be tried now.
         """
+        self._waiting = functools.cache(waiting)
         asked = self._next_round() or self._new_backbone()
         if asked is None and not searching:
             asked = self._refinement()
@@ -73,6 +82,41 @@ class Search:
             if name.startswith("stage1.") and self.space.active(name, config)
         }
 
+    def home_of(self, point: Mapping[str, Scalar]) -> int | None:
+        """The backbone with all of a point's stage-1 parameters; None if the point needs a new one."""
+        level = self._level("stage1.")
+        params = whole(level, point, context={})
+        if params is None:
+            return None
+        accounts = [(index, account.params) for index, account in self.budget.accounts.items() if not account.lost]
+        return next((index for index, known in accounts if level.place(known) == level.place(params)), None)
+
+    def twin(self, point: Mapping[str, Scalar], among: Iterable[tuple[T, Mapping[str, Scalar]]]) -> T | None:
+        """The first of the rows with the same configuration; None if there is none, or the point is not complete."""
+        levels = [self._level(prefix) for prefix in STAGES]
+        found = self._places(levels, point)
+        return next((row for row, params in among if found and self._places(levels, params) == found), None)
+
+    def read_point(self, row: WaitingRow) -> tuple[Enqueued, str]:
+        """The point of a waiting trial, and in words why it cannot be tried; "" if it can."""
+        point, reason = read_point(self.space, row, levels=[self._level(prefix) for prefix in STAGES])
+        tried = ((True, row.params) for row in self._observations)
+        if not reason and self.twin(point.point, tried):
+            reason = "a trial with this configuration has finished before"
+        return point, reason
+
+    def lacking(self, points: Sequence[Mapping[str, Scalar]]) -> dict[str, int]:
+        """The budgets that are too small for these points, and what they must be."""
+        level, accounts = self._level("stage1."), self.budget.accounts
+        homes = [self.home_of(point) for point in points]
+        new = [whole(level, point, context={}) for point, home in zip(points, homes, strict=True) if home is None]
+        several = len({level.place(params) for params in new if params is not None}) + new.count(None)
+        backbones = max(len(accounts), len(self.space.start)) + several
+        heads = [accounts[home].searched + homes.count(home) for home in homes if home is not None]
+        needed = {"budget.backbones": backbones * bool(new), "budget.heads_per_backbone": max(heads, default=0)}
+        there = {"budget.backbones": self.space.backbones, "budget.heads_per_backbone": self.space.heads_per_backbone}
+        return {name: number for name, number in needed.items() if number > there[name]}
+
     def _next_round(self) -> Proposal | None:
         while (index := self.budget.with_open_round()) is not None:
             account = self.budget.accounts[index]
@@ -84,12 +128,19 @@ class Search:
         return None
 
     def _new_backbone(self) -> Proposal | None:
-        params = self._next_params() if self.budget.backbones_left() else None
-        if params is None:
+        if not self.budget.backbones_left():
             return None
         index = len(self.budget.accounts)
-        self.budget.accounts[index] = Account(params)
-        return self._drawn("search", index, self.budget.rounds_left(self.budget.accounts[index])[0])
+        point = self._first_in_need() if index >= len(self.space.start) else None
+        params = self._next_params(point)
+        if params is None:
+            return None
+        self.budget.accounts[index] = Account(params, given=point is not None)
+        return self._drawn("search", index, self.budget.rounds_left(self.budget.accounts[index])[0], opener=point)
+
+    def _first_in_need(self) -> Enqueued | None:
+        """The first waiting point that needs a new backbone."""
+        return next((one for one in self._waiting() if self.home_of(one.point) is None), None)
 
     def _refinement(self) -> Proposal | None:
         while (found := self.budget.to_refine(self._best_heads())) is not None:
@@ -98,25 +149,28 @@ class Search:
                 return asked
         return None
 
-    def _next_params(self) -> Mapping[str, Scalar] | None:
+    def _next_params(self, point: Enqueued | None = None) -> Mapping[str, Scalar] | None:
         """The stage-1 parameters of a new backbone; None, from then on, if the space has no other."""
         accounts, level = self.budget.accounts.values(), self._level("stage1.")
         known = [account.params for account in accounts]
+        given = sum(account.given for account in accounts)
         params: Mapping[str, Scalar] | None = propose_backbone(
             self._rows("backbones", len(accounts)),
             space=level,
             sampler=self.space.sampler.stage1,
             seed=self.space.sampler.seed,
             index=len(accounts),
-            first=len(self.space.start),
+            first=len(self.space.start) + given,
             known=known,
             pending=[account.params for account in accounts if account.under_way],
         )
         self.budget.used_up = params is None
+        if params is not None and point is not None:
+            return begun(level, point.part("stage1."), proposed=params, known=known, seed=self.space.sampler.seed)
         if params is None or len(accounts) >= len(self.space.start):
             return params
-        begun = level.existing({**level.filled(params), **self._start(len(accounts), "stage1.")}, {})
-        return params if level.place(begun) in map(level.place, known) else begun
+        start = level.existing({**level.filled(params), **self._start(len(accounts), "stage1.")}, {})
+        return params if level.place(start) in map(level.place, known) else start
 
     def _start(self, backbone: int, prefix: str) -> dict[str, Scalar]:
         """The part of a backbone's start point on one level; empty for later backbones."""
@@ -124,8 +178,13 @@ class Search:
         point = points[backbone] if backbone < len(points) else {}
         return {name: value for name, value in point.items() if name.startswith(prefix)}
 
-    def _drawn(self, kind: Literal["search", "refine"], index: int, count: int) -> Proposal | None:
-        """`count` heads on a backbone, fewer if the space has no more; None if it has none."""
+    def _drawn(
+        self, kind: Literal["search", "refine"], index: int, count: int, *, opener: Enqueued | None = None
+    ) -> Proposal | None:
+        """`count` heads on a backbone, fewer if the space has no more; None if it has none.
+
+        Waiting points of the backbone, first the one that opened it, are among the heads of its rounds.
+        """
         account, level = self.budget.accounts[index], self._level("stage2.")
         heads = propose_heads(
             self._rows(f"heads of backbone {index}", account.jobs),
@@ -138,10 +197,24 @@ class Search:
             stage1_params=account.params,
         )
         account.exhausted = len(heads) < count
-        start = self._start(index, "stage2.") if heads and account.jobs == 0 else {}
-        if start:
-            heads = _begun_with(level, heads, start, context=account.params)
-        return Proposal(kind, index, account.jobs, account.params, tuple(heads)) if heads else None
+        start = self._start(index, "stage2.") if account.jobs == 0 else {}
+        waiting = self._of_backbone(index, opener) if kind == "search" and heads else []
+        waiting = waiting[: len(heads) - bool(start)]
+        starts = [start] * bool(start) + [one.part("stage2.") for one in waiting]
+        if starts:
+            heads = begun_with(level, heads, starts, context=account.params)
+        enqueued = (*(None,) * bool(start), *(one.number for one in waiting))
+        return Proposal(kind, index, account.jobs, account.params, tuple(heads), enqueued) if heads else None
+
+    def _of_backbone(self, index: int, opener: Enqueued | None) -> list[Enqueued]:
+        """The waiting points that become heads of a backbone, no two of them with the same parameters of stage 2."""
+        level, context = self._level("stage2."), self.budget.accounts[index].params
+        found: dict[object, Enqueued] = {}
+        for one in sorted(self._waiting(), key=lambda one: one is not opener):
+            if one is opener or self.home_of(one.point) == index:
+                params = whole(level, one.point, context=context)
+                found.setdefault(one.number if params is None else level.place(params), one)
+        return list(found.values())
 
     def _rows(self, of: str, index: int) -> list[Observation]:
         """What a sampler learns from; of several objectives one value, with the weights of proposal `index` there."""
@@ -166,17 +239,20 @@ class Search:
                 best[row.backbone] = max(row.value, best.get(row.backbone, -math.inf))
         return best
 
+    def _places(self, levels: Sequence[Level], params: Mapping[str, Scalar]) -> list[tuple[float, ...]] | None:
+        """Where a complete configuration is on each level; None for one in part."""
+        found, context = [], dict[str, Scalar]()
+        for level in levels:
+            part = whole(level, params, context=context)
+            if part is None:
+                return None
+            found.append(level.place(part))
+            context |= part
+        return found
+
     def _level(self, prefix: str) -> Level:
         searched = {name: d for name, d in self.space.searched.items() if name.startswith(prefix)}
         return Level(distributions=searched, active=self._active)
 
     def _active(self, name: str, params: Mapping[str, Scalar]) -> bool:
         return self.space.active(name, {**self.space.fixed, **params})
-
-
-def _begun_with(
-    level: Level, heads: Sequence[Mapping[str, Scalar]], start: Mapping[str, Scalar], *, context: Mapping[str, Scalar]
-) -> list[dict[str, Scalar]]:
-    """The heads with the start point's values in the first one, and no other head at its place."""
-    first = level.existing({**level.filled(heads[0]), **start}, context)
-    return [first, *(dict(head) for head in heads[1:] if level.place(head) != level.place(first))]

@@ -22,6 +22,7 @@ class Account:
     under_way: int = 0  # jobs
     lost: bool = False  # one of its jobs failed: it gets no more heads
     exhausted: bool = False  # the space has no more heads for it
+    given: bool = False  # an enqueued point began it, no sampler
 
     @property
     def closed(self) -> bool:

@@ -6,6 +6,8 @@ rows and the seed, so that a resumed study continues like one that was never int
 
 from __future__ import annotations
 
+import itertools
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -22,7 +24,10 @@ from tuner.lifecycle import Lifecycle, Verdict
 from tuner.search.asking import Search
 from tuner.search.budget import Account
 from tuner.search.configurations import naive, with_defaults
+from tuner.search.enqueued import Enqueued
 from tuner.search.readings import Reading, by_backbone, readings_due
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,23 @@ class Planner:
         return self.lifecycle.verdict(work_left=work_left, complete=self.tally.complete, unread=len(self.unread))
 
     @property
+    def search(self) -> Search:
+        """What is asked for proposals, for questions about its backbones."""
+        return self._search
+
+    def waiting(self) -> list[Enqueued]:
+        """The enqueued points that can be tried, in order. One that cannot is failed, and said once, for ever."""
+        found = self.read_waiting()
+        for point, reason in found:
+            if reason and self.store.refuse(point.number, reason):
+                logger.warning("trial %d was enqueued, but cannot be tried: %s", point.number, reason)
+        return [point for point, reason in found if not reason]
+
+    def read_waiting(self) -> list[tuple[Enqueued, str]]:
+        """All enqueued points, in order, each with the reason why it cannot be tried; "" if it can. Changes nothing."""
+        return [self._search.read_point(row) for row in self.store.waiting()]
+
+    @property
     def work_left(self) -> tuple[int, int]:
         """Jobs still to be handed out: those that train a backbone, and those that find theirs in the cache."""
         trainings, others = self._search.budget.jobs_left()
@@ -186,7 +208,7 @@ class Planner:
     # -- what there is ------------------------------------------------------------------------------------------
 
     def _load(self) -> None:
-        rows = {row.number: row for row in self.store.trials()}
+        rows, taken_up = {row.number: row for row in self.store.trials()}, self.store.taken_up()
         for job in self.store.jobs():
             failed = job.failure is not None and job.failure is not FailureKind.NOT_RUN
             if job.kind == "baseline":
@@ -196,6 +218,8 @@ class Planner:
                 account = self._search.budget.accounts.setdefault(job.backbone_index, account)
                 self._search.budget.asked(job.kind, job.backbone_index, len(job.numbers), round=job.round)
                 account.lost |= failed
+                first = job.round == 0 and job.backbone_index >= len(self.space.start)
+                account.given |= first and not taken_up.isdisjoint(job.numbers)
             if job.state == "running":
                 self._waiting.append(job)
             self._count_failed_jobs(failed)
@@ -280,16 +304,21 @@ class Planner:
         return "naive" in self.space.baselines and "naive" not in self._baselines
 
     def _searched(self) -> JobRow | None:
-        asked = self._search.next(searching="search" in self._under_way.values())
+        asked = self._search.next(searching="search" in self._under_way.values(), waiting=self.waiting)
         if asked is None:
             return None
-        heads = [self._head({**asked.stage1, **params}) for params in asked.heads]
+        heads = [
+            self._head({**asked.stage1, **params}, enqueued=number)
+            for params, number in itertools.zip_longest(asked.heads, asked.enqueued)
+        ]
         return self.store.record_job(asked.kind, backbone_index=asked.backbone, round=asked.round, heads=heads)
 
-    def _head(self, params: Mapping[str, Scalar]) -> HeadRequest:
-        distributions = {name: self.space.searched[name] for name in params}
+    def _head(self, params: Mapping[str, Scalar], *, enqueued: int | None) -> HeadRequest:
         return HeadRequest(
-            config=with_defaults({**self.space.fixed, **params}), params=params, distributions=distributions
+            config=with_defaults({**self.space.fixed, **params}),
+            params=params,
+            distributions={name: self.space.searched[name] for name in params},
+            enqueued=enqueued,
         )
 
     def _reading(self, *, retries: bool) -> Assignment | None:

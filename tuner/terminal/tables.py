@@ -215,12 +215,17 @@ def plan(space: Space, built: Preflight) -> list[str]:
         f"{space.name}: {space.trials} trials ({', '.join(parts)})",
         *_fewer(space),
         *plan_lines(space),
-        *(f"  {name}: {in_words(distribution)}" for name, distribution in space.searched.items()),
+        *(f"  {name}: {in_words(of)}{_belief(space, name)}" for name, of in space.searched.items()),
         *(f"  first: {', '.join(f'{name} {value}' for name, value in p.items())}" for p in space.start_points if p),
         f"  data: {len(counts)} classes, {sum(counts):,} training images, {max(counts):,} down to {min(counts):,}",
         f"  model: {built.parameters:,} parameters",
         *(f"  note: {note}" for note in built.notes),
     ]
+
+
+def _belief(space: Space, name: str) -> str:
+    """A parameter's prior, if the space has one."""
+    return f", believed near {_four_digits(space.priors[name])}" if name in space.priors else ""
 
 
 def _fewer(space: Space) -> Iterator[str]:
