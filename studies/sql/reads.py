@@ -23,6 +23,7 @@ from studies.records import (
 )
 from studies.sql import optuna_rows
 from studies.sql.optuna_rows import STUDIES, TRIALS, VALUES
+from studies.sql.spaces import space_of, spaces
 from studies.sql.tables import (
     OPTUNA_TRIAL,
     BackboneTable,
@@ -95,7 +96,8 @@ def jobs(session: Session, study_id: int, *, state: JobState | None = None, job_
 
 
 def trials(session: Session, study_id: int) -> list[TrialRow]:
-    """All trials by number: two queries."""
+    """All trials by number: three queries."""
+    firsts = [row.first_trial for row in spaces(session, study_id)]
     params = optuna_rows.read_params(session, study_id)
     rows = session.execute(
         select(
@@ -112,7 +114,7 @@ def trials(session: Session, study_id: int) -> list[TrialRow]:
         .where(JobTable.study_id == study_id)
         .order_by(TRIALS.number)
     )  # fmt: skip
-    return [_trial(row, params.get(row.trial_id, {})) for row in rows]
+    return [_trial(row, params.get(row.trial_id, {}), space=space_of(row.number, firsts)) for row in rows]
 
 
 def backbones(session: Session, study_id: int) -> list[BackboneRow]:
@@ -238,7 +240,7 @@ def _job(row: JobTable, heads: Sequence[tuple[int, Mapping[str, Scalar]]]) -> Jo
     )
 
 
-def _trial(row: Row[*tuple[Any, ...]], params: Mapping[str, Scalar]) -> TrialRow:
+def _trial(row: Row[*tuple[Any, ...]], params: Mapping[str, Scalar], *, space: int) -> TrialRow:
     return TrialRow(
         number=row.number,
         state=row.state.name,
@@ -260,6 +262,7 @@ def _trial(row: Row[*tuple[Any, ...]], params: Mapping[str, Scalar]) -> TrialRow
         started=_aware(row.datetime_start),
         finished=_aware(row.datetime_complete),
         precision=row.precision,
+        space=space,
     )
 
 

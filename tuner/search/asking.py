@@ -11,6 +11,7 @@ from search_spaces import Space
 from trainers.config import Scalar
 from tuner.search.budget import Account, Ledger
 from tuner.search.sampling import Level, Observation, propose_backbone, propose_heads
+from tuner.search.starts import drawn_before, scheduled
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Search:
     def __init__(self, space: Space) -> None:
         self.space = space
         self.budget = Ledger(space)
+        self.starts = scheduled(space.start_points)
         self._observations: list[Observation] = []
 
     def observe(self, backbone: int, config: Mapping[str, Scalar], value: float | None) -> None:
@@ -105,20 +107,19 @@ class Search:
             sampler=self.space.sampler.stage1,
             seed=self.space.sampler.seed,
             index=len(accounts),
-            first=len(self.space.start),
+            first=drawn_before(len(accounts), self.starts),
             known=known,
             pending=[account.params for account in accounts if account.under_way],
         )
         self.budget.used_up = params is None
-        if params is None or len(accounts) >= len(self.space.start):
+        if params is None or len(accounts) not in self.starts:
             return params
         begun = level.existing({**level.filled(params), **self._start(len(accounts), "stage1.")}, {})
         return params if level.place(begun) in map(level.place, known) else begun
 
     def _start(self, backbone: int, prefix: str) -> dict[str, Scalar]:
-        """The part of a backbone's start point on one level; empty for later backbones."""
-        points = self.space.start_points
-        point = points[backbone] if backbone < len(points) else {}
+        """The part of a backbone's start point on one level; empty without one."""
+        point = self.starts.get(backbone, {})
         return {name: value for name, value in point.items() if name.startswith(prefix)}
 
     def _drawn(self, kind: Literal["search", "refine"], index: int, count: int) -> Proposal | None:
