@@ -23,7 +23,7 @@ from studies.records import (
 )
 from studies.sql import optuna_rows
 from studies.sql.optuna_rows import STUDIES, TRIALS, VALUES
-from studies.sql.spaces import space_of, spaces
+from studies.sql.spaces import first_trials, space_of
 from studies.sql.tables import (
     OPTUNA_TRIAL,
     BackboneTable,
@@ -97,7 +97,7 @@ def jobs(session: Session, study_id: int, *, state: JobState | None = None, job_
 
 def trials(session: Session, study_id: int) -> list[TrialRow]:
     """All trials by number: three queries."""
-    firsts = [row.first_trial for row in spaces(session, study_id)]
+    firsts = first_trials(session, study_id)
     params = optuna_rows.read_params(session, study_id)
     rows = session.execute(
         select(

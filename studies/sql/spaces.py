@@ -37,8 +37,14 @@ def spaces(session: Session, study_id: int) -> list[SpaceRow]:
     ]
 
 
+def first_trials(session: Session, study_id: int) -> Sequence[int]:
+    """The first number of each space; none for a study that did not grow."""
+    asked = select(SpaceTable.first_trial).where(SpaceTable.study_id == study_id).order_by(SpaceTable.number)
+    return session.scalars(asked).all()
+
+
 def space_of(trial: int, firsts: Sequence[int]) -> int:
-    """The number of the space that a trial was drawn from, given the first trial of each space."""
+    """The number of the space that a trial was drawn from."""
     return max(1, bisect_right(firsts, trial))
 
 
@@ -95,8 +101,7 @@ def _refusal(name: str, found: Growth | None, back: Growth | None) -> str:
     if found is None or not (found.grew or found.refused):
         return f"study {name!r} searches another space; a study keeps its space: {way_out}"
     if back is not None and back.allowed:
-        wider = "; ".join(change.name for change in back.grew)
-        return f"study {name!r} has a wider space than this one ({wider}), and cannot shrink: {way_out}"
+        return f"study {name!r} has a wider space, and cannot shrink: {'; '.join(found.refused)}; {way_out}"
     if found.refused:
         return (
             f"study {name!r} searches another space: {'; '.join(found.refused)}; a study may only grow (wider ranges, "
