@@ -10,7 +10,7 @@ from benchmarks.counts import Count, add
 from benchmarks.endings import Ending, differences, duplicates, shape
 from benchmarks.launches import NAME, Launch, Place, Storage
 from benchmarks.strikes import GCS, RAYLET, Deck, Strike, Target, caught
-from benchmarks.witness import Witness
+from benchmarks.witness import Sight, Witness
 from tests.support.processes import started_with, survivors
 
 GRACE = 90.0  # seconds in which a dead driver's processes must end; Ray's own two agents take 60
@@ -64,6 +64,13 @@ class Battered:
         """Strikes the target, which may stand still; False when it could not."""
         raise NotImplementedError
 
+    def _started(self) -> Launch:
+        return Launch(self.place, parallel=self.count.parallel, one_worker=self.count.one_worker)
+
+    def _is_exact(self, sight: Sight) -> bool:
+        """Whether the study holds what its budget asks for."""
+        return shape(sight) == shape(self.reference.sight)
+
     def _may_end(self) -> bool:
         """Whether what was struck in this launch may end it with RESUMABLE."""
         return self._cause in (RAYLET, GCS)
@@ -73,7 +80,7 @@ class Battered:
     def _launch(self) -> Launch:
         self._launches += 1
         self._writers, self._cause = set(), None
-        return Launch(self.place, parallel=self.count.parallel, one_worker=self.count.one_worker)
+        return self._started()
 
     def _following(self, launch: Launch, *, at_most: int) -> Launch | None:
         """The launch that goes on: this one, or the next one after its death; None when the study is done."""
@@ -157,7 +164,7 @@ class Battered:
         count.failed += sight.count("FAIL")
         count.reasons += sight.reasons
         count.tried_again += sum(job.attempts - 1 for job in sight.jobs)
-        count.budget_exact &= shape(sight) == shape(self.reference.sight)
+        count.budget_exact &= self._is_exact(sight)
         count.duplicated += duplicates(sight)
         if count.parallel == 1:
             self._compare(Ending(sight, self.place.weights()))
@@ -174,7 +181,9 @@ class Battered:
         count.unfinished_files += sum(pid not in {str(writer) for writer in writers} for pid in left_by)
 
     def _compare(self, ending: Ending) -> None:
-        found = differences(ending, self.reference)
+        self._add_differences(differences(ending, self.reference))
+        self.count.weights_compared += len(ending.weights.keys() & self.reference.weights.keys())
+
+    def _add_differences(self, found: list[str]) -> None:
         self.count.differences += found
         self.count.same_as_unkilled = self.count.same_as_unkilled is not False and not found
-        self.count.weights_compared += len(ending.weights.keys() & self.reference.weights.keys())

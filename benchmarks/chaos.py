@@ -2,7 +2,8 @@
 
 SIGKILL strikes the driver, a worker, Ray's raylet or its GCS: at random moments, and at the moments of writing (a
 checkpoint, a backbone, features, a commit, a transaction of results). In other studies a process stands still for a
-minute, or the database or its home is taken away and put back later; one searches by two objectives. Whatever ends a
+minute, the database or its home is taken away and put back later, or the space grows after a kill; one searches by two
+objectives. Whatever ends a
 launch, the same launch is given again. What may not happen is counted; figures are printed and written to
 runs/chaos.json. Exit code 1: a promise was broken; 2: something that was asked for cannot be tried on this machine.
 """
@@ -26,9 +27,10 @@ from typing import Any
 
 from benchmarks.battered import Battered
 from benchmarks.bounds import retries_exhausted, second_launch, two_at_once
-from benchmarks.counts import Count, FreezeCount, KillCount, TakeCount, broken_counts, summary
+from benchmarks.counts import Count, FreezeCount, GrowCount, KillCount, TakeCount, broken_counts, summary
 from benchmarks.endings import Ending, undisturbed
 from benchmarks.frozen import FEW_FREEZES, FREEZES, Frozen
+from benchmarks.grown import FEW_STRIKES, STRIKES, Grown
 from benchmarks.killed import Killed
 from benchmarks.launches import KILLS_PER_STUDY, SPACE, TWO_OBJECTIVES, Postgres, Sqlite, Storage, server
 from benchmarks.outages import postgres_stopped, sqlite_locked
@@ -39,9 +41,9 @@ from tests.support.postgres_server import PostgresServer, postgres_programs
 
 OUT = Path("runs") / "chaos.json"
 STORAGES = ("sqlite", "postgresql")
-KINDS = ("frozen", "taken", "two_objectives")  # of strikes, beside kills on the usual space
+KINDS = ("frozen", "taken", "two_objectives", "grown")  # of strikes, beside kills on the usual space
 QUICK = {
-    "kills": len(FEW), "frozen": 1, "frozen_seconds": 5.0, "taken": 1, "two_objectives": 2,
+    "kills": len(FEW), "frozen": 1, "frozen_seconds": 5.0, "taken": 1, "two_objectives": 2, "grown": 1,
     "storage": ["sqlite"], "parallel": [1], "one_worker": [], "more": False,
 }  # fmt: skip
 
@@ -81,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--two-objectives", type=int, default=4, help="kills of a study of two objectives (SQLite) [default: 4]"
     )
+    parser.add_argument("--grown", type=int, default=4, help="kills of studies that grow, 0: none [default: 4]")
     parser.add_argument("--seed", type=int, default=int(time.time()) % 10_000, help="[default: from the clock]")
     parser.add_argument("--storage", nargs="+", choices=STORAGES, default=list(STORAGES), help="[default: both]")
     parser.add_argument("--parallel", type=int, nargs="+", default=[1, 2], help="jobs at a time [default: 1 2]")
@@ -116,6 +119,8 @@ def _campaigns(asked: argparse.Namespace, postgres: PostgresServer | None) -> di
         found["taken"] = summary([taken], seed=asked.seed)
     if asked.two_objectives and "sqlite" in storages:
         found["two_objectives"] = _two_objectives(asked, storages["sqlite"], chance=chance)
+    if asked.grown:
+        found["grown"] = _grown(asked, storages, chance=chance, reference=reference)
     if asked.more:
         found["outages"] = {"sqlite": sqlite_locked(30.0, reference)} if "sqlite" in asked.storage else {}
         if postgres is not None:
@@ -155,6 +160,18 @@ def _frozen(
     with ThreadPoolExecutor() as pool:
         list(pool.map(on, range(len(storages)), storages))
     return summary(list(counts.values()), seed=asked.seed)
+
+
+def _grown(
+    asked: argparse.Namespace, storages: dict[str, Storage], *, chance: random.Random, reference: Ending
+) -> dict[str, Any]:
+    """One storage after another, one job at a time."""
+    deck = Deck(FEW_STRIKES if asked.quick else STRIKES, chance)
+    counts = [GrowCount(parallel=1, storage=name) for name in storages]
+    for count in counts:
+        strikes = -(-asked.grown // len(storages))
+        campaign(Grown, storages[count.storage], count, strikes, deck=deck, chance=chance, reference=reference)
+    return summary(counts, seed=asked.seed)
 
 
 def campaign(

@@ -55,6 +55,14 @@ class KillCount(Count):
 
 
 @dataclass
+class GrowCount(KillCount):
+    """The same of studies that are resumed with a wider space; `differences` are of their earlier trials."""
+
+    ungrown: int = 0  # studies that were struck and do not have two spaces
+    from_wider: int = 0  # trials that were drawn from a wider space
+
+
+@dataclass
 class FreezeCount(Count):
     """The same of processes that stand still for a while."""
 
@@ -103,6 +111,8 @@ def broken_counts(part: dict[str, Any]) -> list[str]:
     broken += [f"a launch ended with {words}" for words in part["unexpected_ends"]]
     broken += [f"at the old place there was {name}" for name in part.get("made_anew", ())]
     broken += [f"a second launch {words}" for words in part.get("both_at_work", ())]
+    broken += [f"{part['ungrown']} studies did not grow"] if part.get("ungrown") else []
+    broken += [] if part.get("from_wider", 1) else ["no trial was drawn from a wider space"]
     broken += [] if part["fresh"] else ["nothing struck when there was a result to lose"]
     broken += [] if part["budget_exact"] else ["the budget was missed"]
     broken += [f"not as without strikes: {', '.join(part['differences'])}"] if part["differences"] else []

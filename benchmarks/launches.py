@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -126,10 +126,19 @@ def _in_home(home: Path) -> str:
 
 
 class Launch:
-    """One `tuner launch`. Its output stays in the place's folder, a file a launch."""
+    """One `tuner launch`, or `resume`. Its output stays in the place's folder, a file a launch."""
 
-    def __init__(self, place: Place, *, parallel: int = 1, one_worker: bool = False, space: str = "") -> None:
-        """`parallel` jobs at a time, in a worker each or in one worker; the place's space, or another."""
+    def __init__(
+        self,
+        place: Place,
+        *,
+        parallel: int = 1,
+        one_worker: bool = False,
+        space: str = "",
+        wider: Sequence[str] = (),
+    ) -> None:
+        """`parallel` jobs at a time, in a worker each or in one; the place's space, or another; with `wider` a resume
+        with these changes."""
         place.scratch.mkdir(exist_ok=True)
         place.mark.unlink(missing_ok=True)  # of a driver that was killed
         (place.folder / "chaos.yaml").write_text(space or place.space)
@@ -140,10 +149,12 @@ class Launch:
             "OMP_NUM_THREADS": "1", "TMPDIR": str(place.scratch), "TUNER_CHECKPOINT_SECONDS": "0",
             MARK: str(place.mark), "PYTHONPATH": str(ROOT),
         }  # fmt: skip
+        begun = ["resume", NAME] if wider else ["launch", "--space", str(place.folder / "chaos.yaml")]
+        changes = [part for change in wider for part in ("--set", change)]
         with self.log.open("w") as log:
             self.driver = subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.marked_driver", "launch", "--space",
-                 str(place.folder / "chaos.yaml"), "--home", str(place.home), "--storage", place.url,
+                [sys.executable, "-m", "benchmarks.marked_driver", *begun, *changes,
+                 "--home", str(place.home), "--storage", place.url,
                  "--parallel", str(1 if one_worker else parallel),
                  *(("--backbones-per-gpu", str(parallel)) if one_worker else ())],
                 env={**kept, **own}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from search_spaces.editor_schema import json_schema
+    from search_spaces.growth import Change, Growth, compare
     from search_spaces.loader import load, loads, shipped
     from search_spaces.problems import Problem, SpaceError, SpaceNotFoundError
     from search_spaces.schema import Budget, Refine, Sampler
@@ -17,12 +18,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Budget",
+    "Change",
+    "Growth",
     "Problem",
     "Refine",
     "Sampler",
     "Space",
     "SpaceError",
     "SpaceNotFoundError",
+    "compare",
     "json_schema",
     "load",
     "loads",
@@ -31,12 +35,15 @@ __all__ = [
 
 _HOMES = {
     "Budget": "schema",
+    "Change": "growth",
+    "Growth": "growth",
     "Problem": "problems",
     "Refine": "schema",
     "Sampler": "schema",
     "Space": "space",
     "SpaceError": "problems",
     "SpaceNotFoundError": "problems",
+    "compare": "growth",
     "json_schema": "editor_schema",
     "load": "loader",
     "loads": "loader",

@@ -135,9 +135,13 @@ class Space(Part):
         It leaves out name, budget and refinement, so that a study can continue with a larger budget, and the path of
         the data, which its content identifies.
         """
+        return hashlib.sha256(canonical.dump(self.meaning()).encode()).hexdigest()
+
+    def meaning(self) -> dict[str, Any]:
+        """What `sha256` hashes, as plain values."""
         meaning = {key: value for key, value in self.tree().items() if key not in ("name", "budget", "refine")}
         meaning["task"] = {key: value for key, value in meaning["task"].items() if key not in ("data", "download")}
-        return hashlib.sha256(canonical.dump(meaning).encode()).hexdigest()
+        return meaning
 
     def stage(self, stage: Literal["stage1", "stage2"]) -> dict[str, BaseDistribution]:
         """The searched parameters of one stage."""

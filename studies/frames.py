@@ -17,7 +17,7 @@ from trainers.config import Scalar
 def trials_frame(store: Store) -> pd.DataFrame:
     """One row per trial: parameters as `stage1.lr`, measures as `val.many`; a missing value is an empty cell."""
     ends = ("temperature", "seconds", "started", "finished", "reason")
-    fixed = ("number", "state", "value", "role", "job", "backbone", "backbone_index", "round", "precision")
+    fixed = ("number", "state", "value", "role", "job", "backbone", "backbone_index", "round", "precision", "space")
     rows = store.trials()
     return _frame(
         ({**_fields_of(row, fixed), **row.params, **row.metrics, **_fields_of(row, ends)} for row in rows),

@@ -88,6 +88,19 @@ class StudyRow:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SpaceRow:
+    """One of the spaces that a study has had. Each holds every configuration of the one before."""
+
+    number: int = 1  # from 1
+    first_trial: int = 0  # the first number that may be drawn from it
+    since: datetime
+    driver: str | None = None  # process and host that brought it; None: of the study's first one
+    space_yaml: str
+    space_sha256: str
+    grew: tuple[str, ...] = ()  # for people: what is wider than in the one before
+
+
+@dataclass(frozen=True, kw_only=True)
 class HeadRequest:
     """A head about to be trained: becomes one RUNNING Optuna trial."""
 
@@ -146,6 +159,7 @@ class TrialRow:
     started: datetime | None = None
     finished: datetime | None = None
     precision: ResolvedPrecision | None = None  # of its backbone; None: not recorded, or not known yet
+    space: int = 1  # number of the space that it was drawn from
     others: tuple[float, ...] = ()  # its gains by the further objectives: a larger one is better
 
     @property

@@ -24,12 +24,13 @@ from studies.records import (
     PosthocRow,
     ProgressRow,
     ReadingRow,
+    SpaceRow,
     StudyRow,
     StudyState,
     TrialRow,
     WaitingRow,
 )
-from studies.sql import optuna_rows, progress, reads, versions, waiting, writes
+from studies.sql import optuna_rows, progress, reads, spaces, versions, waiting, writes
 from studies.sql.database import Database
 from studies.sql.engines import look
 from studies.sql.retries import GLANCE, PATIENCE
@@ -78,15 +79,24 @@ class Store:
         objective: str | Sequence[str],
         patience: float = PATIENCE,
         held: StudyLock | None = None,
+        grow: bool = False,
+        data_fingerprint: str | None = None,
     ) -> Store:
         """Opens the study of that name; makes the database and the study if they do not exist.
 
         With the `held` lock of the study, nothing is written once another driver could hold it. Raises
-        StudyMismatchError when the name belongs to another space. If the same space comes with another text (a larger
-        budget), the new text is stored.
+        StudyMismatchError when the name belongs to another space, or to other data than `data_fingerprint`. If the same
+        space comes with another text (a larger budget), the new text is stored. With `grow` the space may be a wider
+        one, from which the next trials are drawn.
         """
         opened = functools.partial(
-            writes.make_or_find_study, name=name, space_yaml=space_yaml, space_sha256=space_sha256, objective=objective
+            writes.make_or_find_study,
+            name=name,
+            space_yaml=space_yaml,
+            space_sha256=space_sha256,
+            objective=objective,
+            grow=grow,
+            data_fingerprint=data_fingerprint,
         )
         return cls._open(Database(url, patience=patience, held=held), name, lambda database: database.write(opened))
 
@@ -144,6 +154,10 @@ class Store:
     def study(self) -> StudyRow:
         """The study's row."""
         return self._read(reads.study, name=self.name)
+
+    def spaces(self) -> list[SpaceRow]:
+        """The spaces that the study has had, first to newest."""
+        return self._read(spaces.spaces)
 
     def set_state(self, state: StudyState) -> None:
         """Sets the study's state."""

@@ -21,6 +21,7 @@ from studies.records import (
     EpochRow,
     PosthocRow,
     ReadingRow,
+    SpaceRow,
     StudyRow,
     TrialRow,
 )
@@ -49,11 +50,27 @@ class StudyData:
     fresh: tuple[ReadingRow, ...] = ()  # of fresh seeds
     epochs: tuple[EpochRow, ...] = ()
     classes: Mapping[int, tuple[ClassRow, ...]] = field(default_factory=dict)  # by trial number
+    spaces: tuple[SpaceRow, ...] = ()  # first to newest, of a study that grew
 
     @cached_property
     def space(self) -> Space:
-        """The study's search space."""
+        """The study's search space, the widest one if it grew."""
         return loads(self.study.space_yaml)
+
+    @property
+    def grew(self) -> bool:
+        """True if the study has had several spaces."""
+        return len(self.spaces) > 1
+
+    def space_of(self, row: TrialRow) -> Space:
+        """The space that a trial was drawn from."""
+        return loads(self.spaces[row.space - 1].space_yaml) if self.grew else self.space
+
+    def params(self, row: TrialRow) -> Mapping[str, Scalar]:
+        """A trial's values of what the widest space searches, which may have been fixed when it was drawn."""
+        if not self.grew:
+            return row.params
+        return {name: row.config[name] for name in self.space.searched if self.space.active(name, row.config)}
 
     @cached_property
     def best(self) -> TrialRow | None:
@@ -227,6 +244,7 @@ def load_study_data(store: Store) -> StudyData:
         fresh=tuple(row for row in readings if row.role == FRESH_SEED),
         epochs=tuple(store.epochs()),
         classes={number: tuple(store.classes(number)) for number in shown},
+        spaces=tuple(store.spaces()),
     )
 
 

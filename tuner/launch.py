@@ -61,6 +61,7 @@ class Launch:
     resources: Resources
     console: Console
     stops: StopRequests
+    grow: bool = False  # an existing study may go on with this wider space
 
     def say(self, text: str, style: str = "dim") -> None:
         """Prints a line for the user."""
@@ -86,10 +87,11 @@ def run_study(launch: Launch) -> Finished:
         stops.leave()
         lock.confirm()
         home.make(space.name)
-        with home.sharing(), _open_store(launch, lock) as store, _stopped_state(store, stops):
-            _refuse_other_data(store, checked)
+        with home.sharing(), _open_store(launch, lock, checked) as store, _stopped_state(store, stops):
             _sweep(home)
             planner = Planner(space, store)
+            for note in growth_notes(planner):
+                launch.say(note)
             hours = Hours(store, space.budget.hours)
             if hours.over:
                 planner.lifecycle.hours_are_over()
@@ -143,12 +145,16 @@ def _note_waiting(launch: Launch, planner: Planner) -> None:
         launch.say(f"note: {len(points)} enqueued point(s) wait; {tried_by(planner.space.name, lacking)}")
 
 
-def _refuse_other_data(store: Store, checked: Preflight) -> None:
-    known = store.study().data_fingerprint
-    if known not in (None, checked.data_fingerprint):
-        raise UsageError(
-            f"study {store.study().name} was made on other images (fingerprint {str(known)[:12]}, now "
-            f"{checked.data_fingerprint[:12]}); bring the data back, or start another study with --name"
+def growth_notes(planner: Planner) -> Iterator[str]:
+    """For a study whose newest space has no trial yet: what is wider, and whether the budget leaves room for it."""
+    name, newest = planner.store.name, planner.store.spaces()[-1]
+    if not newest.grew or any(row.space == newest.number for row in planner.store.trials()):
+        return
+    yield f"study {name} has grown ({'; '.join(newest.grew)}); trials from {newest.first_trial} on are drawn from it"
+    if not planner.owes_trials():
+        yield (
+            f"note: the budget of study {name} (budget.backbones is {planner.space.budget.backbones}) leaves no room "
+            f"for trials of the wider space; give it more with: tuner resume {name} --set budget.backbones=NUMBER"
         )
 
 
@@ -166,7 +172,7 @@ def _trainer_versions(store: Store, *, mixed: bool) -> tuple[int, ...]:
     return known if TRAINER_VERSION in known else (*known, TRAINER_VERSION)
 
 
-def _open_store(launch: Launch, lock: StudyLock) -> Store:
+def _open_store(launch: Launch, lock: StudyLock, checked: Preflight) -> Store:
     space = launch.space
     return Store.create_or_open(
         launch.storage,
@@ -175,6 +181,8 @@ def _open_store(launch: Launch, lock: StudyLock) -> Store:
         space_sha256=space.sha256,
         objective=space.objectives,
         held=lock,
+        grow=launch.grow,
+        data_fingerprint=checked.data_fingerprint,
     )
 
 

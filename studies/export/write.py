@@ -68,6 +68,7 @@ def _provenance(data: StudyData, candidate: Candidate) -> dict[str, Any]:
             "failed": states["FAIL"],
         },
         "space_sha256": data.study.space_sha256,
+        **({"drawn_from": _drawn_from(data, candidate)} if data.grew else {}),
         "dataset": {
             "name": candidate.config.get("task.dataset"),
             "fingerprint": data.study.data_fingerprint,
@@ -80,6 +81,22 @@ def _provenance(data: StudyData, candidate: Candidate) -> dict[str, Any]:
         "code": code_version(),
         "versions": library_versions(),
         "created": data.ended.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+    }
+
+
+def _drawn_from(data: StudyData, candidate: Candidate) -> dict[str, Any]:
+    """The space of the trial, in a study that grew; that of its backbone's first trial for a baseline."""
+    drawn = [
+        row.space
+        for row in data.trials
+        if row.backbone == candidate.backbone and candidate.number in (None, row.number)
+    ]
+    row = data.spaces[min(drawn, default=1) - 1]
+    return {
+        "space": row.number,
+        "of": len(data.spaces),
+        "from_trial": row.first_trial,
+        "sha256": row.space_sha256,
     }
 
 

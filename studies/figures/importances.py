@@ -32,7 +32,8 @@ class ImportancesInfo(NamedTuple):
 def importances_info(data: StudyData) -> ImportancesInfo | Absent:
     searched = data.space.searched
     # only parameters that every trial has; `slices` shows the conditional ones
-    names = [name for name in searched if all(name in row.params for row in data.searched)]
+    params = [data.params(row) for row in data.searched]
+    names = [name for name in searched if all(name in values for values in params)]
     if len(data.searched) < _LEAST_TRIALS or len(names) < 2:
         return Absent(
             f"{METHOD} needs at least {_LEAST_TRIALS} finished trials and two parameters that all of them have."
@@ -44,10 +45,10 @@ def importances_info(data: StudyData) -> ImportancesInfo | Absent:
         create_trial(
             state=TrialState.COMPLETE,
             value=row.value,
-            params={name: row.params[name] for name in names},
+            params={name: values[name] for name in names},
             distributions=distributions,
         )
-        for row in data.searched
+        for row, values in zip(data.searched, params, strict=True)
     )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Target and region quantiles")  # few trials, or many alike: shares are rough

@@ -34,12 +34,13 @@ class SlicesInfo(NamedTuple):
 
 def slices_info(data: StudyData) -> SlicesInfo | Absent:
     slices = []
+    params = {row.number: data.params(row) for row in data.searched}
     for name, distribution in data.space.searched.items():
-        rows = [row for row in data.searched if name in row.params]
+        rows = [row for row in data.searched if name in params[row.number]]
         if rows:
             low, high = bounds(distribution) or (None, None)
             numbers = tuple(row.number for row in rows)
-            values = tuple(row.params[name] for row in rows)
+            values = tuple(params[row.number][name] for row in rows)
             objective = tuple(row.value or 0.0 for row in rows)
             slices.append(Slice(name, low, high, is_log(distribution), numbers, values, objective))
     if not slices:

@@ -9,7 +9,7 @@ from studies.findings.failures import lost_backbones
 from studies.findings.headline import TEST_ACCURACY, Compared, Headline, headline
 from studies.findings.objectives import objectives_sentence
 from studies.records import ClassRow
-from studies.study_data import StudyData
+from studies.study_data import SEARCH_ROLES, StudyData
 from studies.wording import count, gain_limits, listed, number, per_cent, points, role_label
 
 WIDE_INTERVAL = 0.1  # a 95 % interval on test this wide hides differences between methods
@@ -25,6 +25,7 @@ def cautions(data: StudyData) -> tuple[str, ...]:
         *_leaking_protocol(data),
         *_mixed_trainers(data),
         *_test_readings(data),
+        *_went_on_after_test(data),
         *_untuned_naive(data, line),
         *_gains(line),
         *_noise(line),
@@ -76,6 +77,22 @@ def _test_readings(data: StudyData) -> list[str]:
             "the first."
         ]
     return []
+
+
+def _went_on_after_test(data: StudyData) -> list[str]:
+    """A study may go on once its test figures are known; whoever lets it go on may know them."""
+    first = min((row.read_at for row in (*data.readings, *data.fresh) if row.read_at), default=None)
+    if first is None:
+        return []
+    later = [row for row in data.trials if row.role in SEARCH_ROLES and row.started and row.started > first]
+    if not later:
+        return []
+    before = [row.space for row in data.trials if row.started and row.started <= first]
+    cause = "a wider space" if max(row.space for row in later) > max(before, default=1) else "a larger budget"
+    return [
+        f"The search went on after test data was read, with {cause}: {count(len(later), 'trial')} came later. The "
+        "choice is on validation alone, but whoever let the search go on may have known the test figures."
+    ]
 
 
 def _untuned_naive(data: StudyData, line: Headline) -> list[str]:

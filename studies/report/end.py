@@ -98,6 +98,12 @@ def settings(page: Page) -> str:
     parts = ['<section><h2 id="configuration">Configuration and provenance</h2>']
     parts.append("<p>What was searched, and the values of the chosen trial.</p>")
     parts.append(table_html(searched, "The chosen configuration: what was searched"))
+    if page.spaces is not None:
+        parts.append(
+            f"<p>The space of this study grew. The trials of each space are in {escape_html(page.tables)}/trials.csv, "
+            "column space; what is searched, above, is the widest.</p>"
+        )
+        parts.append(table_html(page.spaces, "The spaces of the study"))
     parts.append(_folded(f"{count(len(rest.rows), 'setting')} more that had a part in the result", rest))
     parts.append(_folded("Provenance: code, data and versions", page.provenance) + "</section>")
     parts.append('<section><h2 id="words">Words</h2><dl class="words">')

@@ -53,6 +53,7 @@ class Page(NamedTuple):
     never_asked: str  # why trials of the budget are missing, or ""
     configuration: Table
     provenance: Table
+    spaces: Table | None  # of a study that grew
     baselines: tuple[str, ...]  # roles
     thresholds: tuple[int, int]  # of many and few
     space_yaml: str

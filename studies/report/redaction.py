@@ -40,6 +40,7 @@ def redacted_study(data: StudyData) -> StudyData:
         posthoc=tuple(replace(row, config=_redacted_config(row.config)) for row in data.posthoc),
         readings=tuple(replace(row, config=_redacted_config(row.config)) for row in data.readings),
         fresh=tuple(replace(row, config=_redacted_config(row.config)) for row in data.fresh),
+        spaces=tuple(replace(row, driver=None, space_yaml=_space(row.space_yaml, where)) for row in data.spaces),
     )
 
 

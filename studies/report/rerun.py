@@ -41,12 +41,17 @@ def _data_need(data: StudyData) -> Need:
 def _search_need(data: StudyData) -> Need:
     sampler, budget = data.space.sampler, data.space.budget
     at_once = data.study.backbones_per_gpu or 1
+    again = "One worker gives the same trials again; with more, their order moves what is proposed:"
+    if data.grew:
+        again = (
+            f"The space grew before trial {data.spaces[-1].first_trial}; a launch of the whole of it proposes other "
+            "trials:"
+        )
     together = f" Each worker trained {at_once} backbones side by side." if at_once > 1 else ""
     return Need(
         "Search",
         f"{sampler.stage1} chose {budget.backbones} backbones, {sampler.stage2} {budget.heads_per_backbone} heads on "
-        f"each, both with seed {sampler.seed}.{together} One worker gives the same trials again; with more, their "
-        "order moves what is proposed:",
+        f"each, both with seed {sampler.seed}.{together} {again}",
         f"--parallel 1 --backbones-per-gpu {at_once}" if at_once > 1 else "--parallel 1",
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from search_spaces.geometry import in_words
 from studies.applicable import applicable
 from studies.export.provenance import code_version, library_versions
@@ -23,18 +25,20 @@ def study_tables(data: StudyData) -> dict[str, Table]:
         "failed_jobs": _failed_jobs_table(data),
         "configuration": _configuration_table(data),
         "provenance": _provenance_table(data),
+        **({"spaces": _spaces_table(data)} if data.grew else {}),
     }
 
 
 def _trials_table(data: StudyData) -> Table:
     metrics = list(dict.fromkeys(name for row in data.complete for name in row.metrics))
-    columns = ("number", "state", "role", "backbone", "round", "value", "seconds", "precision", *data.varying, *metrics)
+    fixed = ("number", "state", "role", "backbone", "round", "value", "seconds", "precision")
+    columns = (*fixed, *(("space",) if data.grew else ()), *data.varying, *metrics)
     rows = []
     for row in sorted(data.trials, key=lambda row: row.number):
         settings = values_of(row.config, data.varying)
         measured = (row.metrics.get(name) for name in metrics)
         own = (row.number, row.state, row.role, row.backbone_index, row.round, row.value, row.seconds, row.precision)
-        rows.append((*own, *settings, *measured))
+        rows.append((*own, *((row.space,) if data.grew else ()), *settings, *measured))
     return Table(columns, tuple(rows))
 
 
@@ -103,12 +107,24 @@ def _configuration_table(data: StudyData) -> Table:
     return Table(("setting", "value", "searched"), rows)
 
 
+def _spaces_table(data: StudyData) -> Table:
+    """The spaces that the study has had, with the trials drawn from each."""
+    drawn = Counter(row.space for row in data.trials)
+    rows = tuple(
+        (row.number, row.first_trial, drawn[row.number], f"{row.since:%Y-%m-%d %H:%M}", "; ".join(row.grew),
+         row.space_sha256)
+        for row in data.spaces
+    )  # fmt: skip
+    return Table(("space", "from trial", "trials", "since (UTC)", "wider than the one before", "sha256"), rows)
+
+
 def _provenance_table(data: StudyData) -> Table:
     best = data.best
     backbone = data.backbone_by_fingerprint.get(best.backbone or "") if best else None
     rows: dict[str, Scalar] = {
         "study": data.study.name,
         "space_sha256": data.study.space_sha256,
+        **({"space of best": best.space if best else None} if data.grew else {}),
         "data_fingerprint": data.study.data_fingerprint,
         "backbone of best": best.backbone if best else None,
         "device of best": backbone.device if backbone else None,

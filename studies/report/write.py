@@ -126,6 +126,7 @@ def _page(data: StudyData, panels: tuple[Panel, ...], tables: Mapping[str, Table
         never_asked=never_asked_sentence(data, line) if line.never_asked else "",
         configuration=tables["configuration"],
         provenance=tables["provenance"],
+        spaces=tables.get("spaces"),
         baselines=tuple(data.space.baselines),
         thresholds=data.thresholds,
         space_yaml=data.study.space_yaml,
@@ -152,8 +153,9 @@ def _naive(data: StudyData) -> str:
     if data.naive is None:
         return ""
     config = data.naive.config
-    searched = [name for name in data.space.searched if name.startswith("stage1.") and name != "stage1.weight_decay"]
-    middle = "".join(f"{name} {number(config[name])} (the middle of its range), " for name in searched)
+    own, then = data.space_of(data.naive), " then" if data.naive.space < len(data.spaces) else ""
+    searched = [name for name in own.searched if name.startswith("stage1.") and name != "stage1.weight_decay"]
+    middle = "".join(f"{name} {number(config[name])} (the middle of its range{then}), " for name in searched)
     return (
         f"Naive is one untuned training: no weight decay, {middle}"
         f"{count(int(config['stage1.epochs'] or 0), 'epoch')}, seed {number(config['stage1.seed'])}. Points above it "

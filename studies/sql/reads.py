@@ -24,6 +24,7 @@ from studies.records import (
 )
 from studies.sql import optuna_rows
 from studies.sql.optuna_rows import STUDIES, TRIALS, VALUES
+from studies.sql.spaces import first_trials, space_of
 from studies.sql.tables import (
     OBJECTIVES,
     OPTUNA_TRIAL,
@@ -99,7 +100,8 @@ def jobs(session: Session, study_id: int, *, state: JobState | None = None, job_
 
 
 def trials(session: Session, study_id: int) -> list[TrialRow]:
-    """All trials by number: two queries."""
+    """All trials by number: three queries."""
+    firsts = first_trials(session, study_id)
     params = optuna_rows.read_params(session, study_id)
     rows = session.execute(
         select(
@@ -117,7 +119,7 @@ def trials(session: Session, study_id: int) -> list[TrialRow]:
         .where(JobTable.study_id == study_id)
         .order_by(TRIALS.number)
     )  # fmt: skip
-    return [_trial(row, params.get(row.trial_id, {})) for row in rows]
+    return [_trial(row, params.get(row.trial_id, {}), space=space_of(row.number, firsts)) for row in rows]
 
 
 def backbones(session: Session, study_id: int) -> list[BackboneRow]:
@@ -243,7 +245,7 @@ def _job(row: JobTable, heads: Sequence[tuple[int, Mapping[str, Scalar]]]) -> Jo
     )
 
 
-def _trial(row: Row[*tuple[Any, ...]], params: Mapping[str, Scalar]) -> TrialRow:
+def _trial(row: Row[*tuple[Any, ...]], params: Mapping[str, Scalar], *, space: int) -> TrialRow:
     return TrialRow(
         number=row.number,
         state=row.state.name,
@@ -266,6 +268,7 @@ def _trial(row: Row[*tuple[Any, ...]], params: Mapping[str, Scalar]) -> TrialRow
         finished=_aware(row.datetime_complete),
         precision=row.precision,
         others=gains(row.objective.split(OBJECTIVES)[1:], row.metrics) or (),
+        space=space,
     )
 
 

@@ -123,6 +123,21 @@ class StudyTable(Base):
     backbones_per_gpu: Mapped[int | None]  # that train at a time; None: one, as before the setting existed
 
 
+class SpaceTable(Base):
+    """One space of a study that grew; its own row holds the newest one, too."""
+
+    __tablename__ = "tuner_spaces"
+
+    study_id: Mapped[int] = mapped_column(_owned_by(StudyTable.study_id), primary_key=True, autoincrement=False)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)  # from 1
+    first_trial: Mapped[int]  # the first number that may be drawn from it
+    since: Mapped[datetime]
+    driver: Mapped[str | None] = mapped_column(Text)  # that brought it; None: of the first one
+    space_yaml: Mapped[str] = mapped_column(Text)
+    space_sha256: Mapped[str] = mapped_column(String(64))
+    grew: Mapped[list[str]]  # for people: what is wider than in the one before
+
+
 class BackboneTable(Base):
     """One result of stage 1; one row per study, however many jobs use it."""
 

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from search_spaces.objectives import is_minimised, measure, value_of
 from studies.errors import ResultError, StudyMismatchError
 from studies.records import Failure, FailureKind, HeadRequest, JobKind
-from studies.sql import optuna_rows, reads, versions
+from studies.sql import optuna_rows, reads, spaces, versions
 from studies.sql.nan_guard import NO_NORMS, all_finite, finite, finite_or_none, readable, sound
 from studies.sql.optuna_rows import TRIALS, Ended
 from studies.sql.tables import (
@@ -37,9 +37,19 @@ DASHBOARD_METRICS = ("val.many", "val.medium", "val.few", "norm.slope")  # Optun
 
 
 def make_or_find_study(
-    session: Session, name: str, *, space_yaml: str, space_sha256: str, objective: str | Sequence[str]
+    session: Session,
+    name: str,
+    *,
+    space_yaml: str,
+    space_sha256: str,
+    objective: str | Sequence[str],
+    grow: bool = False,
+    data_fingerprint: str | None = None,
 ) -> int:
-    """Makes the study, or finds it and stores the newer text of the same space. Raises StudyMismatchError."""
+    """Makes the study, or finds it and stores the newer text of the same space, or with `grow` of a wider one.
+
+    Raises StudyMismatchError, also for a known `data_fingerprint` that is not the study's.
+    """
     versions.take_turns(session.connection())
     study_id = optuna_rows.find_study_id(session, name)
     if study_id is None:
@@ -63,13 +73,20 @@ def make_or_find_study(
         raise StudyMismatchError(
             f"study {name!r} was made by another program with Optuna; choose another name with --name"
         )
+    _refuse_other_data(study, name, data_fingerprint)
     if study.space_sha256 != space_sha256:
-        raise StudyMismatchError(
-            f"study {name!r} searches another space (sha256 {study.space_sha256[:12]}, asked: {space_sha256[:12]}); "
-            f"a study keeps its space: choose another name with --name, or go on with its own by: tuner resume {name}"
-        )
+        spaces.grow(session, study, name, space_yaml=space_yaml, space_sha256=space_sha256, asked=grow)
     study.space_yaml = space_yaml  # budgets may differ
     return study_id
+
+
+def _refuse_other_data(study: StudyTable, name: str, fingerprint: str | None) -> None:
+    known = study.data_fingerprint
+    if fingerprint is not None and known not in (None, fingerprint):
+        raise StudyMismatchError(
+            f"study {name} was made on other images (fingerprint {str(known)[:12]}, now {fingerprint[:12]}); bring the "
+            "data back, or start another study with --name"
+        )
 
 
 def record_job(

@@ -21,13 +21,14 @@ import pytest
 from sqlalchemy.exc import DBAPIError
 
 from benchmarks import chaos
-from benchmarks.counts import ADDED, TOLD, FreezeCount, KillCount, broken_counts, summary
+from benchmarks.counts import ADDED, TOLD, FreezeCount, GrowCount, KillCount, broken_counts, summary
 from benchmarks.endings import Ending, differences, duplicates
+from benchmarks.grown import SMALLER, WIDER, _until
 from benchmarks.launches import NAME, SPACE, Place, Sqlite
 from benchmarks.marked_driver import marked
 from benchmarks.strikes import ALL, Deck, Strike, strike
 from benchmarks.witness import Sight, Witness
-from search_spaces import loads
+from search_spaces import compare, loads
 from studies.store import Store
 from tests.support.pretend import job_result
 from tests.support.processes import Process, read
@@ -170,6 +171,24 @@ def test_every_broken_promise_is_named() -> None:
     described = {"parallel", "one_worker", "storage", *ADDED[:TOLD], "at_stake", "same_as_unkilled", "reasons"}
     described |= {"weights_compared", "struck", "after", "half_written", "results_cut", "seconds", "gave_up"}
     assert counted == set(broken) | described, "a new count is a promise or a description"
+
+
+def test_a_study_that_did_not_grow_is_a_broken_promise() -> None:
+    grown = {**dataclasses.asdict(GrowCount(parallel=1)), **KEPT, "from_wider": 3}
+    assert broken_counts(grown) == []
+    assert broken_counts({**grown, "ungrown": 1}) == ["1 studies did not grow"]
+    assert broken_counts({**grown, "from_wider": 0}) == ["no trial was drawn from a wider space"]
+
+
+def test_the_wider_space_of_the_campaign_is_one(place: Place, planner: Planner) -> None:
+    assert compare(loads(SMALLER), loads(SMALLER, overrides=WIDER)).allowed
+    go_on(planner)
+    whole = Ending(Witness(place.url, NAME).look(), {"a": "1"})
+    earlier = {number: row for number, row in whole.sight.trials.items() if number < 9}
+    other = {**earlier, 9: ("FAIL", *whole.sight.trials[9][1:])}
+    grown = Ending(dataclasses.replace(whole.sight, trials=other, readings=()), {"a": "1", "b": "2"})
+    assert differences(_until(grown, 9), _until(whole, 9)) == []
+    assert differences(_until(grown, 10), _until(whole, 10)) == ["trial 9"]
 
 
 def test_a_promise_of_any_part_is_the_reports() -> None:

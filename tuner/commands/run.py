@@ -41,6 +41,7 @@ ExecutorOption = Annotated[
     ExecutorName,
     typer.Option("--executor", help="Where jobs run: on Ray workers, or one after another in this process."),
 ]
+GrowOption = Annotated[bool, typer.Option("--grow", help="Let a study of this name go on with this wider space.")]
 MixedOption = Annotated[bool, typer.Option("--mixed-trainers", help="Go on with a study of another trainer version.")]
 
 
@@ -56,6 +57,7 @@ def launch(
     backbones_per_gpu: BackbonesOption = None,
     step: StepOption = "recorded",
     cache_gb: CacheOption = None,
+    grow: GrowOption = False,
     mixed_trainers: MixedOption = False,
     executor: ExecutorOption = "ray",
     home: HomeOption = None,
@@ -66,7 +68,7 @@ def launch(
 
     loaded = load(space, overrides=[*shorthands(dataset, data), *(overrides or [])], name=name)
     resources = _resources(executor, parallel, gpus_per_trial, backbones_per_gpu, step, cache_gb, mixed_trainers)
-    _launch_study(context, loaded, home, storage, resources)
+    _launch_study(context, loaded, home, storage, resources, grow=grow)
 
 
 def resume(
@@ -74,7 +76,7 @@ def resume(
     study: StudyArgument,
     overrides: Annotated[
         Optional[list[str]],
-        text_option("--set", help="A larger budget, e.g. budget.backbones=20."),
+        text_option("--set", help="A larger budget or a wider space, e.g. budget.backbones=20, stage1.lr.high=0.5."),
     ] = None,
     parallel: ParallelOption = None,
     gpus_per_trial: GpusOption = None,
@@ -93,7 +95,7 @@ def resume(
         text = store.study().space_yaml
     space = loads(text, source=f"study {study}", overrides=overrides or [])
     resources = _resources(executor, parallel, gpus_per_trial, backbones_per_gpu, step, cache_gb, mixed_trainers)
-    _launch_study(context, space, home, storage, resources)
+    _launch_study(context, space, home, storage, resources, grow=True)  # it is asked for by --set
 
 
 def stop(
@@ -138,7 +140,13 @@ def _resources(
 
 
 def _launch_study(
-    context: typer.Context, space: Space, home: Path | None, storage: str | None, resources: Resources
+    context: typer.Context,
+    space: Space,
+    home: Path | None,
+    storage: str | None,
+    resources: Resources,
+    *,
+    grow: bool,
 ) -> None:
     from tuner.launch import Launch, run_study
     from tuner.terminal.streams import steady_output
@@ -150,6 +158,7 @@ def _launch_study(
         resources=resources,
         console=screen(stderr=True),
         stops=context.ensure_object(StopRequests),
+        grow=grow,
     )
     with steady_output():
         finished = run_study(launch)

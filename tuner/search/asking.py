@@ -15,6 +15,7 @@ from tuner.search.budget import Account, Ledger
 from tuner.search.enqueued import Enqueued, begun, begun_with, read_point, whole
 from tuner.search.sampling import Level, Observation, propose_backbone, propose_heads
 from tuner.search.scalarisation import ranked, scalarised, weights
+from tuner.search.starts import drawn_before, scheduled
 
 T = TypeVar("T")
 STAGES = ("stage1.", "stage2.")
@@ -38,6 +39,7 @@ class Search:
     def __init__(self, space: Space) -> None:
         self.space = space
         self.budget = Ledger(space)
+        self.starts = scheduled(space.start_points)
         self._observations: list[Observation] = []
         self._others: list[tuple[float, ...]] = []  # of each observation: its gains by the further objectives
         self._waiting: Callable[[], Sequence[Enqueued]] = tuple
@@ -131,7 +133,7 @@ class Search:
         if not self.budget.backbones_left():
             return None
         index = len(self.budget.accounts)
-        point = self._first_in_need() if index >= len(self.space.start) else None
+        point = None if index in self.starts else self._first_in_need()
         params = self._next_params(point)
         if params is None:
             return None
@@ -160,22 +162,21 @@ class Search:
             sampler=self.space.sampler.stage1,
             seed=self.space.sampler.seed,
             index=len(accounts),
-            first=len(self.space.start) + given,
+            first=drawn_before(len(accounts), self.starts) + given,
             known=known,
             pending=[account.params for account in accounts if account.under_way],
         )
         self.budget.used_up = params is None
         if params is not None and point is not None:
             return begun(level, point.part("stage1."), proposed=params, known=known, seed=self.space.sampler.seed)
-        if params is None or len(accounts) >= len(self.space.start):
+        if params is None or len(accounts) not in self.starts:
             return params
         start = level.existing({**level.filled(params), **self._start(len(accounts), "stage1.")}, {})
         return params if level.place(start) in map(level.place, known) else start
 
     def _start(self, backbone: int, prefix: str) -> dict[str, Scalar]:
-        """The part of a backbone's start point on one level; empty for later backbones."""
-        points = self.space.start_points
-        point = points[backbone] if backbone < len(points) else {}
+        """The part of a backbone's start point on one level; empty without one."""
+        point = self.starts.get(backbone, {})
         return {name: value for name, value in point.items() if name.startswith(prefix)}
 
     def _drawn(

@@ -26,6 +26,7 @@ from tuner.search.budget import Account
 from tuner.search.configurations import naive, with_defaults
 from tuner.search.enqueued import Enqueued
 from tuner.search.readings import Reading, by_backbone, readings_due
+from tuner.search.starts import starts_of
 
 logger = logging.getLogger(__name__)
 
@@ -104,8 +105,12 @@ class Planner:
         """True if the budget is not spent or a reading is missing."""
         if self.lifecycle.phase == "failing":
             return False
-        searching = self._waiting or self._owes_naive() or self._search.has_left()
-        return bool(searching and not self.lifecycle.drops_waiting) or bool(readings_due(self.space, self.store))
+        searching = self.owes_trials() and not self.lifecycle.drops_waiting
+        return searching or bool(readings_due(self.space, self.store))
+
+    def owes_trials(self) -> bool:
+        """True if the budget leaves room for trials, or a job waits."""
+        return bool(self._waiting) or self._owes_naive() or self._search.has_left()
 
     def verdict(self) -> Verdict:
         """How the launch ended."""
@@ -209,6 +214,7 @@ class Planner:
 
     def _load(self) -> None:
         rows, taken_up = {row.number: row for row in self.store.trials()}, self.store.taken_up()
+        begun: dict[int, int] = {}  # backbone to its first trial
         for job in self.store.jobs():
             failed = job.failure is not None and job.failure is not FailureKind.NOT_RUN
             if job.kind == "baseline":
@@ -218,8 +224,8 @@ class Planner:
                 account = self._search.budget.accounts.setdefault(job.backbone_index, account)
                 self._search.budget.asked(job.kind, job.backbone_index, len(job.numbers), round=job.round)
                 account.lost |= failed
-                first = job.round == 0 and job.backbone_index >= len(self.space.start)
-                account.given |= first and not taken_up.isdisjoint(job.numbers)
+                account.given |= job.round == 0 and not taken_up.isdisjoint(job.numbers)
+                begun.setdefault(job.backbone_index, job.numbers[0])
             if job.state == "running":
                 self._waiting.append(job)
             self._count_failed_jobs(failed)
@@ -228,6 +234,9 @@ class Planner:
             setattr(self.tally, state, getattr(self.tally, state) + 1)
             self._recall(row)
         self.tally.total = max(self.tally.total, len(rows))  # a smaller budget removes no trials
+        self._search.starts = starts_of(self.space, self.store.spaces(), begun.values())
+        for index in self._search.starts.keys() & self._search.budget.accounts.keys():
+            self._search.budget.accounts[index].given = False  # its start point gave it
 
     def _recall(self, row: TrialRow) -> None:
         """Learns from a finished trial of an earlier launch."""

@@ -67,6 +67,7 @@ def trial(row: TrialRow) -> dict[str, Any]:
         "role": row.role,
         "backbone": row.backbone,
         "precision": row.precision,
+        "space": row.space,
         "reason": row.reason,
         "notes": list(row.notes),
     }
@@ -109,7 +110,9 @@ def trials_table(rows: Sequence[TrialRow], *, title: str, objectives: Sequence[s
     names = list(dict.fromkeys(name for row in rows for name in row.params))
     reasons = any(row.reason for row in rows)
     table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for column in ("trial", "state", "role", "all", "many", "medium", "few", "slope", *more, *names):
+    several = any(row.space > 1 for row in rows)  # the study grew
+    own = ("trial", "state", "role", *(("space",) if several else ()))
+    for column in (*own, "all", "many", "medium", "few", "slope", *more, *names):
         table.add_column(column, no_wrap=True)
     if reasons:
         table.add_column("reason", no_wrap=True)
@@ -120,8 +123,9 @@ def trials_table(rows: Sequence[TrialRow], *, title: str, objectives: Sequence[s
         )
         params = (_four_digits(row.params[name]) if name in row.params else "-" for name in names)
         table.add_row(
-            str(row.number), row.state, row.role, *accuracies, "-" if slope is None else f"{slope:+.3f}",
-            *(per_cent(row.metrics.get(name)) for name in more), *params, *([row.reason or ""] if reasons else []),
+            str(row.number), row.state, row.role, *([str(row.space)] if several else []), *accuracies,
+            "-" if slope is None else f"{slope:+.3f}", *(per_cent(row.metrics.get(name)) for name in more), *params,
+            *([row.reason or ""] if reasons else []),
         )  # fmt: skip
     return table
 

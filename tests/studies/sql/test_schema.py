@@ -170,6 +170,7 @@ class TestOlder:
         rows = (*store.backbones(), *store.trials(), *store.readings())
         assert {row.precision for row in rows} == {None}
         assert store.study().backbones_per_gpu is None
+        assert [(row.number, row.first_trial) for row in store.spaces()] == [(1, 0)]
         assert look(url, _differences) == []
 
     def test_migrated_tables_are_those_of_a_new_database(self, written: tuple[str, str], new_store: Open) -> None:
