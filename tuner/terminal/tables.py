@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from search_spaces.geometry import in_words
+from studies.confirmed import without_seeds
 from studies.findings.spread import spreads
 from studies.records import ReadingRow, TrialRow
 from studies.store import Store
-from studies.study_data import FRESH_SEED, best_trial, seed_of, without_seeds
+from studies.study_data import FRESH_SEED, best_trial, seed_of
 from studies.wording import mean_and_deviation, per_cent, points
 from tuner.errors import NotThereError
 
