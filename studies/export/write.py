@@ -20,6 +20,7 @@ from studies.export.data_path import portable
 from studies.export.expect import FRESH_SEEDS, STUDY_RUN, expected
 from studies.export.provenance import code_version, library_versions
 from studies.export.read import BLOCKS, FORMAT_VERSION, KIND, Expectation, ExportedConfig, ExportError, load_config
+from studies.findings.headline import ranked_choices
 from studies.records import BackboneRow
 from studies.study_data import StudyData
 from trainers.config import Scalar
@@ -66,6 +67,7 @@ def _provenance(data: StudyData, candidate: Candidate) -> dict[str, Any]:
             "pruned": states["PRUNED"],
             "failed": states["FAIL"],
         },
+        **_over_seeds(data, candidate),
         "space_sha256": data.study.space_sha256,
         "dataset": {
             "name": candidate.config.get("task.dataset"),
@@ -80,6 +82,15 @@ def _provenance(data: StudyData, candidate: Candidate) -> dict[str, Any]:
         "versions": library_versions(),
         "created": data.ended.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
     }
+
+
+def _over_seeds(data: StudyData, candidate: Candidate) -> dict[str, Any]:
+    """The objective over the runs of the configuration on validation, and its run of the search alone."""
+    one = next((one for one in ranked_choices(data) if one.trial == candidate.number), None)
+    if one is None:
+        return {}
+    known = {"mean": one.objective.mean, "deviation": one.objective.deviation, "seeds": list(one.seeds)}
+    return {"over_seeds": {"split": "val", **known, "failed": one.failed, "run_of_the_search": one.single}}
 
 
 def _hardware(backbone: BackboneRow) -> dict[str, Any]:

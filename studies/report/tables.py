@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from search_spaces.geometry import in_words
 from studies.applicable import applicable
+from studies.confirmed import CONFIRM, SEEDS
 from studies.export.provenance import code_version, library_versions
 from studies.figures.figure import Table
 from studies.figures.settings import values_of
 from studies.findings.failures import UNKNOWN, failures
+from studies.findings.headline import ranked_choices
 from studies.study_data import StudyData
 from studies.wording import spans
 from trainers.config import Scalar
@@ -18,6 +20,7 @@ def study_tables(data: StudyData) -> dict[str, Table]:
     return {
         "trials": _trials_table(data),
         "readings": _readings_table(data),
+        **({"confirmed": confirmed_table(data)} if data.confirmed else {}),
         "posthoc": _posthoc_table(data),
         "failures": _failures_table(data),
         "failed_jobs": _failed_jobs_table(data),
@@ -28,14 +31,31 @@ def study_tables(data: StudyData) -> dict[str, Table]:
 
 def _trials_table(data: StudyData) -> Table:
     metrics = list(dict.fromkeys(name for row in data.complete for name in row.metrics))
-    columns = ("number", "state", "role", "backbone", "round", "value", "seconds", "precision", *data.varying, *metrics)
+    seeds = SEEDS if any(row.role == CONFIRM for row in data.trials) else ()
+    names = dict.fromkeys((*data.varying, *seeds))
+    columns = ("number", "state", "role", "backbone", "round", "value", "seconds", "precision", *names, *metrics)
     rows = []
     for row in sorted(data.trials, key=lambda row: row.number):
-        settings = values_of(row.config, data.varying)
+        settings = values_of(row.config, tuple(names))
         measured = (row.metrics.get(name) for name in metrics)
         own = (row.number, row.state, row.role, row.backbone_index, row.round, row.value, row.seconds, row.precision)
         rows.append((*own, *settings, *measured))
     return Table(columns, tuple(rows))
+
+
+def confirmed_table(data: StudyData) -> Table:
+    """The configurations that the choice was among, by their means over seeds, the highest first."""
+    columns = ("trial", "backbone", "run of the search", "mean", "deviation", "runs", "seeds", "failed")
+    return Table(
+        columns,
+        tuple(
+            (
+                one.trial, data.trial_by_number[one.trial].backbone_index, one.single, *one.objective,
+                len(one.seeds), " ".join(map(str, one.seeds)), one.failed,
+            )
+            for one in ranked_choices(data)
+        ),
+    )  # fmt: skip
 
 
 def _readings_table(data: StudyData) -> Table:

@@ -16,6 +16,7 @@ from studies.findings.headline import covered_seconds
 from studies.locks.study_lock import holder
 from studies.records import ProgressRow, RunningRow, TrialRow
 from studies.store import Store
+from studies.study_data import best_confirmed
 from studies.wording import duration
 from tuner.terminal import tables
 from tuner.terminal.layout import Standing, bars, course, done_of_total, standings, time_left
@@ -30,7 +31,7 @@ class Glance:
 
     status: Mapping[str, Any]  # from `tables.status`
     total: int | None  # trials of its budget; None if this release cannot read the space
-    few: float | None  # few-shot accuracy of the best trial, on validation
+    few: float | None  # few-shot accuracy of the best trial, on validation; if its mean chose it, over its seeds
     course: tuple[float, ...]  # the best value after each finished trial
     seconds_left: float | None = field(compare=False)
     jobs: tuple[RunningRow, ...] = field(default=(), compare=False)  # running, at the driver's last update
@@ -55,12 +56,13 @@ def glance(store: Store) -> Glance:
     silent = max(0.0, (now - said.updated).total_seconds()) if said else None
     told = _driver_says(said, silent)
     total = _total(store)
-    best = status["best"]
+    best, several = status["best"], best_confirmed(rows)
     chosen = next((row for row in rows if best and row.number == best["number"]), None)
+    own_few = chosen.metrics.get("val.few") if chosen else None
     return Glance(
         status=status,
         total=total,
-        few=chosen.metrics.get("val.few") if chosen else None,
+        few=several.mean("val.few") if several else own_few,
         course=course(rows),
         seconds_left=seconds_left(rows, total) if told is None else told,
         jobs=said.running if said and status["state"] == "running" else (),
@@ -163,7 +165,7 @@ def picture(found: Sequence[Glance]) -> Group:
             total=one.total,
             running=one.status["trials"]["running"],
             failed=one.status["trials"]["failed"],
-            best=(one.status["best"]["value"], one.status["best"]["number"]) if one.status["best"] else None,
+            best=_best(one.status["best"]),
             few=one.few,
             left=time_left(one.seconds_left) if one.running else one.status["state"],
             course=one.course,
@@ -172,6 +174,13 @@ def picture(found: Sequence[Glance]) -> Group:
     ]
     several = len(found) > 1
     return Group(standings(rows), *(drawn for one in found if one.running for drawn in _study_bars(one, named=several)))
+
+
+def _best(found: Mapping[str, Any] | None) -> tuple[float, int] | None:
+    """The value by which the best trial was chosen, its own or the mean over seeds, and its number."""
+    if found is None:
+        return None
+    return (found["over_seeds"]["mean"] if found["over_seeds"] else found["value"]), found["number"]
 
 
 def _study_bars(one: Glance, *, named: bool) -> Iterator[RenderableType]:
