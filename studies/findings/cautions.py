@@ -93,8 +93,8 @@ def _confirmation(data: StudyData, line: Headline) -> list[str]:
         found.append(f"The means of trials {listed(fewer)} are over fewer than {asked.seeds} runs.")
     if (compared := 1 + len(line.rivals)) < planned:
         found.append(
-            f"Of the {planned} configurations to be compared by their means over seeds only {compared} have two or more "
-            "runs; no other could be chosen."
+            f"Of the {planned} configurations to be compared by their means over seeds only {compared} have two "
+            "runs or more; no other could be chosen."
         )
     return found
 
