@@ -61,7 +61,7 @@ def _provenance(data: StudyData, candidate: Candidate) -> dict[str, Any]:
         "selected_by": {
             "rule": candidate.rule,
             "metric": data.study.objective,
-            "split": "test (leaks)" if candidate.config.get("task.protocol") == "paper_leak" else "val",
+            "split": _split(candidate),
             "among": candidate.among,
             "complete": states["COMPLETE"],
             "pruned": states["PRUNED"],
@@ -84,13 +84,17 @@ def _provenance(data: StudyData, candidate: Candidate) -> dict[str, Any]:
     }
 
 
+def _split(candidate: Candidate) -> str:
+    return "test (leaks)" if candidate.config.get("task.protocol") == "paper_leak" else "val"
+
+
 def _over_seeds(data: StudyData, candidate: Candidate) -> dict[str, Any]:
     """The objective over the runs of the configuration on validation, and its run of the search alone."""
     one = next((one for one in ranked_choices(data) if one.trial == candidate.number), None)
     if one is None:
         return {}
     known = {"mean": one.objective.mean, "deviation": one.objective.deviation, "seeds": list(one.seeds)}
-    return {"over_seeds": {"split": "val", **known, "failed": one.failed, "run_of_the_search": one.single}}
+    return {"over_seeds": {"split": _split(candidate), **known, "failed": one.failed, "run_of_the_search": one.single}}
 
 
 def _hardware(backbone: BackboneRow) -> dict[str, Any]:

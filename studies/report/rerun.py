@@ -42,11 +42,13 @@ def _search_need(data: StudyData) -> Need:
     sampler, budget = data.space.sampler, data.space.budget
     at_once = data.study.backbones_per_gpu or 1
     together = f" Each worker trained {at_once} backbones side by side." if at_once > 1 else ""
+    confirm = data.space.confirm
+    several = f" Then the best {confirm.top} are trained with {confirm.seeds} seeds each." if confirm else ""
     return Need(
         "Search",
         f"{sampler.stage1} chose {budget.backbones} backbones, {sampler.stage2} {budget.heads_per_backbone} heads on "
-        f"each, both with seed {sampler.seed}.{together} One worker gives the same trials again; with more, their "
-        "order moves what is proposed:",
+        f"each, both with seed {sampler.seed}.{together}{several} One worker gives the same trials again; with more, "
+        "their order moves what is proposed:",
         f"--parallel 1 --backbones-per-gpu {at_once}" if at_once > 1 else "--parallel 1",
     )
 

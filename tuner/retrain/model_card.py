@@ -107,12 +107,13 @@ def _protocol_section(card: ModelCard, exported: ExportedConfig, seeds: Sequence
 
 
 def _over_seeds(exported: ExportedConfig) -> str:
-    """The figure of the choice, if it was by the mean over seeds."""
+    """The figure of the choice, if it was by the mean over seeds and an export of any origin says it in fractions."""
     found = exported.provenance.get("over_seeds", {})
-    mean, deviation, single = (found.get(name) for name in ("mean", "deviation", "run_of_the_search"))
-    if not all(isinstance(value, float) for value in (mean, deviation, single)):
+    known = [found.get(name) for name in ("mean", "deviation", "run_of_the_search")]
+    mean, deviation, single = (value if isinstance(value, float) and 0 <= value <= 1 else None for value in known)
+    if mean is None or deviation is None or single is None or not isinstance(found.get("seeds"), list):
         return ""
-    seeds = ", ".join(escape(seed) for seed in found.get("seeds", ()))
+    seeds = ", ".join(escape(seed) for seed in found["seeds"])
     return (
         f" Over seeds {seeds} it reached {mean_and_deviation(mean, deviation)} on {escape(found.get('split'))} "
         f"(mean ± deviation); the run by which the search found it had {per_cent(single)}."
