@@ -137,14 +137,14 @@ def line(one: Glance, *, as_json: bool) -> str:
     """A study on one line, for a program or for a log."""
     if as_json:
         return json_text(status_object(one))
-    counts, best = one.status["trials"], one.status["best"]
+    counts, best = one.status["trials"], _best(one.status["best"])
     fields = {
         "study": one.status["study"],
         "state": one.status["state"],
         "done": done_of_total(one.done, one.total),
         "running": counts["running"],
         "failed": counts["failed"],
-        "best": f"{best['value']:.4f}" if best else "none",
+        "best": f"{best[0]:.4f}" if best else "none",
         "few": "none" if one.few is None else f"{one.few:.4f}",
     }
     return " ".join(f"{key}={value}" for key, value in fields.items())
@@ -180,7 +180,8 @@ def _best(found: Mapping[str, Any] | None) -> tuple[float, int] | None:
     """The value by which the best trial was chosen, its own or the mean over seeds, and its number."""
     if found is None:
         return None
-    return (found["over_seeds"]["mean"] if found["over_seeds"] else found["value"]), found["number"]
+    several = found.get("over_seeds")
+    return (several["mean"] if several else found["value"]), found["number"]
 
 
 def _study_bars(one: Glance, *, named: bool) -> Iterator[RenderableType]:
