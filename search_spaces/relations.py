@@ -24,7 +24,7 @@ def problems(root: Node) -> list[Problem]:
     """Finds conditions on unknown parameters, on impossible values, in circles; and grids over continuous ranges."""
     conditions = list(_conditions(root))
     found = [problem for owner, entry in conditions for problem in _condition(root, owner, entry)]
-    return [*found, *_circle(conditions), *_grids(root), *_start_points(root)]
+    return [*found, *_circle(conditions), *_grids(root), *_start_points(root), *_confirm(root)]
 
 
 def _searched(root: Node, stage: str) -> Iterator[tuple[str, Node]]:
@@ -178,6 +178,14 @@ def _outside(form: dict[str, Any], found: object, *, way_out: str) -> str | None
 
 def _is_number(value: Any) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _confirm(root: Node) -> Iterator[Problem]:
+    """Runs with other seeds are compared by one mean."""
+    block, objective = root.child("confirm"), root.child("objective")
+    if block and block.value is not None and objective and isinstance(objective.value, list):
+        text = "compares means of one objective, but this space has several; write one, or leave out confirm"
+        yield block.mark.problem("confirm", text)
 
 
 def _is_continuous(name: str, form: Node) -> bool:

@@ -1,4 +1,4 @@
-"""The blocks of a search space: task, stages, budget, sampler, refinement.
+"""The blocks of a search space: task, stages, budget, sampler, refinement, confirmation.
 
 Task, Stage1 and Stage2 are generated from the trainer's catalogue of settings, which needs no torch.
 """
@@ -74,6 +74,12 @@ def _none_or_several(count: int) -> int:
     return count
 
 
+def _several(count: int) -> int:
+    if count == 1:
+        raise PydanticCustomError("several", "must be 2 or more, the search's own run among them, but got 1")
+    return count
+
+
 class Budget(Part):
     """The size of a finished study."""
 
@@ -101,3 +107,12 @@ class Refine(Part):
 
     top: PositiveCount = 2
     heads: PositiveCount = 16
+
+
+class Confirm(Part):
+    """Several seeds of the best configurations, one a backbone; the choice is by the mean over them on validation."""
+
+    top: PositiveCount = 3
+    """Number of configurations."""
+    seeds: Annotated[PositiveCount, AfterValidator(_several)] = 3
+    """Runs of each, the search's own among them."""

@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 from search_spaces import canonical
 from search_spaces.objectives import Objective
 from search_spaces.parameters import Choices, Part, Range, distinct
-from search_spaces.schema import STUDY_NAME, Baseline, Budget, Refine, Sampler, Stage1, Stage2, Task
+from search_spaces.schema import STUDY_NAME, Baseline, Budget, Confirm, Refine, Sampler, Stage1, Stage2, Task
 from trainers.config import PARTS, Scalar
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class Space(Part):
     start: Annotated[tuple[StartPoint, ...], Field(strict=False)] = ()
     """Known good points, which the search tries first; what a point leaves out, the sampler fills in."""
     refine: Refine | None = None
+    confirm: Confirm | None = None
     baselines: Annotated[tuple[Baseline, ...], Field(strict=False), AfterValidator(distinct)] = (
         "naive", "weight_decay", "l2_norm", "tau_norm", "logit_adjustment",
     )  # fmt: skip
@@ -107,6 +108,11 @@ class Space(Part):
         asked = self.refine.heads if self.refine else 0
         return int(min(asked, self.points("stage2") - self.heads_per_backbone))
 
+    @property
+    def runs_to_confirm(self) -> int:
+        """Runs with other seeds of the best configurations, at most one configuration a backbone; 0 without them."""
+        return min(self.confirm.top, self.backbones) * (self.confirm.seeds - 1) if self.confirm else 0
+
     def heads_by_round(self) -> tuple[int, ...]:
         """Heads per round on a backbone, as even as possible, larger rounds first."""
         rounds = min(self.budget.rounds, self.heads_per_backbone)
@@ -115,12 +121,13 @@ class Space(Part):
 
     @property
     def trials(self) -> int:
-        """Trials of a finished study: heads of the search and the refinement, and the naive baseline.
+        """Trials of a finished study: heads of the search and the refinement, runs with other seeds, naive baseline.
 
         The other baselines come from the search's backbones and need no trial.
         """
         refined = min(self.refine.top, self.backbones) * self.heads_to_refine if self.refine else 0
-        return self.backbones * self.heads_per_backbone + refined + ("naive" in self.baselines)
+        searched = self.backbones * self.heads_per_backbone
+        return searched + refined + self.runs_to_confirm + ("naive" in self.baselines)
 
     def points(self, stage: Literal["stage1", "stage2"]) -> float:
         """An upper bound on a stage's different configurations; infinite with a range without a step."""
@@ -132,14 +139,15 @@ class Space(Part):
     def sha256(self) -> str:
         """Hash of everything that changes the meaning of a result: task, stages, objective, sampler, baselines.
 
-        It leaves out name, budget and refinement, so that a study can continue with a larger budget, and the path of
-        the data, which its content identifies.
+        It leaves out name, budget, refinement and confirmation, so that a study can continue with a larger budget, and
+        the path of the data, which its content identifies.
         """
         return hashlib.sha256(canonical.dump(self.meaning()).encode()).hexdigest()
 
     def meaning(self) -> dict[str, Any]:
         """What `sha256` hashes, as plain values."""
-        meaning = {key: value for key, value in self.tree().items() if key not in ("name", "budget", "refine")}
+        sizes = ("name", "budget", "refine", "confirm")
+        meaning = {key: value for key, value in self.tree().items() if key not in sizes}
         meaning["task"] = {key: value for key, value in meaning["task"].items() if key not in ("data", "download")}
         return meaning
 
@@ -183,6 +191,8 @@ class Space(Part):
         tree = {key: canonical.plain_values(getattr(self, key)) for key in type(self).model_fields}
         if not self.start:
             del tree["start"]  # as in spaces of earlier releases, whose hashes are in databases
+        if self.confirm is None:
+            del tree["confirm"]  # so that earlier releases read the text of a space without it
         for part in PARTS:
             written = getattr(self, part).model_fields_set
             tree[part] = {name: value for name, value in tree[part].items() if name in written}

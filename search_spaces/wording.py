@@ -14,17 +14,17 @@ from search_spaces.document import Mark, Node
 from search_spaces.objectives import Minimised
 from search_spaces.parameters import CHOICES, FIXED, FORMS, ONE, RANGE, Choices, Range
 from search_spaces.problems import Problem, did_you_mean, nearest, shown
-from search_spaces.schema import Budget, Refine, Sampler, Stage1, Stage2, Task
+from search_spaces.schema import Budget, Confirm, Refine, Sampler, Stage1, Stage2, Task
 from search_spaces.space import Space
 from trainers.config import FLAT_NAMES
 
 Path = tuple[str | int, ...]
 SECTIONS: dict[Path, type[BaseModel]] = {
     (): Space, ("task",): Task, ("stage1",): Stage1, ("stage2",): Stage2,
-    ("budget",): Budget, ("sampler",): Sampler, ("refine",): Refine,
+    ("budget",): Budget, ("sampler",): Sampler, ("refine",): Refine, ("confirm",): Confirm,
 }  # fmt: skip
 
-_OPTIONS: tuple[Path, ...] = (("budget",), ("sampler",), ("refine",))
+_OPTIONS: tuple[Path, ...] = (("budget",), ("sampler",), ("refine",), ("confirm",))
 _OTHER_WORDS = {  # names in other tools and papers
     "min": "low", "max": "high", "lower": "low", "upper": "high", "q": "step",
     "values": "choices", "options": "choices", "choice": "choices", "distribution": "log", "type": "log",

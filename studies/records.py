@@ -18,7 +18,7 @@ from optuna.distributions import BaseDistribution
 from trainers.config import ResolvedPrecision, Scalar
 
 StoredMetrics = Mapping[str, float | None]
-JobKind = Literal["search", "baseline", "refine"]
+JobKind = Literal["search", "baseline", "refine", "confirm"]
 JobState = Literal["running", "done", "failed"]
 StudyState = Literal["running", "stopped", "done", "failed"]
 
@@ -126,7 +126,7 @@ class JobRow:
     id: int
     kind: JobKind
     state: JobState
-    backbone_index: int  # k-th backbone of the study's search, from 0; baselines count on their own
+    backbone_index: int  # k-th backbone of the study's search, from 0; also of its runs with other seeds
     round: int  # from 0
     numbers: tuple[int, ...]  # Optuna trial numbers of its heads
     configs: tuple[Mapping[str, Scalar], ...]  # whole flat configuration per head
@@ -207,7 +207,7 @@ class BackboneRow:
     """One result of stage 1."""
 
     fingerprint: str
-    index: int  # backbone_index of the first job that used it, a job of the search before a baseline's
+    index: int  # backbone_index of the first job that used it, a job of the search before any other
     kind: JobKind
     config: Mapping[str, Scalar]  # `task.*` and `stage1.*`
     metrics: StoredMetrics
@@ -246,7 +246,7 @@ class ProgressRow:
 class ReadingRow:
     """A reading of test data, once for each chosen trial, baseline and fresh seed."""
 
-    role: str  # "best", "naive", "weight_decay", "tau_norm", ..., "fresh_seed"
+    role: str  # "best", "naive", "weight_decay", "tau_norm", ..., "fresh_seed": the chosen one with another seed
     config: Mapping[str, Scalar]
     metrics: StoredMetrics  # `val.*`, `test.*`, `norm.*`
     classes: tuple[ClassRow, ...]  # of test

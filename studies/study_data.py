@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from search_spaces import Space, SpaceError, loads
 from search_spaces.objectives import DIGITS, front
 from studies.applicable import applies
+from studies.confirmed import CONFIRM, Confirmed, confirmed, is_finished, seed_in, without_seeds
 from studies.records import (
     BackboneRow,
     ClassRow,
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 SEARCH_ROLES = ("search", "refine")  # trials that can be chosen; baselines cannot
 FRESH_SEED = "fresh_seed"  # readings of the chosen configuration retrained: the spread over seeds
-SEEDS = ("stage1.seed", "stage2.seed")
 ACCURACY = "val.balanced_accuracy"
 SLOPE = "norm.slope"
 BALANCED_DIGITS = 3  # of a slope or rank correlation: smaller differences do not count
@@ -83,9 +83,25 @@ class StudyData:
         return front_of(self.searched)
 
     @cached_property
+    def confirmed(self) -> tuple[Confirmed, ...]:
+        """Trials of the search with finished runs of several seeds; if there are any, the choice is among them."""
+        return with_several_seeds(self.trials)
+
+    @cached_property
+    def best_confirmed(self) -> Confirmed | None:
+        """The chosen trial with its runs, if the choice was by their mean."""
+        return best_confirmed(self.trials)
+
+    @cached_property
     def tied(self) -> tuple[TrialRow, ...]:
-        """Trials of the search that are as good as the chosen one by every objective, itself among them."""
-        best = self.best
+        """Trials of the search that are as good as the chosen one, by every objective or by the mean over seeds.
+
+        The chosen one is among them.
+        """
+        best, several = self.best, self.best_confirmed
+        if several is not None:
+            mean = _rounded((several.value.mean,))
+            return tuple(one.trial for one in self.confirmed if _rounded((one.value.mean,)) == mean)
         return tuple(row for row in self.searched if best and _rounded(row.gains) == _rounded(best.gains))
 
     @cached_property
@@ -95,8 +111,8 @@ class StudyData:
 
     @cached_property
     def complete(self) -> tuple[TrialRow, ...]:
-        """Finished trials in the order of their numbers."""
-        rows = (row for row in self.trials if row.state == "COMPLETE" and row.value is not None)
+        """Finished trials in the order of their numbers, without runs of other seeds."""
+        rows = (row for row in self.trials if is_finished(row) and row.role != CONFIRM)
         return tuple(sorted(rows, key=lambda row: row.number))
 
     @cached_property
@@ -180,14 +196,9 @@ class StudyData:
         return names[index] if index < len(names) else f"class {index}"
 
 
-def without_seeds(config: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """A configuration without its seeds."""
-    return {name: value for name, value in config.items() if name not in SEEDS}
-
-
 def seed_of(row: ReadingRow) -> int:
     """The seed of stage 1, which names a fresh seed."""
-    return int(row.config["stage1.seed"] or 0)
+    return seed_in(row.config)
 
 
 def preference(value: float, slope: float | None, number: int, *others: float) -> tuple[float, ...]:
@@ -202,20 +213,45 @@ def preference(value: float, slope: float | None, number: int, *others: float) -
 
 
 def best_trial(trials: Iterable[TrialRow]) -> TrialRow | None:
-    """The finished trial of the search that `preference` ranks highest."""
-    rows = [row for row in trials if row.state == "COMPLETE" and row.role in SEARCH_ROLES and row.value is not None]
-    return max(rows, key=_preference, default=None)
+    """The finished trial of the search that `preference` ranks highest.
+
+    Once a configuration has finished runs with two seeds or more, the choice is among such ones alone, by their means.
+    """
+    rows = tuple(trials)
+    several = best_confirmed(rows)
+    return several.trial if several else max(finished_search(rows), key=by_value, default=None)
+
+
+def best_confirmed(trials: Iterable[TrialRow]) -> Confirmed | None:
+    """The configuration with the highest mean over seeds, of equals as in `preference`; None if none has several."""
+    return max(with_several_seeds(trials), key=_by_mean, default=None)
+
+
+def with_several_seeds(trials: Iterable[TrialRow]) -> tuple[Confirmed, ...]:
+    """The trials of the search whose configuration has finished runs with two seeds or more."""
+    rows = tuple(trials)
+    return tuple(one for one in confirmed(finished_search(rows), rows) if len(one.runs) > 1)
+
+
+def finished_search(trials: Iterable[TrialRow]) -> list[TrialRow]:
+    """The finished trials that can be chosen."""
+    return [row for row in trials if row.role in SEARCH_ROLES and is_finished(row)]
+
+
+def by_value(row: TrialRow) -> tuple[float, ...]:
+    """The preference for a finished trial by its own run."""
+    return preference(row.value or 0.0, row.metrics.get(SLOPE), row.number, *row.others)
+
+
+def _by_mean(one: Confirmed) -> tuple[float, ...]:
+    return preference(one.value.mean, one.mean(SLOPE), one.trial.number)
 
 
 def front_of(trials: Iterable[TrialRow]) -> tuple[TrialRow, ...]:
     """The Pareto front of these trials by all objectives, best in the first one first; of equals the preferred one."""
-    rows = sorted(trials, key=_preference, reverse=True)
+    rows = sorted(trials, key=by_value, reverse=True)
     distinct = list({_rounded(row.gains): row for row in reversed(rows)}.values())[::-1]
     return tuple(distinct[place] for place in front([row.gains for row in distinct]))
-
-
-def _preference(row: TrialRow) -> tuple[float, ...]:
-    return preference(row.value or 0.0, row.metrics.get(SLOPE), row.number, *row.others)
 
 
 def _rounded(gains: Sequence[float]) -> tuple[float, ...]:
@@ -232,7 +268,8 @@ def load_study_data(store: Store) -> StudyData:
     """Reads the study from its database; class rows only for the chosen trial and the baselines."""
     trials = tuple(store.trials())
     best = best_trial(trials)
-    shown = [row.number for row in trials if row.state == "COMPLETE" and (row is best or row.role not in SEARCH_ROLES)]
+    unshown = (*SEARCH_ROLES, CONFIRM)
+    shown = [row.number for row in trials if row.state == "COMPLETE" and (row is best or row.role not in unshown)]
     study = store.study()
     readings = in_order(store.readings(), study.space_yaml)
     return StudyData(

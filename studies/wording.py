@@ -15,6 +15,7 @@ _LABELS = {  # of roles: baselines and the chosen trial
     "logit_adjustment_mul": "logit adjustment ×",
     "ncm": "nearest mean",
     "fresh_seed": "fresh seed",
+    "confirm": "another seed",
 }
 _METHODS = {  # of stage 2
     "weight_balancing": "weight balancing",

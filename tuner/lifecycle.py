@@ -15,7 +15,7 @@ PHASES: dict[Phase, str] = {
     "searching": "Jobs of the search are handed out, then the final readings of test data. A job with a transient "
     "failure waits for a retry.",
     "closing": "The hours of the budget are over. No job of the search starts: waiting jobs end unrun. Running jobs "
-    "finish; then test data is read, except for fresh seeds, which would need training.",
+    "finish; then test data is read, except for fresh seeds that would need training.",
     "stopping": "A stop was requested. Nothing is handed out. Running jobs end at their next report and leave a "
     "checkpoint; their trials stay RUNNING, and the next launch adopts them.",
     "failing": "More jobs failed than the budget allows. Nothing is handed out: waiting jobs end unrun, and running "

@@ -22,7 +22,7 @@ from studies.findings.headline import Headline, headline
 from studies.report.markdown import escape
 from studies.report.redaction import redacted_study
 from studies.study_data import SEARCH_ROLES, StudyData
-from studies.wording import gain_limits, limits, listed, mean_and_deviation, per_cent, points, role_label
+from studies.wording import count, gain_limits, limits, listed, mean_and_deviation, per_cent, points, role_label
 
 if TYPE_CHECKING:
     import optuna
@@ -117,7 +117,7 @@ def thinned_study(data: StudyData, *, trials: int) -> StudyData:
     ranked = sorted(searched, key=lambda row: (-(row.value or 0.0), row.number))
     best, rest = ranked[: trials // 2], sorted(ranked[trials // 2 :], key=lambda row: row.number)
     spread = rest[:: -(-len(rest) // (trials - trials // 2))]
-    kept = {row.number for row in (*best, *spread)}
+    kept = {row.number for row in (*best, *spread, *(one.trial for one in data.confirmed))}
     return replace(data, trials=tuple(row for row in data.trials if row.role not in SEARCH_ROLES or row.number in kept))
 
 
@@ -132,6 +132,14 @@ def note(data: StudyData) -> str:
 def _choice_line(line: Headline) -> str:
     if line.trial is None:
         return "No trial of the search has finished yet."
+    if line.confirmed is not None:
+        one = line.confirmed
+        return (
+            f"Trial **{line.trial}** was chosen on validation by its mean over seeds "
+            f"{listed([str(seed) for seed in one.seeds])}: {escape(line.objective)} "
+            f"**{mean_and_deviation(*one.objective)}**, among {count(len(line.rivals) + 1, 'configuration')} with "
+            f"several seeds. Its run in the search had {per_cent(one.single)}."
+        )
     ties = f", which {line.tied:,} trials share" if line.tied > 1 else ""
     return (
         f"Trial **{line.trial}** was chosen on validation: {escape(line.objective)} **{per_cent(line.value)}**{ties}."

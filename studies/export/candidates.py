@@ -12,6 +12,7 @@ from trainers.config import Scalar
 
 BEST_RULE = "highest objective; of equals the most balanced norms"
 FRONT_RULE = "of the Pareto front by all objectives, highest first one; of equals the most balanced norms"
+CONFIRMED_RULE = "highest mean objective over seeds; of equals the most balanced norms"
 NUMBER_RULE = "named by its number"
 NAIVE_RULE = "not selected: no weight decay, other searched settings in the middle of their ranges"
 BASELINE_RULE = "the best of its method on the search's backbones"
@@ -41,6 +42,8 @@ def trial_candidate(data: StudyData, number: int | None = None) -> Candidate:
             f"study {data.study.name!r} has no finished trial to export; let it run until one is COMPLETE"
         )
     reading = next((row for row in reversed(data.readings) if row.number == trial.number), None)
+    if number is None and data.best_confirmed is not None:
+        return _of_trial(data, trial, reading, CONFIRMED_RULE, among=len(data.confirmed))
     best_rule = BEST_RULE if len(data.study.objectives) == 1 else FRONT_RULE
     rule = best_rule if number is None else NUMBER_RULE
     return _of_trial(data, trial, reading, rule, among=len(data.searched))

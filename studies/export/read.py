@@ -21,7 +21,7 @@ BLOCKS: dict[str, frozenset[str]] = {
     "stage1": frozenset(Stage1.model_fields),
     "stage2": frozenset(Stage2.model_fields),
 }
-_MAPPINGS = ("selected_by", "dataset", "hardware", "code", "versions", "expect")  # of provenance, if present
+_MAPPINGS = ("selected_by", "over_seeds", "dataset", "hardware", "code", "versions", "expect")  # of provenance
 _KEYS = ("kind", "version", *BLOCKS, "expect", "provenance")
 
 

@@ -20,6 +20,7 @@ from studies.export.data_path import portable
 from studies.export.expect import FRESH_SEEDS, STUDY_RUN, expected
 from studies.export.provenance import code_version, library_versions
 from studies.export.read import BLOCKS, FORMAT_VERSION, KIND, Expectation, ExportedConfig, ExportError, load_config
+from studies.findings.headline import ranked_choices
 from studies.records import BackboneRow
 from studies.study_data import StudyData
 from trainers.config import Scalar
@@ -61,12 +62,13 @@ def _provenance(data: StudyData, candidate: Candidate) -> dict[str, Any]:
             "rule": candidate.rule,
             "metric": data.study.objective,
             **({"objectives": list(data.study.objectives)} if len(data.study.objectives) > 1 else {}),
-            "split": "test (leaks)" if candidate.config.get("task.protocol") == "paper_leak" else "val",
+            "split": _split(candidate),
             "among": candidate.among,
             "complete": states["COMPLETE"],
             "pruned": states["PRUNED"],
             "failed": states["FAIL"],
         },
+        **_over_seeds(data, candidate),
         "space_sha256": data.study.space_sha256,
         **({"drawn_from": _drawn_from(data, candidate)} if data.grew else {}),
         "dataset": {
@@ -98,6 +100,19 @@ def _drawn_from(data: StudyData, candidate: Candidate) -> dict[str, Any]:
         "from_trial": row.first_trial,
         "sha256": row.space_sha256,
     }
+
+
+def _split(candidate: Candidate) -> str:
+    return "test (leaks)" if candidate.config.get("task.protocol") == "paper_leak" else "val"
+
+
+def _over_seeds(data: StudyData, candidate: Candidate) -> dict[str, Any]:
+    """The objective over the runs of the configuration on validation, and its run of the search alone."""
+    one = next((one for one in ranked_choices(data) if one.trial == candidate.number), None)
+    if one is None:
+        return {}
+    known = {"mean": one.objective.mean, "deviation": one.objective.deviation, "seeds": list(one.seeds)}
+    return {"over_seeds": {"split": _split(candidate), **known, "failed": one.failed, "run_of_the_search": one.single}}
 
 
 def _hardware(backbone: BackboneRow) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
+from studies.confirmed import CONFIRM, seed_in
 from studies.figures import style
 from studies.figures.figure import Absent, Figure, Table
 from studies.records import EpochRow
@@ -53,7 +54,8 @@ def norm_evolution_info(data: StudyData) -> NormEvolutionInfo | Absent:
     for backbone in sorted(data.backbones, key=lambda row: (row.kind, row.index, row.fingerprint)):
         if backbone.fingerprint in by_backbone:
             role = roles.get(backbone.fingerprint, "other")
-            label = {"naive": "naive", "best": "backbone of best"}.get(role, f"backbone {backbone.index}")
+            seed = f", seed {seed_in(backbone.config)}" if backbone.kind == CONFIRM else ""
+            label = {"naive": "naive", "best": "backbone of best"}.get(role, f"backbone {backbone.index}{seed}")
             decay = _decay(backbone.config.get(WEIGHT_DECAY))
             stage1.append(_curve(label, role, decay, by_backbone[backbone.fingerprint]))
     stage2 = _stage2(data, by_trial)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import plotly.graph_objects as go
 
+from studies.confirmed import CONFIRM
 from studies.figures import style
 from studies.figures.figure import Absent, Figure, Table
 from studies.records import TrialRow
@@ -17,6 +18,7 @@ from studies.study_data import FRESH_SEED, SEARCH_ROLES, StudyData, seed_of
 _FILLS = {  # of a job's training, by its kind
     "search": style.patterned(style.BLUE, ""),
     "baseline": style.patterned(style.BLACK, ""),
+    "other seeds": style.patterned(style.GREEN, "."),
     "some failed": style.patterned(style.ORANGE, "/"),
     "failed": style.patterned(style.VERMILION, "x"),
 }
@@ -98,6 +100,8 @@ def _kind(rows: list[TrialRow]) -> str:
     failed = sum(row.state == "FAIL" for row in rows)
     if failed:
         return "failed" if failed == len(rows) else "some failed"
+    if rows[0].role == CONFIRM:
+        return "other seeds"
     return "search" if rows[0].role in SEARCH_ROLES else "baseline"
 
 
@@ -174,7 +178,7 @@ def timeline_table(info: TimelineInfo) -> Table:
 
 def timeline_caption(info: TimelineInfo) -> str:
     marks = (
-        " Marks at the bottom are readings of test data, at their ends; a fresh seed is trained before its reading."
+        " Marks at the bottom are readings of test data, at their ends; a fresh seed that is no trial is trained first."
         if info.readings
         else ""
     )

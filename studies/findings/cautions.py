@@ -26,6 +26,7 @@ def cautions(data: StudyData) -> tuple[str, ...]:
         *_mixed_trainers(data),
         *_test_readings(data),
         *_went_on_after_test(data),
+        *_confirmation(data, line),
         *_untuned_naive(data, line),
         *_gains(line),
         *_noise(line),
@@ -93,6 +94,28 @@ def _went_on_after_test(data: StudyData) -> list[str]:
         f"The search went on after test data was read, with {cause}: {count(len(later), 'trial')} came later. The "
         "choice is on validation alone, but whoever let the search go on may have known the test figures."
     ]
+
+
+def _confirmation(data: StudyData, line: Headline) -> list[str]:
+    """What the mean over seeds lacks."""
+    asked = data.space.confirm
+    if asked is None or line.trial is None:
+        return []
+    if line.confirmed is None:
+        return ["No configuration has runs of several seeds yet: the best was chosen by its one run, which is lucky."]
+    found, runs = [], len(line.confirmed.seeds)
+    planned = min(asked.top, data.space.backbones)
+    if runs < asked.seeds:
+        lost = f", and {line.confirmed.failed} failed" if line.confirmed.failed else ""
+        found.append(f"The best was chosen by the mean of {runs} runs; {asked.seeds} were planned{lost}.")
+    if fewer := [str(one.trial) for one in line.rivals if len(one.seeds) < asked.seeds]:
+        found.append(f"The means of trials {listed(fewer)} are over fewer than {asked.seeds} runs.")
+    if (compared := 1 + len(line.rivals)) < planned:
+        found.append(
+            f"Of the {planned} configurations to be compared by their means over seeds only {compared} have two "
+            "runs or more; no other could be chosen."
+        )
+    return found
 
 
 def _untuned_naive(data: StudyData, line: Headline) -> list[str]:

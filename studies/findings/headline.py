@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from studies.applicable import applicable
+from studies.confirmed import CONFIRM
 from studies.findings.intervals import Interval, group_recalls, independent_difference
 from studies.findings.spread import Spread, spreads
 from studies.records import ClassRow, ReadingRow, StoredMetrics
@@ -43,6 +44,16 @@ class Fresh(NamedTuple):
         return self.measures.get(name)
 
 
+class Choice(NamedTuple):
+    """A configuration that was chosen, or could have been, by its mean over seeds on validation."""
+
+    trial: int  # of the search
+    single: float  # the objective of this trial, by which it came among them
+    seeds: tuple[int, ...]  # of the finished runs, this trial's first
+    objective: Spread
+    failed: int  # runs without a result
+
+
 class Headline(NamedTuple):
     """The top of the report. `accuracy`, `naive` and `baseline` are None until test is read."""
 
@@ -51,7 +62,9 @@ class Headline(NamedTuple):
     objective: str
     trial: int | None
     value: float | None  # of the objective, on validation
-    tied: int  # trials of the search that share this value
+    tied: int  # trials of the search that share this value, or the mean over seeds
+    confirmed: Choice | None  # None if the choice was by single runs
+    rivals: tuple[Choice, ...]  # the others of that choice, the best first
     method: Scalar  # of stage 2
     accuracy: Interval | None  # balanced, on test
     rarest: str  # the rarest group that has classes
@@ -77,6 +90,7 @@ def headline(data: StudyData) -> Headline:
     best, reading, naive = data.best, data.reading("best"), data.reading("naive")
     baseline = max(data.baselines, key=lambda row: row.metrics.get(ACCURACY) or 0.0, default=None)
     groups = test_groups(reading, data.thresholds) if reading else {}
+    choices = ranked_choices(data)
     rarest = rarest_group(data)
     return Headline(
         study=data.study.name,
@@ -85,6 +99,8 @@ def headline(data: StudyData) -> Headline:
         trial=best.number if best else None,
         value=best.value if best else None,
         tied=len(data.tied),
+        confirmed=next((one for one in choices if best and one.trial == best.number), None),
+        rivals=tuple(one for one in choices if best and one.trial != best.number),
         method=best.config.get("stage2.method") if best else None,
         accuracy=groups.get("all"),
         rarest=rarest,
@@ -98,7 +114,7 @@ def headline(data: StudyData) -> Headline:
         pruned=states["PRUNED"],
         running=states["RUNNING"],
         never_asked=never_asked(data),
-        backbones=sum(row.kind != "baseline" for row in data.backbones),
+        backbones=sum(row.kind not in ("baseline", CONFIRM) for row in data.backbones),
         trained_hours=_trained_seconds(data) / 3600,
         elapsed_hours=covered_seconds((row.started, row.finished) for row in data.trials) / 3600,
         data_fingerprint=data.study.data_fingerprint,
@@ -147,6 +163,15 @@ def over_fresh_seeds(data: StudyData) -> Fresh | None:
     if len(rows) < 2:
         return None
     return Fresh(tuple(seed_of(row) for row in rows), spreads([row.metrics for row in rows]))
+
+
+def ranked_choices(data: StudyData) -> tuple[Choice, ...]:
+    """The configurations that the choice was among, if it was by means over seeds: the highest mean first."""
+    found = [
+        Choice(one.trial.number, one.trial.value or 0.0, one.seeds, one.value, len(one.failed))
+        for one in data.confirmed
+    ]
+    return tuple(sorted(found, key=lambda one: (-one.objective.mean, one.trial)))
 
 
 def never_asked(data: StudyData) -> int:

@@ -103,6 +103,10 @@ def headlines_table(lines: Sequence[Headline]) -> Table:
     over = [line.fresh.of("test.balanced_accuracy") if line.fresh else None for line in lines]
     row("chosen trial", *(line.trial for line in lines))
     row("objective on validation", *(line.value for line in lines))
+    means = [line.confirmed.objective if line.confirmed else None for line in lines]
+    if any(means):
+        row("mean over seeds on validation", *(one.mean if one else None for one in means))
+        row("deviation over these seeds", *(one.deviation if one else None for one in means))
     row("balanced accuracy on test", *(line.accuracy.value if line.accuracy else None for line in lines))
     row("95 % low", *(line.accuracy.low if line.accuracy else None for line in lines))
     row("95 % high", *(line.accuracy.high if line.accuracy else None for line in lines))
@@ -127,9 +131,10 @@ _AS_POINTS = (
     "gain over naive: 95 % low",
     "gain over naive: 95 % high",
 )
+_AS_DEVIATIONS = ("deviation over fresh seeds", "deviation over these seeds")
 _AS_SHARES = (
-    "objective on validation", "balanced accuracy on test", "95 % low", "95 % high", "mean over fresh seeds on test",
-    "its accuracy on test", "naive on test",
+    "objective on validation", "mean over seeds on validation", "balanced accuracy on test", "95 % low", "95 % high",
+    "mean over fresh seeds on test", "its accuracy on test", "naive on test",
 )  # fmt: skip
 
 
@@ -145,7 +150,7 @@ def _readable(table: Table) -> Table:
             return duration(3600 * value)
         if name in _AS_POINTS:
             return f"{points(value)} points"
-        return f"{points(value).removeprefix('+')} points" if name == "deviation over fresh seeds" else value
+        return f"{points(value).removeprefix('+')} points" if name in _AS_DEVIATIONS else value
 
     return Table(table.columns, tuple((name, *(shown(name, value) for value in row)) for name, *row in table.rows))
 

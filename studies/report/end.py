@@ -35,6 +35,8 @@ _WORDS: Mapping[str, str] = {
     "95 % interval": "what the number of images of each class allows (Wilson; differences as if on different images); "
     "it does not include the spread over seeds",
     "fresh seeds": "the chosen configuration, trained again with other seeds after the search",
+    "confirmed": "the best configurations of the search, one a backbone, trained with several seeds; the highest mean "
+    "on validation is chosen",
     "data fingerprint": "a hash of images, labels and splits: equal hashes mean equal data",
 }
 
@@ -108,6 +110,8 @@ def settings(page: Page) -> str:
     parts.append(_folded("Provenance: code, data and versions", page.provenance) + "</section>")
     parts.append('<section><h2 id="words">Words</h2><dl class="words">')
     words = {role_label(role): _BASELINES[role] for role in page.baselines if role in _BASELINES} | dict(_WORDS)
+    if page.headline.confirmed is None:
+        del words["confirmed"]
     parts += [f"<dt>{escape_html(word)}</dt><dd>{escape_html(meaning)}.</dd>" for word, meaning in words.items()]
     many, few = page.thresholds
     parts.append(

@@ -48,10 +48,12 @@ def _search_need(data: StudyData) -> Need:
             "trials:"
         )
     together = f" Each worker trained {at_once} backbones side by side." if at_once > 1 else ""
+    confirm = data.space.confirm
+    several = f" Then the best {confirm.top} are trained with {confirm.seeds} seeds each." if confirm else ""
     return Need(
         "Search",
         f"{sampler.stage1} chose {budget.backbones} backbones, {sampler.stage2} {budget.heads_per_backbone} heads on "
-        f"each, both with seed {sampler.seed}.{together} {again}",
+        f"each, both with seed {sampler.seed}.{together}{several} {again}",
         f"--parallel 1 --backbones-per-gpu {at_once}" if at_once > 1 else "--parallel 1",
     )
 

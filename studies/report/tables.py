@@ -6,10 +6,12 @@ from collections import Counter
 
 from search_spaces.geometry import in_words
 from studies.applicable import applicable
+from studies.confirmed import CONFIRM, SEEDS
 from studies.export.provenance import code_version, library_versions
 from studies.figures.figure import Table
 from studies.figures.settings import values_of
 from studies.findings.failures import UNKNOWN, failures
+from studies.findings.headline import ranked_choices
 from studies.study_data import StudyData
 from studies.wording import spans
 from trainers.config import Scalar
@@ -20,6 +22,7 @@ def study_tables(data: StudyData) -> dict[str, Table]:
     return {
         "trials": _trials_table(data),
         "readings": _readings_table(data),
+        **({"confirmed": confirmed_table(data)} if data.confirmed else {}),
         "posthoc": _posthoc_table(data),
         "failures": _failures_table(data),
         "failed_jobs": _failed_jobs_table(data),
@@ -31,15 +34,32 @@ def study_tables(data: StudyData) -> dict[str, Table]:
 
 def _trials_table(data: StudyData) -> Table:
     metrics = list(dict.fromkeys(name for row in data.complete for name in row.metrics))
+    seeds = SEEDS if any(row.role == CONFIRM for row in data.trials) else ()
+    names = dict.fromkeys((*data.varying, *seeds))
     fixed = ("number", "state", "role", "backbone", "round", "value", "seconds", "precision")
-    columns = (*fixed, *(("space",) if data.grew else ()), *data.varying, *metrics)
+    columns = (*fixed, *(("space",) if data.grew else ()), *names, *metrics)
     rows = []
     for row in sorted(data.trials, key=lambda row: row.number):
-        settings = values_of(row.config, data.varying)
+        settings = values_of(row.config, tuple(names))
         measured = (row.metrics.get(name) for name in metrics)
         own = (row.number, row.state, row.role, row.backbone_index, row.round, row.value, row.seconds, row.precision)
         rows.append((*own, *((row.space,) if data.grew else ()), *settings, *measured))
     return Table(columns, tuple(rows))
+
+
+def confirmed_table(data: StudyData) -> Table:
+    """The configurations that the choice was among, by their means over seeds, the highest first."""
+    columns = ("trial", "backbone", "run of the search", "mean", "deviation", "runs", "seeds", "failed")
+    return Table(
+        columns,
+        tuple(
+            (
+                one.trial, data.trial_by_number[one.trial].backbone_index, one.single, *one.objective,
+                len(one.seeds), " ".join(map(str, one.seeds)), one.failed,
+            )
+            for one in ranked_choices(data)
+        ),
+    )  # fmt: skip
 
 
 def _readings_table(data: StudyData) -> Table:

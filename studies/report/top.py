@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from studies.findings.headline import Compared, Fresh, Headline
+from studies.findings.headline import Choice, Compared, Fresh, Headline
 from studies.findings.intervals import Interval
 from studies.report.page import Page, boxed, escape_html
 from studies.wording import (
@@ -63,10 +63,7 @@ def _change(gain: Interval, on: str = "") -> str:
 def _story(line: Headline) -> str:
     if line.trial is None:
         return "No trial of the search has finished yet."
-    chosen = (
-        f"<strong>Trial {line.trial}</strong> was chosen on validation ({escape_html(line.objective)} "
-        f"{per_cent(line.value)}, the best of {count(line.searched, 'finished trial')} of the search{_ties(line)})."
-    )
+    chosen = f"<strong>Trial {line.trial}</strong> was chosen on validation {_chosen_by(line)}."
     if line.accuracy is None:
         return f"{chosen} Test data has not been read for it."
     told = f"{chosen} On test images it reaches <strong>{per_cent(line.accuracy.value)}</strong> balanced accuracy"
@@ -77,6 +74,29 @@ def _story(line: Headline) -> str:
         rival = escape_html(role_label(line.baseline.role))
         told += f" and {_points_apart(line.baseline)} {rival}, of the other baselines the best on validation"
     return told + "."
+
+
+def _chosen_by(line: Headline) -> str:
+    """How the trial was chosen: as the best of the search, or by its mean over seeds."""
+    objective, searched = escape_html(line.objective), count(line.searched, "finished trial")
+    several = line.confirmed
+    if several is None:
+        return f"({objective} {per_cent(line.value)}, the best of {searched} of the search{_ties(line)})"
+    mean = mean_and_deviation(*several.objective)
+    told = f"by its mean over {_runs(several)}: {objective} <strong>{mean}</strong>"
+    if line.rivals:
+        others = listed([f"trial {one.trial} {mean_and_deviation(*one.objective)}" for one in line.rivals])
+        told += f", the highest of {len(line.rivals) + 1} configurations ({others}{_ties(line)})"
+    return (
+        f"{told}. The one run by which it came among {searched} of the search had {per_cent(several.single)}, "
+        "and a run that a search prefers is a lucky one"
+    )
+
+
+def _runs(choice: Choice) -> str:
+    """The seeds of a choice: `seeds 0 and 1 (1 more failed)`."""
+    failed = f" ({choice.failed} more failed)" if choice.failed else ""
+    return f"seeds {listed([str(seed) for seed in choice.seeds])}{failed}"
 
 
 def _ties(line: Headline) -> str:
@@ -100,10 +120,19 @@ def _fresh_sentence(line: Headline) -> str:
     also = f" ({_SHOT[line.rarest].replace('ones', 'classes')} {mean_and_deviation(*rare)})" if rare else ""
     return (
         f"Trained again with seeds {_seeds(fresh)}, the same configuration reaches "
-        f"<strong>{mean_and_deviation(*over)}</strong> on test{also}: mean and standard deviation over seeds, which no "
-        "choice was made by. It is the figure to quote for the configuration; the interval above is of one run and of "
-        "its images alone."
+        f"<strong>{mean_and_deviation(*over)}</strong> on test{also}: mean and standard deviation over seeds, "
+        f"{_part_in_the_choice(line, fresh)}. It is the figure to quote for the configuration; the interval above is "
+        "of one run and of its images alone."
     )
+
+
+def _part_in_the_choice(line: Headline, fresh: Fresh) -> str:
+    """Which of the seeds the choice knew, by their validation figures."""
+    chose = [seed for seed in fresh.seeds if line.confirmed and seed in line.confirmed.seeds]
+    if not chose:
+        return "which no choice was made by"
+    which = "which" if len(chose) == len(fresh.seeds) else f"of which {listed([str(seed) for seed in chose])}"
+    return f"{which} had a part in the choice among {count(len(line.rivals) + 1, 'configuration')}, on validation alone"
 
 
 def _seeds(fresh: Fresh) -> str:
@@ -136,6 +165,10 @@ def _cards(line: Headline) -> Iterable[str]:
     elif line.value is not None:
         yield _card(per_cent(line.value), f"best: {escape_html(line.objective)}", mark="best")
     yield from _fresh_card(line)
+    if line.confirmed is not None:
+        one = line.confirmed
+        label = f"{escape_html(line.objective)}: mean ± standard deviation over {_runs(one)}, by which best was chosen"
+        yield _card(mean_and_deviation(*one.objective), f"{label}; its run in the search {per_cent(one.single)}")
     if line.rarest_accuracy is not None:
         rare = line.rarest_accuracy
         yield _card(per_cent(rare.value), f"best on test, {line.rarest}-shot classes, {limits(rare.low, rare.high)}")

@@ -33,6 +33,7 @@ from studies.sql.tables import (
 from trainers.config import Scalar
 from trainers.results import BackboneResult, EpochResult, HeadFailure, HeadResult, JobResult
 
+_ASIDE: tuple[JobKind, ...] = ("baseline", "confirm")  # kinds of jobs whose backbones no search proposed
 DASHBOARD_METRICS = ("val.many", "val.medium", "val.few", "norm.slope")  # Optuna's page shows them beside the value
 
 
@@ -222,7 +223,7 @@ def record_reading(
 def _keep_backbone(session: Session, study: StudyTable, job: JobTable, found: BackboneResult) -> int:
     """Writes the backbone for the first job that uses it, and each job's post-hoc grid over the last; returns its id.
 
-    If the search reaches the naive baseline's backbone, the row becomes the search's.
+    If the search reaches a backbone of the naive baseline or of another seed, the row becomes the search's.
     """
     _learn(study, found)
     row = session.execute(
@@ -235,7 +236,7 @@ def _keep_backbone(session: Session, study: StudyTable, job: JobTable, found: Ba
         session.add(row)
         session.flush()
         insert_rows(session, EpochTable, _epoch_values(found.epochs, backbone_id=row.backbone_id))
-    elif row.kind == "baseline" and job.kind != "baseline":
+    elif row.kind in _ASIDE and job.kind not in _ASIDE:
         row.kind, row.backbone_index = job.kind, job.backbone_index
     session.execute(delete(PosthocTable).where(PosthocTable.backbone_id == row.backbone_id))
     insert_rows(session, PosthocTable, _posthoc_values(found, backbone_id=row.backbone_id))

@@ -98,11 +98,26 @@ def _protocol_section(card: ModelCard, exported: ExportedConfig, seeds: Sequence
         if chosen
         else "How the configuration was chosen is not on record."
     )
+    how += _over_seeds(exported)
     read = f"Test images were read once for each of {len(seeds)} seeds, after training." if len(seeds) > 1 else (
         "Test images were read once, after training."
     )  # fmt: skip
     kept = f" Seeds {', '.join(map(str, seeds))}; the model kept is that of seed {seeds[0]}, whichever was best."
     return f"## Protocol\n\nProtocol {code(card.config['task.protocol'])}. {how} {read}{kept if len(seeds) > 1 else ''}"
+
+
+def _over_seeds(exported: ExportedConfig) -> str:
+    """The figure of the choice, if it was by the mean over seeds and an export of any origin says it in fractions."""
+    found = exported.provenance.get("over_seeds", {})
+    known = [found.get(name) for name in ("mean", "deviation", "run_of_the_search")]
+    mean, deviation, single = (value if isinstance(value, float) and 0 <= value <= 1 else None for value in known)
+    if mean is None or deviation is None or single is None or not isinstance(found.get("seeds"), list):
+        return ""
+    seeds = ", ".join(escape(seed) for seed in found["seeds"])
+    return (
+        f" Over seeds {seeds} it reached {mean_and_deviation(mean, deviation)} on {escape(found.get('split'))} "
+        f"(mean ± deviation); the run by which the search found it had {per_cent(single)}."
+    )
 
 
 def _figures_section(card: ModelCard, classes: ClassCounts, metrics: Mapping[str, Spread], seeds: Sequence[int]) -> str:

@@ -1,4 +1,4 @@
-"""Which job comes next: interrupted ones, baselines, second rounds, new backbones, refinement, and the final readings.
+"""Which job comes next: interrupted ones, baselines, second rounds, new backbones, refinement, other seeds, readings.
 
 The planner reads the study once, then follows its own jobs. Its proposals are a pure function of the study's finished
 rows and the seed, so that a resumed study continues like one that was never interrupted.
@@ -8,27 +8,31 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from search_spaces import Space
 from search_spaces.objectives import gains
+from studies.confirmed import CONFIRM
 from studies.records import Failure, FailureKind, HeadRequest, JobKind, JobRow, TrialRow
 from studies.sql.nan_guard import sound
 from studies.store import Store
-from studies.study_data import FRESH_SEED, SLOPE, preference
+from studies.study_data import SLOPE, best_confirmed, preference
 from trainers.config import Scalar
 from trainers.results import HeadFailure, HeadResult, JobResult, Metrics
 from tuner.lifecycle import Lifecycle, Verdict
 from tuner.search.asking import Search
 from tuner.search.budget import Account
 from tuner.search.configurations import naive, with_defaults
+from tuner.search.confirming import Confirmation
 from tuner.search.enqueued import Enqueued
 from tuner.search.readings import Reading, by_backbone, readings_due
 from tuner.search.starts import starts_of
 
 logger = logging.getLogger(__name__)
+
+_ASIDE = ("baseline", CONFIRM)  # kinds of jobs from which the search learns nothing
 
 
 @dataclass(frozen=True)
@@ -58,16 +62,22 @@ class Tally:
     running: int = 0
     failed_jobs: int = 0
 
+    def add_running(self, trials: int) -> None:
+        """Counts trials handed out; a study whose best changed with a larger budget confirms more than its total."""
+        self.running += trials
+        self.total = max(self.total, self.complete + self.pruned + self.failed + self.running)
+
 
 @dataclass(frozen=True)
 class Leader:
-    """The best trial so far, by the objective on validation, or by the first of several."""
+    """The best trial so far, by the (first) objective on validation; with several `runs` by their mean."""
 
     number: int
     value: float
     few: float | None
     slope: float | None = None
     others: tuple[float, ...] = ()  # its gains by further objectives
+    runs: int = 1
 
     @property
     def preference(self) -> tuple[float, ...]:
@@ -88,6 +98,7 @@ class Planner:
         self.lifecycle = Lifecycle()
         self._search = Search(space)
         self._baselines: set[str] = set()
+        self._confirming = Confirmation(space)
         self._waiting: list[JobRow] = []  # interrupted, or waiting for a retry
         self._under_way: dict[int, JobKind] = {}  # by job
         self._readings: list[Assignment] | None = None
@@ -110,7 +121,8 @@ class Planner:
 
     def owes_trials(self) -> bool:
         """True if the budget leaves room for trials, or a job waits."""
-        return bool(self._waiting) or self._owes_naive() or self._search.has_left()
+        searching = self._waiting or self._owes_naive() or self._search.has_left()
+        return bool(searching or self._confirming.due(self.store.trials))
 
     def verdict(self) -> Verdict:
         """How the launch ended."""
@@ -139,10 +151,12 @@ class Planner:
         """Jobs still to be handed out: those that train a backbone, and those that find theirs in the cache."""
         trainings, others = self._search.budget.jobs_left()
         again = sum(job.round == 0 for job in self._waiting)
-        trainings, others = trainings + again, others + len(self._waiting) - again
+        trainings, others = trainings + again + self._confirming.left, others + len(self._waiting) - again
         if self._readings is None:
-            return trainings + self.space.budget.fresh_seeds, others + 1 + len(self.space.baselines)
-        fresh = sum(task.readings[0].role == FRESH_SEED for task in self._readings)
+            known = self.space.confirm.seeds - 1 if self.space.confirm else 0
+            fresh = max(0, self.space.budget.fresh_seeds - known)
+            return trainings + fresh, others + 1 + known + len(self.space.baselines)
+        fresh = sum(task.readings[0].trains for task in self._readings)
         return trainings + fresh, others + len(self._readings) - fresh
 
     def next_task(self, *, retries: bool = True) -> Assignment | None:
@@ -159,9 +173,9 @@ class Planner:
                 if not retries and self._waiting[0].attempts > 1:
                     return None
                 return self._hand_out(self._waiting.pop(0))
-            job = self._baseline() or self._searched()
+            job = self._baseline() or self._searched() or self._confirmation()
             if job is not None:
-                self.tally.running += len(job.numbers)
+                self.tally.add_running(len(job.numbers))
                 return self._hand_out(job)
         return None if self._under_way else self._reading(retries=retries)
 
@@ -219,6 +233,8 @@ class Planner:
             failed = job.failure is not None and job.failure is not FailureKind.NOT_RUN
             if job.kind == "baseline":
                 self._baselines |= {rows[number].role for number in job.numbers}
+            elif job.kind == CONFIRM:
+                self._confirming.asked()
             else:
                 account = Account(self._search.stage1_of(job.configs[0]))
                 account = self._search.budget.accounts.setdefault(job.backbone_index, account)
@@ -237,6 +253,7 @@ class Planner:
         self._search.starts = starts_of(self.space, self.store.spaces(), begun.values())
         for index in self._search.starts.keys() & self._search.budget.accounts.keys():
             self._search.budget.accounts[index].given = False  # its start point gave it
+        self._lead_by_mean(tuple(rows.values()))
 
     def _recall(self, row: TrialRow) -> None:
         """Learns from a finished trial of an earlier launch."""
@@ -255,12 +272,23 @@ class Planner:
         self.tally.running -= 1
         self.tally.failed += reached is None
         self.tally.complete += reached is not None
-        if job.kind != "baseline":
+        if job.kind == CONFIRM:
+            self._lead_by_mean(self.store.trials())
+        elif job.kind != "baseline":
             self._search.observe(job.backbone_index, config, *(reached or (None,)))
             if reached is not None:
                 self._lead(number, reached, metrics)
 
+    def _lead_by_mean(self, rows: Sequence[TrialRow]) -> None:
+        """Makes the chosen trial the leader if the choice is by the mean over seeds."""
+        if (found := best_confirmed(rows)) is not None:
+            mean = found.value.mean
+            few, slope = found.mean("val.few"), found.mean(SLOPE)
+            self.leader = Leader(found.trial.number, mean, few, slope, runs=len(found.runs))
+
     def _lead(self, number: int, reached: tuple[float, ...], metrics: Mapping[str, float | None]) -> None:
+        if self.leader is not None and self.leader.runs > 1:
+            return
         value, *others = reached
         found = Leader(number, value, metrics.get("val.few"), metrics.get(SLOPE), tuple(others))
         if self.leader is None or found.preference > self.leader.preference:
@@ -273,12 +301,13 @@ class Planner:
 
     def _hand_out(self, job: JobRow) -> Assignment:
         self._under_way[job.id] = job.kind
-        if job.kind != "baseline":
+        if job.kind not in _ASIDE:
             self._search.budget.accounts[job.backbone_index].under_way += 1
         return Assignment(kind=job.kind, configs=job.configs, job=job)
 
     def _settle(self, job: JobRow) -> None:
-        if self._under_way.pop(job.id, None) not in (None, "baseline"):
+        self._confirming.changed()
+        if self._under_way.pop(job.id, None) not in (None, *_ASIDE):
             self._search.budget.accounts[job.backbone_index].under_way -= 1
 
     def _end(self, job: JobRow, failure: Failure) -> None:
@@ -286,7 +315,7 @@ class Planner:
         self.store.fail_job(job.id, failure)
         self.tally.failed += len(job.numbers)
         self.tally.running -= len(job.numbers)
-        if job.kind == "baseline" or failure.kind is FailureKind.NOT_RUN:
+        if job.kind in _ASIDE or failure.kind is FailureKind.NOT_RUN:
             return
         self._search.budget.accounts[job.backbone_index].lost = True
         for config in job.configs if failure.kind.blames_configuration else ():
@@ -322,6 +351,19 @@ class Planner:
         ]
         return self.store.record_job(asked.kind, backbone_index=asked.backbone, round=asked.round, heads=heads)
 
+    def _confirmation(self) -> JobRow | None:
+        """The next run with another seed; none before the last job of the search, which may change the best."""
+        if any(kind not in _ASIDE for kind in self._under_way.values()):
+            return None
+        due = self._confirming.due(self.store.trials)
+        if not due:
+            return None
+        run = due.pop(0)
+        self._confirming.asked()
+        return self.store.record_job(
+            CONFIRM, backbone_index=run.trial.backbone_index, round=0, heads=[run.head(self.space)]
+        )
+
     def _head(self, params: Mapping[str, Scalar], *, enqueued: int | None) -> HeadRequest:
         return HeadRequest(
             config=with_defaults({**self.space.fixed, **params}),
@@ -334,7 +376,7 @@ class Planner:
         if self._readings is None:
             due = readings_due(self.space, self.store)
             if self.lifecycle.hands_out == "readings":
-                due = [reading for reading in due if reading.role != FRESH_SEED]  # they need training
+                due = [reading for reading in due if not reading.trains]
             self._readings = [
                 Assignment(kind="reading", configs=tuple(r.config for r in group), readings=tuple(group))
                 for group in by_backbone(due)

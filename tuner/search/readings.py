@@ -1,18 +1,19 @@
 """The final readings: the configurations that are measured on test data, once each, when a search ends.
 
-These are the chosen one, each baseline, and the chosen one trained again with fresh seeds. Nothing is selected by them.
+These are the chosen one, each baseline, and the chosen one trained again with other seeds. Nothing is selected by them.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from search_spaces import Space
-from studies.records import PosthocRow
+from studies.confirmed import SEEDS, confirmed, seed_in
+from studies.records import PosthocRow, TrialRow
 from studies.store import Store
-from studies.study_data import FRESH_SEED, SEEDS, best_trial
+from studies.study_data import FRESH_SEED, best_trial
 from trainers.config import Scalar
 
 POSTHOC_BASELINES: Mapping[str, str] = {  # baseline -> the post-hoc method it is
@@ -33,6 +34,11 @@ class Reading:
     config: Mapping[str, Scalar]
     number: int | None = None
 
+    @property
+    def trains(self) -> bool:
+        """True if its backbone is trained for it; those of trials and of post-hoc classifiers exist."""
+        return self.role == FRESH_SEED and self.number is None
+
 
 def readings_due(space: Space, store: Store) -> list[Reading]:
     """The readings that the study does not hold yet. Selection is on validation, among this study's own results."""
@@ -51,14 +57,25 @@ def readings_due(space: Space, store: Store) -> list[Reading]:
             chosen = _best_posthoc(candidates, POSTHOC_BASELINES[role], space.objectives[0])
             due += [Reading(role, chosen.config)] if chosen else []
     if best is not None:
-        due += [Reading(FRESH_SEED, config) for config in with_fresh_seeds(best.config, space.budget.fresh_seeds)]
+        due += _other_seeds(space, best, trials)
     held = {(reading.role, _key(reading.config)) for reading in store.readings()}
     return [reading for reading in due if (reading.role, _key(reading.config)) not in held]
 
 
-def with_fresh_seeds(config: Mapping[str, Scalar], count: int) -> list[dict[str, Scalar]]:
-    """`count` copies of the configuration, with the smallest seeds that it does not use itself."""
-    own = {config[name] for name in SEEDS}
+def _other_seeds(space: Space, best: TrialRow, trials: Sequence[TrialRow]) -> list[Reading]:
+    """The chosen configuration with other seeds: its runs of the confirmation, and fresh ones up to the budget."""
+    (runs,) = confirmed([best], trials) or [None]
+    known = [Reading(FRESH_SEED, row.config, row.number) for row in (runs.runs[1:] if runs else ())]
+    tried = {seed_in(row.config) for row in (runs.others if runs else ())}
+    more = with_fresh_seeds(best.config, max(0, space.budget.fresh_seeds - len(known)), besides=tried)
+    return [*known, *(Reading(FRESH_SEED, config) for config in more)]
+
+
+def with_fresh_seeds(
+    config: Mapping[str, Scalar], count: int, *, besides: Collection[int] = ()
+) -> list[dict[str, Scalar]]:
+    """`count` copies of the configuration, with the smallest seeds that neither it nor `besides` has."""
+    own = {*(config[name] for name in SEEDS), *besides}
     fresh = (seed for seed in itertools.count() if seed not in own)
     return [{**config, **dict.fromkeys(SEEDS, seed)} for seed in itertools.islice(fresh, count)]
 

@@ -19,7 +19,7 @@ from tuner.terminal.output import styled, terminal_safe
 _SPARKS = "▁▂▃▄▅▆▇█"
 _COURSE = 10  # sparks, if there is room
 _BAR = 16  # columns of a bar
-_WHAT = 24  # columns of a job's name
+_WHAT = 28  # columns of a job's name
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console, Group
 from rich.live import Live
 
+from studies.confirmed import CONFIRM
 from studies.records import Failure
 from studies.study_data import FRESH_SEED
 from trainers.results import HeadFailure, HeadResult, JobResult, Progress
@@ -146,7 +147,7 @@ class LiveTable:
         if isinstance(outcome, Failure):
             what = styled("retry ", "yellow") if again else styled("failed ", "red")
             self._live.console.print(what + styled(outcome.text))
-        if self.planner.leader:
+        if self.planner.leader and self.planner.leader.runs == 1:  # a mean is no best value of the search
             self._course = (*self._course, self.planner.leader.value)
 
     def close(self) -> None:
@@ -189,7 +190,8 @@ def _report_comes(planner: Planner) -> bool:
 def _naming_fields(task: Assignment) -> list[dict[str, object]]:
     """The fields that name a task's trials or readings in a log."""
     if task.job is not None:
-        return [{"trial": number} for number in task.job.numbers]
+        seed = {"seed": task.configs[0]["stage1.seed"]} if task.kind == CONFIRM else {}
+        return [{"trial": number, **seed} for number in task.job.numbers]
     return [
         {"reading": one.role} | ({"seed": one.config["stage1.seed"]} if one.role == FRESH_SEED else {})
         for one in task.readings

@@ -10,10 +10,11 @@ from rich.table import Table
 
 from search_spaces.geometry import in_words
 from search_spaces.objectives import measure
+from studies.confirmed import without_seeds
 from studies.findings.spread import spreads
 from studies.records import ReadingRow, TrialRow
 from studies.store import Store
-from studies.study_data import FRESH_SEED, SLOPE, best_trial, seed_of, without_seeds
+from studies.study_data import FRESH_SEED, SLOPE, best_confirmed, best_trial, seed_of
 from studies.wording import mean_and_deviation, per_cent, points
 from tuner.errors import NotThereError
 from tuner.terminal.objectives import front_rows, plan_lines
@@ -51,9 +52,16 @@ def status(store: Store) -> dict[str, Any]:
             "value": chosen.value,
             "params": dict(chosen.params),
             "precision": chosen.precision,
+            "over_seeds": _over_seeds(rows),
         },
         **several,
     }
+
+
+def _over_seeds(rows: Sequence[TrialRow]) -> dict[str, Any] | None:
+    """The objective of the chosen configuration over its seeds on validation; None if its one run chose it."""
+    one = best_confirmed(rows)
+    return None if one is None else {**one.value._asdict(), "seeds": list(one.seeds), "failed": len(one.failed)}
 
 
 def trial(row: TrialRow) -> dict[str, Any]:
@@ -88,6 +96,7 @@ def best(store: Store) -> dict[str, Any]:
         **trial(chosen),
         "config": dict(chosen.config),
         "test": None if reading is None else {key: reading.metrics.get(f"test.{key}") for key in TEST_MEASURES},
+        "over_seeds": _over_seeds(rows),
         "fresh_seeds": _fresh_figures(chosen, readings),
         **({"objectives": list(study.objectives), "front": front_rows(rows, study.objectives)} if study.others else {}),
     }
@@ -133,9 +142,10 @@ def trials_table(rows: Sequence[TrialRow], *, title: str, objectives: Sequence[s
 def best_table(found: dict[str, Any]) -> Table:
     """The chosen configuration, name by name."""
     fresh = found["fresh_seeds"]
-    over_seeds = f"; fresh: mean ± deviation of seeds {', '.join(map(str, fresh['seeds']))}" if fresh else ""
+    over_seeds = f"; fresh: mean ± deviation of seeds {_listed(fresh['seeds'])}" if fresh else ""
+    by = " by its mean" if found["over_seeds"] else ""
     table = Table(
-        title=f"trial {found['number']}, chosen on validation{over_seeds}",
+        title=f"trial {found['number']}, chosen on validation{by}{over_seeds}",
         title_justify="left",
         box=None,
         show_header=False,
@@ -145,11 +155,19 @@ def best_table(found: dict[str, Any]) -> Table:
         over = fresh["test"].get(key) if fresh else None
         test += f"  fresh {mean_and_deviation(over['mean'], over['deviation'])}" if over else ""
         table.add_row(key.replace("_", " "), f"validation {per_cent(found['metrics'].get(f'val.{key}'))}{test}")
+    if several := found["over_seeds"]:
+        mean = mean_and_deviation(several["mean"], several["deviation"])
+        table.add_row("objective", f"validation {mean} over seeds {_listed(several['seeds'])}")
+        table.add_row("", f"validation {per_cent(found['value'])} in the one run of the search")
     for name, value in found["params"].items():
         table.add_row(name, _four_digits(value))
     if found["config"]["task.protocol"] == "paper_leak":
         table.caption = LEAK
     return table
+
+
+def _listed(seeds: Sequence[int]) -> str:
+    return ", ".join(map(str, seeds))
 
 
 def cache_entry(entry: CacheEntry) -> dict[str, Any]:
@@ -214,6 +232,7 @@ def plan(space: Space, built: Preflight) -> list[str]:
     counts = built.train_counts
     parts = [f"{space.backbones} backbones x {space.heads_per_backbone} heads"]
     parts += [f"{space.refine.top} refined by {space.heads_to_refine}"] if space.refine else []
+    parts += _confirm_part(space)
     parts += ["1 naive baseline"] if "naive" in space.baselines else []
     return [
         f"{space.name}: {space.trials} trials ({', '.join(parts)})",
@@ -232,6 +251,12 @@ def _belief(space: Space, name: str) -> str:
     return f", believed near {_four_digits(space.priors[name])}" if name in space.priors else ""
 
 
+def _confirm_part(space: Space) -> list[str]:
+    if space.confirm is None:
+        return []
+    return [f"{min(space.confirm.top, space.backbones)} confirmed by {space.confirm.seeds - 1} more seeds"]
+
+
 def _fewer(space: Space) -> Iterator[str]:
     """Notes where the budget asks for more configurations than the space has."""
     asked = {"backbones": ("stage1", space.backbones), "heads_per_backbone": ("stage2", space.heads_per_backbone)}
@@ -248,6 +273,8 @@ def figure_lines(readings: Sequence[ReadingRow]) -> list[str]:
     over the other baseline that is best on validation."""
     fresh = [row for row in readings if row.role == FRESH_SEED]
     latest = {row.role: row for row in readings if row.role != FRESH_SEED}  # the last reading of each role
+    own = without_seeds(latest["best"].config) if "best" in latest else {}
+    fresh = [row for row in fresh if without_seeds(row.config) == own]  # not those of an earlier best
     rows = sorted(latest.values(), key=lambda row: row.role != "best")
     lines = [f"{'recall on test images':22}" + "".join(f"{group:>10}" for group in ("all", *TEST_MEASURES[1:]))] * bool(
         rows

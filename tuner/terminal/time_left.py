@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from studies.confirmed import CONFIRM, seed_in
 from studies.records import Failure, ProgressRow, RunningRow
 from studies.study_data import FRESH_SEED
 from trainers.results import JobResult, Progress
@@ -132,14 +133,17 @@ def _trains(task: Assignment) -> bool:
 
 def _only_reads(task: Assignment) -> bool:
     """True if the task only reads test data and trains nothing."""
-    return task.job is None and any(reading.role != FRESH_SEED for reading in task.readings)
+    return task.job is None and not all(reading.trains for reading in task.readings)
 
 
 def _in_words(task: Assignment) -> str:
     if task.job is None:
         if _trains(task):
             return f"fresh seed {task.configs[0]['stage1.seed']}"
-        return f"test of {', '.join(reading.role for reading in task.readings)}"
+        seed = f"seed {seed_in(task.configs[0])}"
+        return f"test of {', '.join(seed if one.role == FRESH_SEED else one.role for one in task.readings)}"
     if task.job.kind == "baseline":
         return "naive baseline"
+    if task.job.kind == CONFIRM:
+        return f"confirm backbone {task.job.backbone_index}, seed {seed_in(task.configs[0])}"
     return f"backbone {task.job.backbone_index}{', refined' if task.job.kind == 'refine' else ''}"

@@ -16,6 +16,7 @@ from studies.findings.headline import covered_seconds
 from studies.locks.study_lock import holder
 from studies.records import ProgressRow, RunningRow, TrialRow
 from studies.store import Store
+from studies.study_data import best_confirmed
 from studies.wording import duration
 from tuner.terminal import tables
 from tuner.terminal.layout import Standing, bars, course, done_of_total, standings, time_left
@@ -31,7 +32,7 @@ class Glance:
 
     status: Mapping[str, Any]  # from `tables.status`
     total: int | None  # trials of its budget; None if this release cannot read the space
-    few: float | None  # few-shot accuracy of the best trial, on validation
+    few: float | None  # few-shot accuracy of the best trial, on validation; if its mean chose it, over its seeds
     course: tuple[float, ...]  # the best value after each finished trial
     seconds_left: float | None = field(compare=False)
     jobs: tuple[RunningRow, ...] = field(default=(), compare=False)  # running, at the driver's last update
@@ -56,12 +57,13 @@ def glance(store: Store) -> Glance:
     silent = max(0.0, (now - said.updated).total_seconds()) if said else None
     told = _driver_says(said, silent)
     total = _total(store)
-    best = status["best"]
+    best, several = status["best"], best_confirmed(rows)
     chosen = next((row for row in rows if best and row.number == best["number"]), None)
+    own_few = chosen.metrics.get("val.few") if chosen else None
     return Glance(
         status=status,
         total=total,
-        few=chosen.metrics.get("val.few") if chosen else None,
+        few=several.mean("val.few") if several else own_few,
         course=course(rows),
         seconds_left=seconds_left(rows, total) if told is None else told,
         jobs=said.running if said and status["state"] == "running" else (),
@@ -136,14 +138,14 @@ def line(one: Glance, *, as_json: bool) -> str:
     """A study on one line, for a program or for a log."""
     if as_json:
         return json_text(status_object(one))
-    counts, best = one.status["trials"], one.status["best"]
+    counts, best = one.status["trials"], _best(one.status["best"])
     fields = {
         "study": one.status["study"],
         "state": one.status["state"],
         "done": done_of_total(one.done, one.total),
         "running": counts["running"],
         "failed": counts["failed"],
-        "best": f"{best['value']:.4f}" if best else "none",
+        "best": f"{best[0]:.4f}" if best else "none",
         **({"best_by": one.status["objectives"][0]} if "objectives" in one.status else {}),
         "few": "none" if one.few is None else f"{one.few:.4f}",
     }
@@ -165,7 +167,7 @@ def picture(found: Sequence[Glance]) -> Group:
             total=one.total,
             running=one.status["trials"]["running"],
             failed=one.status["trials"]["failed"],
-            best=(one.status["best"]["value"], one.status["best"]["number"]) if one.status["best"] else None,
+            best=_best(one.status["best"]),
             few=one.few,
             left=time_left(one.seconds_left) if one.running else one.status["state"],
             course=one.course,
@@ -178,6 +180,14 @@ def picture(found: Sequence[Glance]) -> Group:
     return Group(
         standings(rows), *notes, *(drawn for one in found if one.running for drawn in _study_bars(one, named=several))
     )
+
+
+def _best(found: Mapping[str, Any] | None) -> tuple[float, int] | None:
+    """The value by which the best trial was chosen, its own or the mean over seeds, and its number."""
+    if found is None:
+        return None
+    several = found.get("over_seeds")
+    return (several["mean"] if several else found["value"]), found["number"]
 
 
 def _study_bars(one: Glance, *, named: bool) -> Iterator[RenderableType]:

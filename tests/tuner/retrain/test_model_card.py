@@ -27,7 +27,8 @@ def card(names: tuple[str, ...], *, word: str, config: dict[str, Any]) -> str:
         data_fingerprint=word, config=config, train_counts=counts,
     )  # fmt: skip
     chosen = {"metric": word, "split": word, "among": word, "rule": word}
-    provenance = {"study": word, "trial": word, "selected_by": chosen, "created": word}
+    several = {"split": word, "mean": 0.5, "deviation": 0.1, "run_of_the_search": 0.75, "seeds": [0, word]}
+    provenance = {"study": word, "trial": word, "selected_by": chosen, "over_seeds": several, "created": word}
     return model_card(
         known,
         ClassCounts(correct=(1,) * len(names), total=(2,) * len(names)),
@@ -47,6 +48,12 @@ def test_a_hostile_export_adds_no_element(word: str) -> None:
     assert page.attributes == plain.attributes
 
 
+def test_a_choice_by_the_mean_over_seeds_is_told_with_the_run_that_was_found() -> None:
+    page = card(("cat", "dog"), word="plain", config=CONFIG)
+    assert "Over seeds 0, plain it reached 50.0 ± 10.0 % on plain (mean ± deviation)" in page
+    assert "the run by which the search found it had 75.0 %" in page
+
+
 def strings() -> list[str]:
     return [name for name, value in CONFIG.items() if isinstance(value, str)]
 
@@ -59,7 +66,7 @@ def test_hostile_classes_are_rows_and_read_as_they_are() -> None:
     assert all(name in page.text.replace(JOINER, "") for name in names if name != "a\\|b")
 
 
-@pytest.mark.parametrize("block", ["selected_by", "dataset", "hardware", "code", "versions", "expect"])
+@pytest.mark.parametrize("block", ["selected_by", "over_seeds", "dataset", "hardware", "code", "versions", "expect"])
 def test_provenance_of_another_shape_is_told_with_its_place(block: str, tmp_path: Path) -> None:
     path = tmp_path / "best.yaml"
     path.write_text(
