@@ -20,7 +20,8 @@ from studies.store import Store
 from tests.support.pretend import job_result
 from trainers.results import JobResult, Progress
 from tuner.execution.ray_session import ray_session
-from tuner.search.planner import Assignment, Planner
+from tuner.search.assignment import Assignment
+from tuner.search.planner import Planner
 
 if TYPE_CHECKING:
     import optuna

@@ -103,7 +103,7 @@ def _altered(old: Space, ours: Form, theirs: Form) -> str | None:
     if not _same_condition(old, ours, theirs):
         return "exists under another condition (when) than in the study"
     if isinstance(ours, Choices):
-        return _fewer_choices(ours, theirs)
+        return _fewer_choices(ours, theirs) or _other_prior(ours, theirs)
     if isinstance(theirs, Choices):
         return "is a range in the study, and cannot become choices"
     return _narrower(ours, theirs)
@@ -125,6 +125,10 @@ def _fewer_choices(ours: Choices[Any], theirs: Form) -> str | None:
         return "has choices in the study, and cannot become a range"
     missing = [choice for choice in ours.choices if choice not in theirs.choices]
     return f"has the choice {missing[0]} in the study, which must stay" if missing else None
+
+
+def _other_prior(ours: Form, theirs: Form) -> str | None:
+    return None if ours.prior == theirs.prior else "has another prior in the study, which must stay"
 
 
 def _narrower(ours: Range[Any], theirs: Range[Any]) -> str | None:

@@ -17,14 +17,16 @@ from search_spaces.problems import Problem, did_you_mean, nearest, shown
 from trainers.config import FLAT_NAMES, SETTINGS
 
 _STAGES = ("stage1", "stage2")
+FULL = "stage1.epochs"  # the length of the full schedule
 _OFF_STEP = 1e-6  # of a step: rounding
 
 
 def problems(root: Node) -> list[Problem]:
-    """Finds conditions on unknown parameters, on impossible values, in circles; and grids over continuous ranges."""
+    """Finds mistakes in conditions, in start points and in lengths of schedules, and grids over continuous ranges."""
     conditions = list(_conditions(root))
     found = [problem for owner, entry in conditions for problem in _condition(root, owner, entry)]
-    return [*found, *_circle(conditions), *_grids(root), *_start_points(root), *_confirm(root)]
+    found += [*_circle(conditions), *_grids(root), *_start_points(root), *_fidelity(root), *_confirm(root)]
+    return found
 
 
 def _searched(root: Node, stage: str) -> Iterator[tuple[str, Node]]:
@@ -139,6 +141,35 @@ def _start_points(root: Node) -> Iterator[Problem]:
             complaint = point_complaint(root, name, entry.node.value, way_out=way_out)
             if complaint:
                 yield entry.mark.problem(f"start.{index}.{name}", complaint)
+
+
+def _fidelity(root: Node) -> Iterator[Problem]:
+    """Lengths of schedules that do not end at the full one, and settings that do not go with them."""
+    block, budget = root.child("fidelity"), root.child("budget")
+    limit = budget.child("epochs") if budget else None
+    if block is None or not isinstance(block.value, dict):
+        if limit and limit.value is not None:
+            text = "counts epochs of schedules that differ, so it needs fidelity; write backbones"
+            yield limit.mark.problem("budget.epochs", text)
+        return
+    listed = block.child("epochs")
+    lengths = listed.plain() if listed else None
+    if listed is None or not (isinstance(lengths, list) and lengths and all(map(_is_number, lengths))):
+        return
+    full = _value_of(root, FULL)
+    if full != lengths[-1]:
+        text = f"the last length must be {FULL} ({shown(full)}), a fixed number, but is {shown(lengths[-1])}"
+        yield listed.mark.problem("fidelity.epochs", text)
+    if limit and limit.value is not None and budget and budget.child("backbones"):
+        yield limit.mark.problem("budget.epochs", "stands beside budget.backbones; the size is said by one of them")
+    if limit and _is_number(limit.value) and limit.value < lengths[-1]:
+        text = f"must hold one full schedule at least ({lengths[-1]}), but got {limit.value}"
+        yield limit.mark.problem("budget.epochs", text)
+    sampler = root.child("sampler")
+    chosen = sampler.child("stage1") if sampler else None
+    if chosen and chosen.value != "gp":
+        text = f"fidelity needs gp, which learns from all lengths, but got {shown(chosen.value)}"
+        yield chosen.mark.problem("sampler.stage1", text)
 
 
 def point_complaint(root: Node, name: str, value: object, *, way_out: str = "") -> str | None:

@@ -5,6 +5,7 @@ Task, Stage1 and Stage2 are generated from the trainer's catalogue of settings, 
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from annotated_types import Ge, Interval, Le
@@ -84,6 +85,9 @@ class Budget(Part):
     """The size of a finished study."""
 
     backbones: PositiveCount = 8
+    """Of full length; with `fidelity`, short schedules count by their epochs."""
+    epochs: PositiveCount | None = None
+    """Epochs of stage 1 in all, instead of `backbones`; needs `fidelity`."""
     heads_per_backbone: PositiveCount = 8
     rounds: PositiveCount = 2
     """Number of rounds in which a backbone's heads are drawn; at most the number of heads."""
@@ -92,6 +96,19 @@ class Budget(Part):
     max_retries: Count = 1
     fresh_seeds: Annotated[Count, AfterValidator(_none_or_several)] = 0
     """Retrainings of the chosen configuration, each with another seed, for the tolerances of best.yaml."""
+
+
+def _ascending(values: tuple[int, ...]) -> tuple[int, ...]:
+    if any(later <= earlier for earlier, later in itertools.pairwise(values)):
+        raise PydanticCustomError("ascending", "must name each length once, shortest first")
+    return values
+
+
+class Fidelity(Part):
+    """Whole schedules of several lengths: the short ones teach the search, only the longest can be chosen."""
+
+    epochs: Annotated[tuple[PositiveCount, ...], Field(strict=False, min_length=2), AfterValidator(_ascending)]
+    """Lengths of stage 1, shortest first; the last one is `stage1.epochs`."""
 
 
 class Sampler(Part):

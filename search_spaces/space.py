@@ -12,7 +12,18 @@ from pydantic_core import PydanticCustomError
 from search_spaces import canonical
 from search_spaces.objectives import Objective
 from search_spaces.parameters import Choices, Part, Range, distinct
-from search_spaces.schema import STUDY_NAME, Baseline, Budget, Confirm, Refine, Sampler, Stage1, Stage2, Task
+from search_spaces.schema import (
+    STUDY_NAME,
+    Baseline,
+    Budget,
+    Confirm,
+    Fidelity,
+    Refine,
+    Sampler,
+    Stage1,
+    Stage2,
+    Task,
+)  # fmt: skip
 from trainers.config import PARTS, Scalar
 
 if TYPE_CHECKING:
@@ -45,6 +56,7 @@ class Space(Part):
     sampler: Sampler = Sampler()
     start: Annotated[tuple[StartPoint, ...], Field(strict=False)] = ()
     """Known good points, which the search tries first; what a point leaves out, the sampler fills in."""
+    fidelity: Fidelity | None = None
     refine: Refine | None = None
     confirm: Confirm | None = None
     baselines: Annotated[tuple[Baseline, ...], Field(strict=False), AfterValidator(distinct)] = (
@@ -93,9 +105,37 @@ class Space(Part):
         return {name: dict(form.when) for name, form in self._forms().items() if form.when}
 
     @property
+    def ladder(self) -> tuple[int, ...]:
+        """The lengths of stage 1, shortest first; empty where all backbones have the same."""
+        return self.fidelity.epochs if self.fidelity else ()
+
+    @property
+    def epochs(self) -> int:
+        """With `fidelity`: the budget in epochs of stage 1, of the search alone; else 0."""
+        if not self.ladder:
+            return 0
+        return self.budget.epochs or self.budget.backbones * self.ladder[-1]
+
+    @property
     def backbones(self) -> int:
-        """The number in the budget, at most the number of different configurations of stage 1."""
+        """The number in the budget, at most the number of different configurations of stage 1.
+
+        With `fidelity` it is what is to be expected: the lengths share the epochs about evenly.
+        """
+        if self.ladder:
+            shares = (self.epochs / len(self.ladder) / length for length in self.ladder)
+            return int(min(sum(map(int, shares)) or 1, self.points("stage1") * len(self.ladder)))
         return int(min(self.budget.backbones, self.points("stage1")))
+
+    @property
+    def full_backbones(self) -> int:
+        """Those of them that can be chosen; with `fidelity` what is to be expected, at least one."""
+        return max(1, int(self.epochs / len(self.ladder) / self.ladder[-1])) if self.ladder else self.backbones
+
+    @property
+    def size_setting(self) -> str:
+        """The setting that a larger study is asked for by."""
+        return "budget.epochs" if self.ladder and self.budget.epochs else "budget.backbones"
 
     @property
     def heads_per_backbone(self) -> int:
@@ -111,7 +151,7 @@ class Space(Part):
     @property
     def runs_to_confirm(self) -> int:
         """Runs with other seeds of the best configurations, at most one configuration a backbone; 0 without them."""
-        return min(self.confirm.top, self.backbones) * (self.confirm.seeds - 1) if self.confirm else 0
+        return min(self.confirm.top, self.full_backbones) * (self.confirm.seeds - 1) if self.confirm else 0
 
     def heads_by_round(self) -> tuple[int, ...]:
         """Heads per round on a backbone, as even as possible, larger rounds first."""
@@ -125,7 +165,7 @@ class Space(Part):
 
         The other baselines come from the search's backbones and need no trial.
         """
-        refined = min(self.refine.top, self.backbones) * self.heads_to_refine if self.refine else 0
+        refined = min(self.refine.top, self.full_backbones) * self.heads_to_refine if self.refine else 0
         searched = self.backbones * self.heads_per_backbone
         return searched + refined + self.runs_to_confirm + ("naive" in self.baselines)
 
@@ -139,14 +179,14 @@ class Space(Part):
     def sha256(self) -> str:
         """Hash of everything that changes the meaning of a result: task, stages, objective, sampler, baselines.
 
-        It leaves out name, budget, refinement and confirmation, so that a study can continue with a larger budget, and
-        the path of the data, which its content identifies.
+        It leaves out name, budget, lengths of schedules, refinement and confirmation, so that a study can continue with
+        others, and the path of the data, which its content identifies.
         """
         return hashlib.sha256(canonical.dump(self.meaning()).encode()).hexdigest()
 
     def meaning(self) -> dict[str, Any]:
         """What `sha256` hashes, as plain values."""
-        sizes = ("name", "budget", "refine", "confirm")
+        sizes = ("name", "budget", "fidelity", "refine", "confirm")
         meaning = {key: value for key, value in self.tree().items() if key not in sizes}
         meaning["task"] = {key: value for key, value in meaning["task"].items() if key not in ("data", "download")}
         return meaning
@@ -193,6 +233,8 @@ class Space(Part):
             del tree["start"]  # as in spaces of earlier releases, whose hashes are in databases
         if self.confirm is None:
             del tree["confirm"]  # so that earlier releases read the text of a space without it
+        if self.fidelity is None:
+            del tree["fidelity"], tree["budget"]["epochs"]
         for part in PARTS:
             written = getattr(self, part).model_fields_set
             tree[part] = {name: value for name, value in tree[part].items() if name in written}

@@ -18,7 +18,7 @@ from optuna.distributions import BaseDistribution
 from trainers.config import ResolvedPrecision, Scalar
 
 StoredMetrics = Mapping[str, float | None]
-JobKind = Literal["search", "baseline", "refine", "confirm"]
+JobKind = Literal["search", "baseline", "refine", "confirm", "rung"]  # rung: a backbone with a shorter schedule
 JobState = Literal["running", "done", "failed"]
 StudyState = Literal["running", "stopped", "done", "failed"]
 

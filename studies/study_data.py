@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from search_spaces import Space, SpaceError, loads
 from search_spaces.objectives import DIGITS, front
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from studies.store import Store
 
 SEARCH_ROLES = ("search", "refine")  # trials that can be chosen; baselines cannot
+RUNG: Final = "rung"  # role of trials with a shorter schedule: they teach the search and cannot be chosen
 FRESH_SEED = "fresh_seed"  # readings of the chosen configuration retrained: the spread over seeds
 ACCURACY = "val.balanced_accuracy"
 SLOPE = "norm.slope"
@@ -111,8 +112,8 @@ class StudyData:
 
     @cached_property
     def complete(self) -> tuple[TrialRow, ...]:
-        """Finished trials in the order of their numbers, without runs of other seeds."""
-        rows = (row for row in self.trials if is_finished(row) and row.role != CONFIRM)
+        """Finished trials in the order of their numbers, without runs of other seeds and short schedules."""
+        rows = (row for row in self.trials if is_finished(row) and row.role not in (CONFIRM, RUNG))
         return tuple(sorted(rows, key=lambda row: row.number))
 
     @cached_property
@@ -268,7 +269,7 @@ def load_study_data(store: Store) -> StudyData:
     """Reads the study from its database; class rows only for the chosen trial and the baselines."""
     trials = tuple(store.trials())
     best = best_trial(trials)
-    unshown = (*SEARCH_ROLES, CONFIRM)
+    unshown = (*SEARCH_ROLES, CONFIRM, RUNG)
     shown = [row.number for row in trials if row.state == "COMPLETE" and (row is best or row.role not in unshown)]
     study = store.study()
     readings = in_order(store.readings(), study.space_yaml)

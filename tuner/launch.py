@@ -98,7 +98,7 @@ def run_study(launch: Launch) -> Finished:
             if planner.has_work():
                 _begin(launch, store)
                 search(launch, planner, hours, lock, slots)
-            elif planner.tally.total > space.trials:
+            elif planner.tally.total > space.trials and not space.ladder:
                 launch.say(
                     f"note: nothing was run: study {space.name} holds {planner.tally.total} trials, more than the "
                     f"{space.trials} of this budget; another study is begun with --name"
@@ -151,10 +151,11 @@ def growth_notes(planner: Planner) -> Iterator[str]:
     if not newest.grew or any(row.space == newest.number for row in planner.store.trials()):
         return
     yield f"study {name} has grown ({'; '.join(newest.grew)}); trials from {newest.first_trial} on are drawn from it"
+    size = planner.space.size_setting
     if not planner.owes_trials():
         yield (
-            f"note: the budget of study {name} (budget.backbones is {planner.space.budget.backbones}) leaves no room "
-            f"for trials of the wider space; give it more with: tuner resume {name} --set budget.backbones=NUMBER"
+            f"note: the budget of study {name} leaves no room "
+            f"for trials of the wider space; give it more with: tuner resume {name} --set {size}=NUMBER"
         )
 
 
@@ -340,9 +341,16 @@ def _refuse_an_empty_study(planner: Planner, verdict: Verdict) -> None:
     """Raises TunerError if the study failed, or its hours were over before any trial was complete."""
     budget, name = planner.space.budget, planner.space.name
     if verdict == "out_of_time":
+        what = "full schedule" if planner.space.ladder else "trial"
         raise TunerError(
-            f"study {name}: budget.hours ({budget.hours:g}) were over before any trial was complete; "
+            f"study {name}: budget.hours ({budget.hours:g}) were over before any {what} was complete; "
             f"give it more with: tuner resume {name} --set budget.hours=HOURS"
+        )
+    if verdict == "failed" and planner.space.ladder and planner.tally.failed_jobs <= budget.max_failed:
+        raise TunerError(
+            f"study {name}: no backbone was trained with the full schedule of {planner.space.ladder[-1]} epochs, so "
+            f"there is nothing to choose from; see: tuner trials {name} --failed; give it more with: tuner resume "
+            f"{name} --set {planner.space.size_setting}=NUMBER"
         )
     if verdict == "failed":
         reason = planner.failures[0] if planner.failures else "see the reasons of its trials"

@@ -21,7 +21,7 @@ from studies.findings.cautions import cautions, remarks
 from studies.findings.headline import Headline, headline
 from studies.report.markdown import escape
 from studies.report.redaction import redacted_study
-from studies.study_data import SEARCH_ROLES, StudyData
+from studies.study_data import RUNG, SEARCH_ROLES, StudyData
 from studies.wording import count, gain_limits, limits, listed, mean_and_deviation, per_cent, points, role_label
 
 if TYPE_CHECKING:
@@ -118,7 +118,9 @@ def thinned_study(data: StudyData, *, trials: int) -> StudyData:
     best, rest = ranked[: trials // 2], sorted(ranked[trials // 2 :], key=lambda row: row.number)
     spread = rest[:: -(-len(rest) // (trials - trials // 2))]
     kept = {row.number for row in (*best, *spread, *(one.trial for one in data.confirmed))}
-    return replace(data, trials=tuple(row for row in data.trials if row.role not in SEARCH_ROLES or row.number in kept))
+    return replace(
+        data, trials=tuple(row for row in data.trials if row.role not in (*SEARCH_ROLES, RUNG) or row.number in kept)
+    )
 
 
 def note(data: StudyData) -> str:

@@ -16,6 +16,7 @@ from studies.figures.history import HISTORY
 from studies.figures.importances import IMPORTANCES
 from studies.figures.norm_evolution import NORM_EVOLUTION
 from studies.figures.objectives import OBJECTIVES
+from studies.figures.schedules import SCHEDULES
 from studies.figures.slices import SLICES
 from studies.figures.stage1_weight_decay import STAGE1_WEIGHT_DECAY
 from studies.figures.timeline import TIMELINE
@@ -48,8 +49,10 @@ FIGURES: dict[str, Figure[Any]] = {
 
 
 def figures_of(data: StudyData) -> dict[str, Figure[Any]]:
-    """Those that are shown for a study: with several objectives, these come first."""
-    return FIGURES if len(data.study.objectives) == 1 else {OBJECTIVES.name: OBJECTIVES, **FIGURES}
+    """Those that are shown for a study: with several objectives, these come first; with several lengths, these last."""
+    first = (OBJECTIVES,) if len(data.study.objectives) > 1 else ()
+    last = (SCHEDULES,) if data.space.ladder else ()
+    return {**{one.name: one for one in first}, **FIGURES, **{one.name: one for one in last}}
 
 
 def draw_figure(name: str, data: StudyData) -> go.Figure:

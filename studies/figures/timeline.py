@@ -13,11 +13,12 @@ from studies.confirmed import CONFIRM
 from studies.figures import style
 from studies.figures.figure import Absent, Figure, Table
 from studies.records import TrialRow
-from studies.study_data import FRESH_SEED, SEARCH_ROLES, StudyData, seed_of
+from studies.study_data import FRESH_SEED, RUNG, SEARCH_ROLES, StudyData, seed_of
 
 _FILLS = {  # of a job's training, by its kind
     "search": style.patterned(style.BLUE, ""),
     "baseline": style.patterned(style.BLACK, ""),
+    "short schedule": style.patterned(style.SKY, "-"),
     "other seeds": style.patterned(style.GREEN, "."),
     "some failed": style.patterned(style.ORANGE, "/"),
     "failed": style.patterned(style.VERMILION, "x"),
@@ -102,6 +103,8 @@ def _kind(rows: list[TrialRow]) -> str:
         return "failed" if failed == len(rows) else "some failed"
     if rows[0].role == CONFIRM:
         return "other seeds"
+    if rows[0].role == RUNG:
+        return "short schedule"
     return "search" if rows[0].role in SEARCH_ROLES else "baseline"
 
 

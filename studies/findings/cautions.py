@@ -8,6 +8,7 @@ from search_spaces.geometry import in_words
 from studies.findings.failures import lost_backbones
 from studies.findings.headline import TEST_ACCURACY, Compared, Headline, headline
 from studies.findings.objectives import objectives_sentence
+from studies.findings.schedules import schedules_cautions
 from studies.records import ClassRow
 from studies.study_data import SEARCH_ROLES, StudyData
 from studies.wording import count, gain_limits, listed, number, per_cent, points, role_label
@@ -32,6 +33,7 @@ def cautions(data: StudyData) -> tuple[str, ...]:
         *_noise(line),
         *_edges(data),
         *_many_failures(data, line),
+        *schedules_cautions(data),
         *_chance(data),
         *_empty_classes(data),
     )

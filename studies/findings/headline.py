@@ -176,7 +176,7 @@ def ranked_choices(data: StudyData) -> tuple[Choice, ...]:
 
 def never_asked(data: StudyData) -> int:
     """How many trials of the budget a finished search did not run; 0 while it may continue."""
-    if data.study.state not in ("done", "failed"):
+    if data.study.state not in ("done", "failed") or data.space.ladder:  # then the budget is in epochs
         return 0
     return max(0, data.space.trials - len(data.trials))
 

@@ -40,6 +40,9 @@ def _data_need(data: StudyData) -> Need:
 
 def _search_need(data: StudyData) -> Need:
     sampler, budget = data.space.sampler, data.space.budget
+    ladder = data.space.ladder
+    lengths = f"backbones of {', '.join(map(str, ladder))} epochs, {data.space.epochs:,} epochs in all"
+    chosen = lengths if ladder else f"{budget.backbones} backbones"
     at_once = data.study.backbones_per_gpu or 1
     again = "One worker gives the same trials again; with more, their order moves what is proposed:"
     if data.grew:
@@ -52,8 +55,8 @@ def _search_need(data: StudyData) -> Need:
     several = f" Then the best {confirm.top} are trained with {confirm.seeds} seeds each." if confirm else ""
     return Need(
         "Search",
-        f"{sampler.stage1} chose {budget.backbones} backbones, {sampler.stage2} {budget.heads_per_backbone} heads on "
-        f"each, both with seed {sampler.seed}.{together}{several} {again}",
+        f"{sampler.stage1} chose {chosen}, {sampler.stage2} {budget.heads_per_backbone} heads on each, both with seed "
+        f"{sampler.seed}.{together}{several} {again}",
         f"--parallel 1 --backbones-per-gpu {at_once}" if at_once > 1 else "--parallel 1",
     )
 

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from search_spaces import loads
 from search_spaces.objectives import is_minimised, measure, value_of
 from studies.errors import ResultError, StudyMismatchError
 from studies.records import Failure, FailureKind, HeadRequest, JobKind
@@ -77,8 +78,18 @@ def make_or_find_study(
     _refuse_other_data(study, name, data_fingerprint)
     if study.space_sha256 != space_sha256:
         spaces.grow(session, study, name, space_yaml=space_yaml, space_sha256=space_sha256, asked=grow)
+    _refuse_one_length(study, name, space_yaml)
     study.space_yaml = space_yaml  # budgets may differ
     return study_id
+
+
+def _refuse_one_length(study: StudyTable, name: str, space_yaml: str) -> None:
+    """Short trainings would count as full ones."""
+    if "\nfidelity:" in study.space_yaml and not loads(space_yaml).ladder:
+        raise StudyMismatchError(
+            f"study {name} has schedules of several lengths, and cannot go on without fidelity; give it with: tuner "
+            f"resume {name}, or start another study with --name"
+        )
 
 
 def _refuse_other_data(study: StudyTable, name: str, fingerprint: str | None) -> None:

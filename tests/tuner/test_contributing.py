@@ -14,6 +14,7 @@ from search_spaces.schema import SamplerName
 from studies import figures
 from studies.figures.figure import Figure
 from studies.figures.objectives import OBJECTIVES
+from studies.figures.schedules import SCHEDULES
 from trainers.config import DatasetName, TaskConfig
 from trainers.data.pool import Source
 from trainers.data.task import load_task, reader
@@ -47,7 +48,7 @@ def test_each_data_source_has_a_row_in_its_page(name: str) -> None:
 def test_each_figure_has_its_place_in_the_report() -> None:
     modules = [importlib.import_module(f"studies.figures.{found.name}") for found in iter_modules(figures.__path__)]
     made = {value.name for module in modules for value in vars(module).values() if isinstance(value, Figure)}
-    assert made == {*figures.FIGURES, OBJECTIVES.name}  # the latter only with several objectives
+    assert made == {*figures.FIGURES, OBJECTIVES.name, SCHEDULES.name}  # the latter two only in studies that have any
 
 
 def test_each_sampler_has_proposals_of_its_own() -> None:

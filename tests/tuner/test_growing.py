@@ -98,7 +98,7 @@ def grown(opened: Callable[..., Planner]) -> StudyData:
 
 
 def test_old_trials_stay_and_new_ones_come_from_the_whole_of_the_wider_space(opened: Callable[..., Planner]) -> None:
-    first = opened()
+    first = opened("sampler.stage1=random")
     go_on(first)
     before = first.store.trials()
     planner = opened(*WIDER, "budget.backbones=14")

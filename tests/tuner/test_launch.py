@@ -93,7 +93,7 @@ def test_status_is_one_object(launched: Shell) -> None:
     assert status["study"] == "small"
     assert status["state"] == "done"
     assert status["trials"] == {"complete": 9, "pruned": 0, "failed": 0, "running": 0}
-    assert set(status["best"]) == {"number", "value", "params", "precision"}
+    assert set(status["best"]) == {"number", "value", "params", "precision", "over_seeds"}
 
 
 def test_trials_are_a_list_with_dotted_parameters(launched: Shell) -> None:

@@ -13,7 +13,8 @@ from trainers.results import JobResult, Progress
 from tuner.errors import UnreachableError
 from tuner.execution.messages import Content, JobRequest, TrainRequest, WorkerSettings
 from tuner.execution.same_code import code_sha256
-from tuner.search.planner import Assignment, Planner
+from tuner.search.assignment import Assignment
+from tuner.search.planner import Planner
 
 logger = logging.getLogger(__name__)
 

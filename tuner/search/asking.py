@@ -13,7 +13,9 @@ from studies.records import WaitingRow
 from trainers.config import Scalar
 from tuner.search.budget import Account, Ledger
 from tuner.search.enqueued import Enqueued, begun, begun_with, read_point, whole
-from tuner.search.sampling import Level, Observation, propose_backbone, propose_heads
+from tuner.search.lessons import EPOCHS
+from tuner.search.rungs import length_of
+from tuner.search.sampling import Level, Observation, propose_backbone, propose_heads, propose_length
 from tuner.search.scalarisation import ranked, scalarised, weights
 from tuner.search.starts import drawn_before, scheduled
 
@@ -47,6 +49,8 @@ class Search:
     def observe(self, backbone: int, config: Mapping[str, Scalar], value: float | None, *others: float) -> None:
         """Adds a finished trial of the search, with all its gains; a value of None means that it failed."""
         params = {name: config[name] for name in self.space.searched if self.space.active(name, config)}
+        if self.space.ladder:
+            params[EPOCHS] = config[EPOCHS]
         self._observations.append(Observation(backbone=backbone, params=params, value=value))
         self._others.append(others)
 
@@ -78,11 +82,13 @@ class Search:
 
     def stage1_of(self, config: Mapping[str, Scalar]) -> dict[str, Scalar]:
         """The searched stage-1 parameters of a whole configuration."""
-        return {
-            name: config[name]
-            for name in self.space.searched
-            if name.startswith("stage1.") and self.space.active(name, config)
-        }
+        names = [name for name in self.space.searched if name.startswith("stage1.")]
+        found = {name: config[name] for name in names if self.space.active(name, config)}
+        return {**found, EPOCHS: config[EPOCHS]} if self.space.ladder else found
+
+    def is_full(self, backbone: int) -> bool:
+        """False for a backbone with a shorter schedule, which cannot be chosen."""
+        return not self.space.ladder or length_of(self.budget.accounts[backbone].params) == self.space.ladder[-1]
 
     def home_of(self, point: Mapping[str, Scalar]) -> int | None:
         """The backbone with all of a point's stage-1 parameters; None if the point needs a new one."""
@@ -90,7 +96,8 @@ class Search:
         params = whole(level, point, context={})
         if params is None:
             return None
-        accounts = [(index, account.params) for index, account in self.budget.accounts.items() if not account.lost]
+        full = [(index, one) for index, one in self.budget.accounts.items() if self.is_full(index)]
+        accounts = [(index, account.params) for index, account in full if not account.lost]
         return next((index for index, known in accounts if level.place(known) == level.place(params)), None)
 
     def twin(self, point: Mapping[str, Scalar], among: Iterable[tuple[T, Mapping[str, Scalar]]]) -> T | None:
@@ -102,7 +109,7 @@ class Search:
     def read_point(self, row: WaitingRow) -> tuple[Enqueued, str]:
         """The point of a waiting trial, and in words why it cannot be tried; "" if it can."""
         point, reason = read_point(self.space, row, levels=[self._level(prefix) for prefix in STAGES])
-        tried = ((True, row.params) for row in self._observations)
+        tried = ((True, row.params) for row in self._observations if self.is_full(row.backbone))
         if not reason and self.twin(point.point, tried):
             reason = "a trial with this configuration has finished before"
         return point, reason
@@ -113,11 +120,9 @@ class Search:
         homes = [self.home_of(point) for point in points]
         new = [whole(level, point, context={}) for point, home in zip(points, homes, strict=True) if home is None]
         several = len({level.place(params) for params in new if params is not None}) + new.count(None)
-        backbones = max(len(accounts), len(self.space.start)) + several
-        heads = [accounts[home].searched + homes.count(home) for home in homes if home is not None]
-        needed = {"budget.backbones": backbones * bool(new), "budget.heads_per_backbone": max(heads, default=0)}
-        there = {"budget.backbones": self.space.backbones, "budget.heads_per_backbone": self.space.heads_per_backbone}
-        return {name: number for name, number in needed.items() if number > there[name]}
+        heads = max((accounts[home].searched + homes.count(home) for home in homes if home is not None), default=0)
+        found = self.budget.lacking(several)
+        return {**found, "budget.heads_per_backbone": heads} if heads > self.space.heads_per_backbone else found
 
     def _next_round(self) -> Proposal | None:
         while (index := self.budget.with_open_round()) is not None:
@@ -153,6 +158,8 @@ class Search:
 
     def _next_params(self, point: Enqueued | None = None) -> Mapping[str, Scalar] | None:
         """The stage-1 parameters of a new backbone; None, from then on, if the space has no other."""
+        if self.space.ladder:
+            return self._next_training(point)
         accounts, level = self.budget.accounts.values(), self._level("stage1.")
         known = [account.params for account in accounts]
         given = sum(account.given for account in accounts)
@@ -173,6 +180,30 @@ class Search:
             return params
         start = level.existing({**level.filled(params), **self._start(len(accounts), "stage1.")}, {})
         return params if level.place(start) in map(level.place, known) else start
+
+    def _next_training(self, given: Enqueued | None) -> Mapping[str, Scalar] | None:
+        """The same where schedules differ in length. Known points are trained in full: they are believed to be good."""
+        accounts, level = self.budget.accounts.values(), self._level("stage1.")
+        known = [account.params for account in accounts]
+        ladder = self.budget.ladder
+        start = given.part("stage1.") if given else self._start(len(known), "stage1.")
+        if (given or len(known) in self.starts) and ladder.full in ladder.affordable:
+            tried = [level.part(one) for one in known if length_of(one) == ladder.full]
+            point = begun(level, start, proposed={}, known=tried, seed=self.space.sampler.seed)
+            if given or level.place(point) not in map(level.place, tried):
+                return {**point, EPOCHS: ladder.full}
+        params = propose_length(
+            self._rows("backbones", len(known)),
+            space=level,
+            ladder=ladder,
+            seed=self.space.sampler.seed,
+            index=len(known),
+            first=drawn_before(len(known), self.starts) + sum(account.given for account in accounts),
+            known=known,
+            pending=[account.params for account in accounts if account.under_way],
+        )
+        self.budget.used_up = params is None
+        return params
 
     def _start(self, backbone: int, prefix: str) -> dict[str, Scalar]:
         """The part of a backbone's start point on one level; empty without one."""
@@ -198,7 +229,7 @@ class Search:
             stage1_params=account.params,
         )
         account.exhausted = len(heads) < count
-        start = self._start(index, "stage2.") if account.jobs == 0 else {}
+        start = self._start(index, "stage2.") if account.jobs == 0 and self.is_full(index) else {}
         waiting = self._of_backbone(index, opener) if kind == "search" and heads else []
         waiting = waiting[: len(heads) - bool(start)]
         starts = [start] * bool(start) + [one.part("stage2.") for one in waiting]
@@ -231,12 +262,14 @@ class Search:
         return [(row.value, *others) for row, others in rows if row.value is not None]
 
     def _best_heads(self) -> dict[int, float]:
-        """The value of each backbone's best head; with several objectives, what it has on their front."""
+        """The value of each full backbone's best head; with several objectives, what it has on their front."""
         if len(self.space.objectives) > 1:
-            return ranked([row.backbone for row in self._observations if row.value is not None], self._gains())
+            rows = zip(self._observations, self._others, strict=True)
+            full = [(r.backbone, (r.value, *o)) for r, o in rows if r.value is not None and self.is_full(r.backbone)]
+            return ranked([backbone for backbone, _ in full], [gains for _, gains in full])
         best: dict[int, float] = {}
         for row in self._observations:
-            if row.value is not None:
+            if row.value is not None and self.is_full(row.backbone):
                 best[row.backbone] = max(row.value, best.get(row.backbone, -math.inf))
         return best
 
@@ -253,7 +286,7 @@ class Search:
 
     def _level(self, prefix: str) -> Level:
         searched = {name: d for name, d in self.space.searched.items() if name.startswith(prefix)}
-        return Level(distributions=searched, active=self._active)
+        return Level(distributions=searched, active=self._active, priors=self.space.priors)
 
     def _active(self, name: str, params: Mapping[str, Scalar]) -> bool:
         return self.space.active(name, {**self.space.fixed, **params})

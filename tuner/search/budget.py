@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from search_spaces import Space
 from studies.records import JobKind
 from trainers.config import Scalar
+from tuner.search.rungs import Ladder, length_of
 
 
 @dataclass
@@ -62,7 +63,43 @@ class Ledger:
 
     def backbones_left(self) -> int:
         """How many backbones are still to be proposed."""
-        return 0 if self.used_up else max(0, self.space.backbones - len(self.accounts))
+        if self.used_up:
+            return 0
+        if self.space.ladder:
+            return self._trainings_to_expect() if self.ladder.affordable else 0
+        return max(0, self.space.backbones - len(self.accounts))
+
+    @property
+    def epochs_left(self) -> int:
+        """With schedules of several lengths: epochs that no backbone was asked for yet."""
+        return self.space.epochs - sum(length_of(account.params) for account in self.accounts.values())
+
+    @property
+    def ladder(self) -> Ladder:
+        """The lengths of schedules and what is left for them: half of all epochs at most for the shorter ones."""
+        full = self.space.ladder[-1]
+        short = sum(length_of(a.params) for a in self.accounts.values() if length_of(a.params) < full)
+        return Ladder(self.space.ladder, self.epochs_left, for_short=max(0, self.space.epochs // 2 - short))
+
+    def lacking(self, more: int) -> dict[str, int]:
+        """The budget that would leave room for so many more backbones, trained in full; empty if there is room."""
+        if not self.space.ladder:
+            needed = max(len(self.accounts), len(self.space.start)) + more
+            return {"budget.backbones": needed} if more and needed > self.space.backbones else {}
+        full = self.space.ladder[-1]
+        more += max(0, len(self.space.start) - len(self.accounts))
+        if more * full <= self.epochs_left:
+            return {}
+        epochs = self.space.epochs - self.epochs_left + more * full
+        setting = self.space.size_setting
+        return {setting: epochs if setting == "budget.epochs" else -(-epochs // full)}
+
+    def trials_to_expect(self) -> int:
+        """With schedules of several lengths: heads asked for so far, and about as many as will be."""
+        asked = sum(account.searched + account.refined for account in self.accounts.values())
+        open_rounds = sum(sum(self.rounds_left(account)) for account in self.accounts.values())
+        new = self.backbones_left() * sum(self.space.heads_by_round())
+        return asked + open_rounds + new + self.refinement_left()
 
     def to_refine(self, best: Mapping[int, float]) -> tuple[int, int] | None:
         """Which backbone gets extra heads next, and how many; None if none can get any now.
@@ -83,8 +120,19 @@ class Ledger:
         """Heads of the refinement that are not proposed yet."""
         if self.space.refine is None:
             return 0
-        whole = min(self.space.refine.top, self.space.backbones) * self.space.heads_to_refine
+        whole = min(self.space.refine.top, self._choosable()) * self.space.heads_to_refine
         return max(0, whole - sum(account.refined for account in self.accounts.values()))
+
+    def _trainings_to_expect(self) -> int:
+        """At least one, for as long as one can be paid."""
+        return max(1, round(self.space.backbones * self.epochs_left / self.space.epochs))
+
+    def _choosable(self) -> int:
+        """Backbones that can be refined: with a ladder those trained in full, once no other can be begun."""
+        if not self.space.ladder or self.backbones_left():
+            return self.space.full_backbones
+        full = self.space.ladder[-1]
+        return sum(length_of(account.params) == full and not account.lost for account in self.accounts.values())
 
     def jobs_left(self) -> tuple[int, int]:
         """Jobs that are not proposed yet: those that train a new backbone, and those on a known one."""

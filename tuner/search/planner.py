@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Mapping
 
 from search_spaces import Space
 from search_spaces.objectives import gains
@@ -18,71 +16,24 @@ from studies.confirmed import CONFIRM
 from studies.records import Failure, FailureKind, HeadRequest, JobKind, JobRow, TrialRow
 from studies.sql.nan_guard import sound
 from studies.store import Store
-from studies.study_data import SLOPE, best_confirmed, preference
+from studies.study_data import RUNG
 from trainers.config import Scalar
 from trainers.results import HeadFailure, HeadResult, JobResult, Metrics
 from tuner.lifecycle import Lifecycle, Verdict
 from tuner.search.asking import Search
+from tuner.search.assignment import Assignment
 from tuner.search.budget import Account
 from tuner.search.configurations import naive, with_defaults
 from tuner.search.confirming import Confirmation
 from tuner.search.enqueued import Enqueued
-from tuner.search.readings import Reading, by_backbone, readings_due
+from tuner.search.reading_queue import ReadingQueue
+from tuner.search.readings import readings_due
+from tuner.search.standing import Leader, Tally, leader_by_mean, leader_with
 from tuner.search.starts import starts_of
 
 logger = logging.getLogger(__name__)
 
 _ASIDE = ("baseline", CONFIRM)  # kinds of jobs from which the search learns nothing
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """A unit of work for a worker: heads on one backbone. A reading has no job because it is no trial."""
-
-    kind: JobKind | Literal["reading"]
-    configs: tuple[Mapping[str, Scalar], ...]
-    job: JobRow | None = None
-    readings: tuple[Reading, ...] = ()
-    attempts: int = 1  # at a reading; the study holds those at a job
-
-    @property
-    def is_retry(self) -> bool:
-        """True if it failed before."""
-        return (self.attempts if self.job is None else self.job.attempts) > 1
-
-
-@dataclass
-class Tally:
-    """Numbers of trials in the study; `failed_jobs` counts jobs."""
-
-    total: int
-    complete: int = 0
-    pruned: int = 0
-    failed: int = 0
-    running: int = 0
-    failed_jobs: int = 0
-
-    def add_running(self, trials: int) -> None:
-        """Counts trials handed out; a study whose best changed with a larger budget confirms more than its total."""
-        self.running += trials
-        self.total = max(self.total, self.complete + self.pruned + self.failed + self.running)
-
-
-@dataclass(frozen=True)
-class Leader:
-    """The best trial so far, by the (first) objective on validation; with several `runs` by their mean."""
-
-    number: int
-    value: float
-    few: float | None
-    slope: float | None = None
-    others: tuple[float, ...] = ()  # its gains by further objectives
-    runs: int = 1
-
-    @property
-    def preference(self) -> tuple[float, ...]:
-        """The sort key by which the report chooses the best trial, too."""
-        return preference(self.value, self.slope, self.number, *self.others)
 
 
 class Planner:
@@ -94,23 +45,26 @@ class Planner:
         self.tally = Tally(total=space.trials)
         self.leader: Leader | None = None
         self.failures: list[str] = []
-        self.unread: list[str] = []  # failed final readings, with reasons
         self.lifecycle = Lifecycle()
         self._search = Search(space)
         self._baselines: set[str] = set()
         self._confirming = Confirmation(space)
         self._waiting: list[JobRow] = []  # interrupted, or waiting for a retry
         self._under_way: dict[int, JobKind] = {}  # by job
-        self._readings: list[Assignment] | None = None
-        self._readings_under_way = 0
+        self._readings = ReadingQueue(space, store)
         self._load()
+
+    @property
+    def unread(self) -> list[str]:
+        """Failed final readings, with reasons."""
+        return self._readings.unread
 
     @property
     def finished(self) -> bool:
         """True if nothing is under way and nothing is left to hand out."""
-        if self._under_way or self._readings_under_way:
+        if self._under_way or self._readings.under_way:
             return False
-        return self.lifecycle.hands_out == "nothing" or self._readings == []
+        return self.lifecycle.hands_out == "nothing" or self._readings.left == []
 
     def has_work(self) -> bool:
         """True if the budget is not spent or a reading is missing."""
@@ -127,7 +81,10 @@ class Planner:
     def verdict(self) -> Verdict:
         """How the launch ended."""
         work_left = self.lifecycle.ends_jobs and self.has_work()
-        return self.lifecycle.verdict(work_left=work_left, complete=self.tally.complete, unread=len(self.unread))
+        complete = self.tally.complete
+        if self.space.ladder and self.leader is None:
+            complete = 0  # short schedules are no result
+        return self.lifecycle.verdict(work_left=work_left, complete=complete, unread=len(self.unread))
 
     @property
     def search(self) -> Search:
@@ -152,12 +109,12 @@ class Planner:
         trainings, others = self._search.budget.jobs_left()
         again = sum(job.round == 0 for job in self._waiting)
         trainings, others = trainings + again + self._confirming.left, others + len(self._waiting) - again
-        if self._readings is None:
+        if self._readings.left is None:
             known = self.space.confirm.seeds - 1 if self.space.confirm else 0
             fresh = max(0, self.space.budget.fresh_seeds - known)
             return trainings + fresh, others + 1 + known + len(self.space.baselines)
-        fresh = sum(task.readings[0].trains for task in self._readings)
-        return trainings + fresh, others + len(self._readings) - fresh
+        fresh = self._readings.trainings
+        return trainings + fresh, others + len(self._readings.left) - fresh
 
     def next_task(self, *, retries: bool = True) -> Assignment | None:
         """The next task; None if all is done, or if the rest waits for running jobs.
@@ -177,19 +134,14 @@ class Planner:
             if job is not None:
                 self.tally.add_running(len(job.numbers))
                 return self._hand_out(job)
-        return None if self._under_way else self._reading(retries=retries)
+        if self._under_way:
+            return None
+        return self._readings.hand_out(retries=retries, training=self.lifecycle.hands_out != "readings")
 
     def complete(self, task: Assignment, result: JobResult) -> None:
         """Records the result of a task in the study. Call it once per task."""
         if task.job is None:
-            self._readings_under_way -= 1
-            for reading, head in zip(task.readings, result.heads, strict=True):
-                if isinstance(head, HeadFailure):
-                    self.unread.append(f"{reading.role}: {head.reason}")
-                else:
-                    self.store.record_reading(
-                        reading.role, reading.config, head, number=reading.number, backbone=result.backbone
-                    )
+            self._readings.complete(task, result)
             return
         self.store.finish_job(task.job.id, result)
         self._settle(task.job)
@@ -199,7 +151,7 @@ class Planner:
     def fail(self, task: Assignment, failure: Failure) -> bool:
         """Records a failed task; returns True if it is retried: for a transient failure, up to `max_retries` times."""
         if task.job is None:
-            return self._fail_reading(task, failure)
+            return self._readings.fail(task, failure)
         self._settle(task.job)
         if failure.kind.transient and self.lifecycle.tries_again and task.job.attempts <= self.space.budget.max_retries:
             self._waiting.append(self.store.retry_job(task.job.id))
@@ -219,7 +171,7 @@ class Planner:
     def interrupted(self, task: Assignment) -> None:
         """Takes back a task stopped in the middle; its trials stay RUNNING, and the next launch adopts them."""
         if task.job is None:
-            self._readings_under_way -= 1
+            self._readings.under_way -= 1
         else:
             self._settle(task.job)
             self._waiting.append(task.job)  # so that `has_work` sees it
@@ -241,7 +193,7 @@ class Planner:
                 self._search.budget.asked(job.kind, job.backbone_index, len(job.numbers), round=job.round)
                 account.lost |= failed
                 account.given |= job.round == 0 and not taken_up.isdisjoint(job.numbers)
-                begun.setdefault(job.backbone_index, job.numbers[0])
+                begun.setdefault(job.backbone_index, max(job.numbers))  # an enqueued trial may be much older
             if job.state == "running":
                 self._waiting.append(job)
             self._count_failed_jobs(failed)
@@ -250,20 +202,23 @@ class Planner:
             setattr(self.tally, state, getattr(self.tally, state) + 1)
             self._recall(row)
         self.tally.total = max(self.tally.total, len(rows))  # a smaller budget removes no trials
+        if self.space.ladder:
+            self.tally.total = max(self._expected(), len(rows))
         self._search.starts = starts_of(self.space, self.store.spaces(), begun.values())
         for index in self._search.starts.keys() & self._search.budget.accounts.keys():
             self._search.budget.accounts[index].given = False  # its start point gave it
-        self._lead_by_mean(tuple(rows.values()))
+        self.leader = leader_by_mean(tuple(rows.values())) or self.leader
 
     def _recall(self, row: TrialRow) -> None:
         """Learns from a finished trial of an earlier launch."""
-        if row.role != "search":
+        if row.role not in ("search", RUNG):
             return
         if row.failure is not None and row.failure.blames_configuration:
             self._search.observe(row.backbone_index, row.config, None)
         if row.state == "COMPLETE" and row.value is not None:
             self._search.observe(row.backbone_index, row.config, *row.gains)
-            self._lead(row.number, row.gains, row.metrics)
+            if row.role != RUNG:
+                self._lead(row.number, row.gains, row.metrics)
 
     def _count(self, job: JobRow, number: int, config: Mapping[str, Scalar], head: HeadResult | HeadFailure) -> None:
         head = sound(head)
@@ -273,26 +228,14 @@ class Planner:
         self.tally.failed += reached is None
         self.tally.complete += reached is not None
         if job.kind == CONFIRM:
-            self._lead_by_mean(self.store.trials())
+            self.leader = leader_by_mean(self.store.trials()) or self.leader
         elif job.kind != "baseline":
             self._search.observe(job.backbone_index, config, *(reached or (None,)))
-            if reached is not None:
+            if reached is not None and job.kind != RUNG:
                 self._lead(number, reached, metrics)
 
-    def _lead_by_mean(self, rows: Sequence[TrialRow]) -> None:
-        """Makes the chosen trial the leader if the choice is by the mean over seeds."""
-        if (found := best_confirmed(rows)) is not None:
-            mean = found.value.mean
-            few, slope = found.mean("val.few"), found.mean(SLOPE)
-            self.leader = Leader(found.trial.number, mean, few, slope, runs=len(found.runs))
-
     def _lead(self, number: int, reached: tuple[float, ...], metrics: Mapping[str, float | None]) -> None:
-        if self.leader is not None and self.leader.runs > 1:
-            return
-        value, *others = reached
-        found = Leader(number, value, metrics.get("val.few"), metrics.get(SLOPE), tuple(others))
-        if self.leader is None or found.preference > self.leader.preference:
-            self.leader = found
+        self.leader = leader_with(self.leader, number, reached, metrics)
 
     def _count_failed_jobs(self, more: int) -> None:
         self.tally.failed_jobs += more
@@ -321,14 +264,6 @@ class Planner:
         for config in job.configs if failure.kind.blames_configuration else ():
             self._search.observe(job.backbone_index, config, None)
 
-    def _fail_reading(self, task: Assignment, failure: Failure) -> bool:
-        self._readings_under_way -= 1
-        if failure.kind.transient and task.attempts <= self.space.budget.max_retries:
-            self._readings = [*(self._readings or ()), replace(task, attempts=task.attempts + 1)]
-            return True
-        self.unread += [f"{reading.role}: {failure.text}" for reading in task.readings]
-        return False
-
     # -- what comes next ----------------------------------------------------------------------------------------
 
     def _baseline(self) -> JobRow | None:
@@ -342,14 +277,25 @@ class Planner:
         return "naive" in self.space.baselines and "naive" not in self._baselines
 
     def _searched(self) -> JobRow | None:
-        asked = self._search.next(searching="search" in self._under_way.values(), waiting=self.waiting)
+        searching = any(kind in ("search", RUNG) for kind in self._under_way.values())
+        asked = self._search.next(searching=searching, waiting=self.waiting)
+        if self.space.ladder:
+            self.tally.total = self._expected()
+            self.tally.add_running(0)
         if asked is None:
             return None
+        kind: JobKind = asked.kind if self._search.is_full(asked.backbone) else RUNG
+        role = RUNG if kind == RUNG else "search"
         heads = [
-            self._head({**asked.stage1, **params}, enqueued=number)
+            self._head({**asked.stage1, **params}, role=role, enqueued=number)
             for params, number in itertools.zip_longest(asked.heads, asked.enqueued)
         ]
-        return self.store.record_job(asked.kind, backbone_index=asked.backbone, round=asked.round, heads=heads)
+        return self.store.record_job(kind, backbone_index=asked.backbone, round=asked.round, heads=heads)
+
+    def _expected(self) -> int:
+        """Trials in all where schedules differ in length: the search decides how many it needs of each."""
+        others = ("naive" in self.space.baselines) + self.space.runs_to_confirm
+        return self._search.budget.trials_to_expect() + others
 
     def _confirmation(self) -> JobRow | None:
         """The next run with another seed; none before the last job of the search, which may change the best."""
@@ -364,24 +310,12 @@ class Planner:
             CONFIRM, backbone_index=run.trial.backbone_index, round=0, heads=[run.head(self.space)]
         )
 
-    def _head(self, params: Mapping[str, Scalar], *, enqueued: int | None) -> HeadRequest:
+    def _head(self, params: Mapping[str, Scalar], *, role: str, enqueued: int | None) -> HeadRequest:
+        searched = {name: value for name, value in params.items() if name in self.space.searched}
         return HeadRequest(
             config=with_defaults({**self.space.fixed, **params}),
-            params=params,
-            distributions={name: self.space.searched[name] for name in params},
+            params=searched,
+            distributions={name: self.space.searched[name] for name in searched},
+            role=role,
             enqueued=enqueued,
         )
-
-    def _reading(self, *, retries: bool) -> Assignment | None:
-        if self._readings is None:
-            due = readings_due(self.space, self.store)
-            if self.lifecycle.hands_out == "readings":
-                due = [reading for reading in due if not reading.trains]
-            self._readings = [
-                Assignment(kind="reading", configs=tuple(r.config for r in group), readings=tuple(group))
-                for group in by_backbone(due)
-            ]
-        if not self._readings or (self._readings[0].is_retry and not retries):
-            return None
-        self._readings_under_way += 1
-        return self._readings.pop(0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from optuna.distributions import BaseDistribution
@@ -36,6 +36,7 @@ class Level:
 
     distributions: Mapping[str, BaseDistribution]
     active: Callable[[str, Params], bool] = _always
+    priors: Params = field(default_factory=dict)  # believed values, of parameters that have one
 
     def existing(self, point: Params, context: Params) -> dict[str, Scalar]:
         """The parameters of a full point whose conditions hold, given each other and `context`."""
@@ -64,8 +65,9 @@ class Level:
         )
 
     def middle(self, context: Params) -> dict[str, Scalar]:
-        """The middle of every range, and the first value of every list of choices."""
-        return self.existing({name: geometry.middle(d) for name, d in self.distributions.items()}, context)
+        """What is believed; else the middle of every range, and the first value of every list of choices."""
+        middle = {name: geometry.middle(d) for name, d in self.distributions.items()}
+        return self.existing({**middle, **self.part(self.priors)}, context)
 
 
 def sobol_points(level: Level, *, seed: int, first: int, count: int, context: Params) -> list[dict[str, Scalar]]:
@@ -106,17 +108,20 @@ def spare_points(level: Level, *, seed: int, context: Params) -> list[dict[str, 
 
 
 def start_point(level: Level, *, seed: int, index: int) -> dict[str, Scalar]:
-    """The first backbones: the middle, a quarter and three quarters of the way along what matters most, then Sobol.
+    """The first backbones: the middle, an evenly spread one, two on the way from corner to corner, then evenly spread.
 
     How much weights shrink goes by learning rate x weight decay: too little and nothing is balanced, too much and the
-    network collapses. So the second and the third point move along both at once, from corner to corner, where evenly
-    spread points leave the corners out.
+    network collapses. So the third and the fourth point move along both at once, where a few evenly spread points
+    leave the corners out.
     """
     if index == 0:
         return level.middle({})
     (point,) = sobol_points(level, seed=seed, first=index - 1, count=1, context={})
-    along = {1: 0.25, 2: 0.75}.get(index)
-    moved = {name: level.distributions[name] for name in (RATE, DECAY) if name in point and name in level.distributions}
-    if along is not None:
-        point |= {name: geometry.at(d, along) for name, d in moved.items() if geometry.bounds(d)}
+    end = {2: 0.0, 3: 1.0}.get(index)
+    if end is not None:
+        for name in point.keys() & {RATE, DECAY}:
+            d = level.distributions[name]
+            if geometry.bounds(d):
+                centre = geometry.share(d, level.priors[name]) if name in level.priors else 0.5
+                point[name] = geometry.at(d, (centre + end) / 2)
     return level.existing({**level.filled({}), **point}, {})

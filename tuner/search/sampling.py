@@ -17,10 +17,11 @@ from trainers.config import Scalar, check_known
 from tuner.search import lessons
 from tuner.search.lessons import Observation, backbone_values
 from tuner.search.points import NOTHING, Level, Params, sobol_points, spare_points, start_point
+from tuner.search.rungs import Ladder, length_of, propose_training
 from tuner.search.samplers import BY_NAME, SAMPLERS
 from tuner.search.samplers.sampler import Ask, Points, Sampler
 
-__all__ = ["SAMPLERS", "Level", "Observation", "backbone_values", "propose_backbone", "propose_heads"]
+__all__ = ["SAMPLERS", "Level", "Observation", "backbone_values", "propose_backbone", "propose_heads", "propose_length"]
 
 EXPLORED = 0.25  # share of a backbone's first round that is spread evenly
 
@@ -54,19 +55,48 @@ def propose_backbone(
         seed=_mix(seed, "stage1", index),
         sequence=_mix(seed, "stage1"),
         before=max(0, index - first),
+        from_middle=True,
         running=running,
     )
 
     def batches() -> Iterator[Points]:
         if not space.distributions:
             pass
-        elif chosen.startup and min(index, len(learned)) < chosen.startup:
+        elif chosen.startup and min(ask.before, len(learned)) < chosen.startup:
             yield [start_point(space, seed=ask.sequence, index=ask.before)]
         else:
             yield from chosen.propose(learned, space, ask)
         yield spare_points(space, seed=ask.seed, context=NOTHING)
 
     return next(iter(_new(batches(), space, taken=taken, count=1)), None)
+
+
+def propose_length(
+    rows: Sequence[Observation],
+    *,
+    space: Level,
+    ladder: Ladder,
+    seed: int,
+    index: int,
+    first: int = 0,
+    known: Sequence[Params] = (),
+    pending: Sequence[Params] = (),
+) -> dict[str, Scalar] | None:
+    """The same as `propose_backbone` where schedules differ in length: stage-1 parameters, `stage1.epochs` among them.
+
+    None if nothing is left that the budget can pay.
+    """
+    learned = lessons.of_backbones(rows, space)
+    done = {(space.place(row.params), row.epochs) for row in learned}
+    running = [params for params in pending if (space.place(space.part(params)), length_of(params)) not in done]
+    ask = Ask(
+        count=1,
+        seed=_mix(seed, "stage1", index),
+        sequence=_mix(seed, "stage1"),
+        before=max(0, index - first),
+        running=sorted(running, key=lambda params: (space.place(space.part(params)), length_of(params))),
+    )
+    return propose_training(learned, level=space, ladder=ladder, ask=ask, known=known)
 
 
 def propose_heads(
@@ -101,6 +131,8 @@ def propose_heads(
     )
 
     def batches() -> Iterator[Points]:
+        if evenly and not own and space.part(space.priors):
+            yield [space.middle(stage1_params)]  # what is believed comes first
         yield sobol_points(space, seed=ask.sequence, first=ask.before, count=evenly, context=stage1_params)
         if ask.count:
             yield from chosen.propose(learned, space, ask)

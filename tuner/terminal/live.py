@@ -14,7 +14,8 @@ from studies.confirmed import CONFIRM
 from studies.records import Failure
 from studies.study_data import FRESH_SEED
 from trainers.results import HeadFailure, HeadResult, JobResult, Progress
-from tuner.search.planner import Assignment, Planner
+from tuner.search.assignment import Assignment
+from tuner.search.planner import Planner
 from tuner.terminal.layout import Standing, bars, course, detail, standings, time_left
 from tuner.terminal.objectives import first_line
 from tuner.terminal.output import Stream, say, styled

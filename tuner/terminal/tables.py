@@ -230,12 +230,14 @@ def predictions_table(found: Sequence[Prediction], class_names: Sequence[str], *
 def plan(space: Space, built: Preflight) -> list[str]:
     """The lines of `tuner check`: trials, parameters, data, model."""
     counts = built.train_counts
-    parts = [f"{space.backbones} backbones x {space.heads_per_backbone} heads"]
+    about = "about " if space.ladder else ""
+    parts = [f"{about}{space.backbones} backbones x {space.heads_per_backbone} heads"]
     parts += [f"{space.refine.top} refined by {space.heads_to_refine}"] if space.refine else []
     parts += _confirm_part(space)
     parts += ["1 naive baseline"] if "naive" in space.baselines else []
     return [
-        f"{space.name}: {space.trials} trials ({', '.join(parts)})",
+        f"{space.name}: {about}{space.trials} trials ({', '.join(parts)})",
+        *_lengths(space),
         *_fewer(space),
         *plan_lines(space),
         *(f"  {name}: {in_words(of)}{_belief(space, name)}" for name, of in space.searched.items()),
@@ -254,12 +256,20 @@ def _belief(space: Space, name: str) -> str:
 def _confirm_part(space: Space) -> list[str]:
     if space.confirm is None:
         return []
-    return [f"{min(space.confirm.top, space.backbones)} confirmed by {space.confirm.seeds - 1} more seeds"]
+    return [f"{min(space.confirm.top, space.full_backbones)} confirmed by {space.confirm.seeds - 1} more seeds"]
+
+
+def _lengths(space: Space) -> Iterator[str]:
+    """The lengths of schedules and what they may cost, where they differ."""
+    if space.ladder:
+        lengths = ", ".join(map(str, space.ladder))
+        yield f"  schedules: {lengths} epochs; {space.epochs:,} epochs in all; chosen among those of {space.ladder[-1]}"
 
 
 def _fewer(space: Space) -> Iterator[str]:
     """Notes where the budget asks for more configurations than the space has."""
-    asked = {"backbones": ("stage1", space.backbones), "heads_per_backbone": ("stage2", space.heads_per_backbone)}
+    asked = {} if space.ladder else {"backbones": ("stage1", space.backbones)}
+    asked |= {"heads_per_backbone": ("stage2", space.heads_per_backbone)}
     for name, (stage, there) in asked.items():
         if there < getattr(space.budget, name):
             yield (

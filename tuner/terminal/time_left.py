@@ -13,7 +13,8 @@ from studies.confirmed import CONFIRM, seed_in
 from studies.records import Failure, ProgressRow, RunningRow
 from studies.study_data import FRESH_SEED
 from trainers.results import JobResult, Progress
-from tuner.search.planner import Assignment, Planner
+from tuner.search.assignment import Assignment
+from tuner.search.planner import Planner
 from tuner.terminal.layout import share_of_stage1
 
 log = logging.getLogger(__name__)

@@ -77,10 +77,15 @@ def _long(silent: float | None) -> bool:
 
 
 def _total(store: Store) -> int | None:
+    """None where the search decides on the way how many trials it needs."""
+    study = store.study()
     try:
-        return loads(store.study().space_yaml).trials
+        space = loads(study.space_yaml)
     except SpaceError:
         return None
+    if space.ladder:
+        return len(store.trials()) if study.state == "done" else None
+    return space.trials
 
 
 def _driver_says(said: ProgressRow | None, silent: float | None) -> float | None:

@@ -60,7 +60,7 @@ def test_the_front_comes_first_in_the_table() -> None:
 
 def test_it_is_shown_with_several_objectives_alone() -> None:
     one = Generator().study()
-    assert figures_of(one) is FIGURES
+    assert figures_of(one) == FIGURES
     assert list(figures_of(study(TWO))) == ["objectives", *FIGURES]
     assert isinstance(objectives_info(one), Absent)
     assert isinstance(objectives_info(dataclasses.replace(study(TWO), trials=())), Absent)

@@ -17,8 +17,9 @@ from studies.store import Store
 from studies.study_data import best_trial, load_study_data
 from tests.support.pretend import job_result, pretend_accuracy
 from trainers.results import HeadFailure, JobResult
+from tuner.search.assignment import Assignment
 from tuner.search.confirming import candidates, runs_due
-from tuner.search.planner import Assignment, Planner
+from tuner.search.planner import Planner
 
 SPACE = """
 version: 1

@@ -14,7 +14,8 @@ from search_spaces import Space, loads
 from studies.records import Failure, FailureKind
 from studies.store import Store
 from trainers.results import JobResult
-from tuner.search.planner import Assignment, Planner
+from tuner.search.assignment import Assignment
+from tuner.search.planner import Planner
 
 SPACE = """
 version: 1

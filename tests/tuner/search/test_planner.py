@@ -14,8 +14,9 @@ from search_spaces import Space, loads
 from studies.records import Failure, FailureKind
 from studies.store import Store
 from trainers.results import HeadFailure, JobResult
+from tuner.search.assignment import Assignment
 from tuner.search.configurations import naive
-from tuner.search.planner import Assignment, Planner
+from tuner.search.planner import Planner
 
 SPACE = """
 version: 1

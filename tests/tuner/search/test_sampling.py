@@ -289,3 +289,33 @@ def test_where_nothing_is_searched_there_is_one_backbone_and_one_head(sampler: s
     assert propose_backbone([], space=empty, sampler=sampler, seed=0, index=1, known=[{}]) is None
     assert heads([], 0, {}, sampler=sampler, space=empty, round=0, count=3) == [{}]
     assert heads([Observation(0, {}, 0.5)], 0, {}, sampler=sampler, space=empty, round=1, count=3) == []
+
+
+BELIEVED = Level(OUTER.distributions, priors={"stage1.weight_decay": 2e-2})
+
+
+def test_a_believed_value_comes_first_and_fades() -> None:
+    """The hill lies at 3e-3: a wrong belief decides the first proposal, and no longer the later ones."""
+    found: list[Observation] = []
+    for index in range(16):
+        params = propose_backbone(found, space=BELIEVED, sampler="gp", seed=0, index=index)
+        assert params is not None
+        found.append(Observation(index, params, worth({**params, "stage2.weight_decay": 1e-2})))
+    decays = [float(row.params["stage1.weight_decay"] or 0) for row in found]
+    assert decays[0] == 2e-2
+    best = max(found, key=lambda row: row.value or 0.0)
+    assert 1e-3 < float(best.params["stage1.weight_decay"] or 0) < 1e-2
+
+
+@pytest.mark.parametrize("sampler", ["gp", "tpe"])
+def test_heads_crowd_around_a_believed_value_until_they_know_better(sampler: str) -> None:
+    believed = Level(INNER.distributions, priors={"stage2.weight_decay": 1e-3})
+    first = heads([], 0, {}, sampler=sampler, space=believed)
+    assert first[0]["stage2.weight_decay"] == 1e-3
+    rows = [Observation(0, one, 0.5) for one in first]  # all alike: only the belief tells them apart
+
+    def away(space: Level) -> float:
+        asked = heads(rows, 0, {}, sampler=sampler, space=space, round=1, count=16)
+        return sum(abs(math.log10(one["stage2.weight_decay"] / 1e-3)) for one in asked)
+
+    assert away(believed) < away(INNER)

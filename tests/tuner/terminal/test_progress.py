@@ -13,7 +13,8 @@ from search_spaces import Space, load
 from studies.records import Failure, FailureKind
 from studies.store import Store
 from trainers.results import JobResult, Progress
-from tuner.search.planner import Assignment, Planner
+from tuner.search.assignment import Assignment
+from tuner.search.planner import Planner
 from tuner.terminal.layout import detail, evenly_spaced
 from tuner.terminal.live import HEARTBEAT, LiveTable, PlainLines, Watchers
 from tuner.terminal.time_left import Running

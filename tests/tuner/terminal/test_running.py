@@ -11,7 +11,8 @@ import pytest
 from search_spaces import load
 from studies.store import Store
 from trainers.results import JobResult, Progress
-from tuner.search.planner import Assignment, Planner
+from tuner.search.assignment import Assignment
+from tuner.search.planner import Planner
 from tuner.terminal.time_left import Running
 from tuner.terminal.watch import glance
 

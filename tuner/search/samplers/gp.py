@@ -22,6 +22,8 @@ from tuner.search.samplers.sampler import Ask, Points
 LEARNED = 96  # points that the process is fitted to, at most: its cost grows with their cube
 SPREAD = 1024  # evenly spread candidates
 NEAR, AROUND, REACH = 3, 64, 0.07  # and so many around each of the best points, at this standard deviation
+BELIEVED = 0.2  # standard deviation of a belief, as a share of its range
+FADES = 4  # finished points after which a belief counts half
 _DEEP = 3.0  # how far below the best, in distances from it to the median of the better half, a value still counts
 _LEAST = 0.02  # of the values' range: the least such distance
 
@@ -29,7 +31,7 @@ _LEAST = 0.02  # of the values' range: the least such distance
 class GaussianProcess:
     """Expected improvement over an even spread of candidates, and over points near the best."""
 
-    startup = 3
+    startup = 4
 
     def propose(self, rows: Sequence[Lesson], level: Level, ask: Ask) -> Iterator[Points]:
         """Point by point: earlier ones and those under way count as if they gave what is expected of them."""
@@ -43,11 +45,12 @@ class GaussianProcess:
             process = gaussian_process.GaussianProcess(view.points(known), values)
             candidates = around(known[:NEAR], level, ask)
             places = view.points(candidates)
+            trust = belief(candidates, level, seen=len(rows))
             for _ in range(ask.count):
                 asked = [*pending, *found]
                 held = process.expecting(view.points(asked)) if asked else process
                 best = float(held.posterior(held.known)[0].max())
-                gain = improvement(*held.posterior(places), best)
+                gain = improvement(*held.posterior(places), best) * trust
                 chosen = int(gain.argmax())
                 found.append(level.existing(candidates[chosen], ask.context))
         yield found
@@ -125,6 +128,19 @@ def improvement(mean: Array, variance: Array, best: float) -> Array:
     u = (mean - best) / deviation
     gain: Array = deviation * (u * ndtr(u) + np.exp(-0.5 * u**2) / math.sqrt(2 * math.pi))
     return gain
+
+
+def belief(points: Sequence[Params], level: Level, *, seen: int) -> Array:
+    """What the priors make of each point, (n,): less and less of a difference as points are `seen` (Hvarfner 2022)."""
+    logarithm = np.zeros(len(points))
+    for name, believed in level.part(level.priors).items():
+        d = level.distributions[name]
+        centre = geometry.share(d, believed)
+        apart = np.array([geometry.share(d, point[name]) - centre if name in point else 0.0 for point in points])
+        ordered = not isinstance(d, CategoricalDistribution)
+        logarithm -= 0.5 * (apart / BELIEVED) ** 2 if ordered else (apart != 0).astype(float)
+    found: Array = np.exp(logarithm * FADES / (FADES + seen))
+    return found
 
 
 def clipped(values: Array) -> Array:

@@ -16,4 +16,7 @@ class Even:
 
     def propose(self, rows: Sequence[Lesson], level: Level, ask: Ask) -> Iterator[Points]:
         """Each from where the sequence stopped before."""
-        yield sobol_points(level, seed=ask.sequence, first=ask.before, count=ask.count, context=ask.context)
+        if ask.from_middle and ask.before == 0:
+            yield [level.middle(ask.context)]
+        first = max(0, ask.before - ask.from_middle)
+        yield sobol_points(level, seed=ask.sequence, first=first, count=ask.count, context=ask.context)

@@ -21,6 +21,7 @@ class Ask:
     seed: int  # of this proposal alone
     sequence: int  # seed of the even sequence that all proposals of this kind share
     before: int  # points of that sequence that were proposed before
+    from_middle: bool = False  # the sequence begins with the middle of the ranges
     running: Sequence[Params] = ()  # points under way, without values
     context: Params = field(default_factory=dict)  # parameters of the level above, which conditions may name
 

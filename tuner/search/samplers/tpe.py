@@ -22,6 +22,7 @@ from tuner.search.samplers.sampler import Ask, Points
 
 CANDIDATES = 8  # per proposal; Optuna's 24 pull a whole round together to one place
 DRAWS = 4  # from one fit
+FADES = 8  # points after which a belief counts half as much as a point
 ALONE = 24  # candidates of a proposal that comes alone, as in Optuna
 
 
@@ -33,10 +34,20 @@ class Parzen:
     def propose(self, rows: Sequence[Lesson], level: Level, ask: Ask) -> Iterator[Points]:
         """Draws several times, to replace duplicates."""
         filled = [replace(row, params=level.filled(row.params)) for row in rows]
+        filled = [*_believed(filled, level, own=sum(row.weight == 1 for row in rows)), *filled]  # first of equals
         candidates = CANDIDATES if ask.count > 1 else ALONE
         draw = fit(filled, level.distributions, seed=ask.seed, candidates=candidates)
         for _ in range(DRAWS):
             yield [level.existing(point, ask.context) for point in draw(ask.count)]
+
+
+def _believed(rows: Sequence[Lesson], level: Level, *, own: int) -> list[Lesson]:
+    """The best point with the believed values, as one more good point that counts less as `own` points come in."""
+    priors = level.part(level.priors)
+    if not priors or not rows:
+        return []
+    best = max(rows, key=lambda row: row.value)
+    return [replace(best, params={**best.params, **priors}, weight=FADES / (FADES + own))]
 
 
 def fit(
