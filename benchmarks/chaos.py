@@ -2,10 +2,10 @@
 
 SIGKILL strikes the driver, a worker, Ray's raylet or its GCS: at random moments, and at the moments of writing (a
 checkpoint, a backbone, features, a commit, a transaction of results). In other studies a process stands still for a
-minute, the database or its home is taken away and put back later, or the space grows after a kill; one searches by two
-objectives. Whatever ends a
-launch, the same launch is given again. What may not happen is counted; figures are printed and written to
-runs/chaos.json. Exit code 1: a promise was broken; 2: something that was asked for cannot be tried on this machine.
+minute, the database or its home is taken away and put back later, or the space grows after a kill; some search by two
+objectives, or by schedules of two lengths. Whatever ends a launch, the same launch is given again. What may not happen
+is counted; figures are printed and written to runs/chaos.json. Exit code 1: a promise was broken; 2: something that was
+asked for cannot be tried on this machine.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from benchmarks.endings import Ending, undisturbed
 from benchmarks.frozen import FEW_FREEZES, FREEZES, Frozen
 from benchmarks.grown import FEW_STRIKES, STRIKES, Grown
 from benchmarks.killed import Killed
-from benchmarks.launches import KILLS_PER_STUDY, SPACE, TWO_OBJECTIVES, Postgres, Sqlite, Storage, server
+from benchmarks.launches import KILLS_PER_STUDY, RUNGS, SPACE, TWO_OBJECTIVES, Postgres, Sqlite, Storage, server
 from benchmarks.outages import postgres_stopped, sqlite_locked
 from benchmarks.record import hardware, versions
 from benchmarks.strikes import ALL, FEW, Deck
@@ -41,9 +41,10 @@ from tests.support.postgres_server import PostgresServer, postgres_programs
 
 OUT = Path("runs") / "chaos.json"
 STORAGES = ("sqlite", "postgresql")
-KINDS = ("frozen", "taken", "two_objectives", "grown")  # of strikes, beside kills on the usual space
+OTHER_SPACES = {"two_objectives": TWO_OBJECTIVES, "rungs": RUNGS}  # in which studies are killed, too
+KINDS = ("frozen", "taken", "grown", *OTHER_SPACES)  # of strikes, beside kills on the usual space
 QUICK = {
-    "kills": len(FEW), "frozen": 1, "frozen_seconds": 5.0, "taken": 1, "two_objectives": 2, "grown": 1,
+    "kills": len(FEW), "frozen": 1, "frozen_seconds": 5.0, "taken": 1, "two_objectives": 0, "rungs": 0, "grown": 0,
     "storage": ["sqlite"], "parallel": [1], "one_worker": [], "more": False,
 }  # fmt: skip
 
@@ -83,6 +84,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--two-objectives", type=int, default=4, help="kills of a study of two objectives (SQLite) [default: 4]"
     )
+    parser.add_argument(
+        "--rungs", type=int, default=4, help="kills of a study with schedules of two lengths (SQLite) [default: 4]"
+    )
     parser.add_argument("--grown", type=int, default=4, help="kills of studies that grow, 0: none [default: 4]")
     parser.add_argument("--seed", type=int, default=int(time.time()) % 10_000, help="[default: from the clock]")
     parser.add_argument("--storage", nargs="+", choices=STORAGES, default=list(STORAGES), help="[default: both]")
@@ -117,8 +121,10 @@ def _campaigns(asked: argparse.Namespace, postgres: PostgresServer | None) -> di
         deck, taken = Deck(FEW_TAKINGS if asked.quick else takings(chance), chance), TakeCount(parallel=1)
         campaign(Taken, storages["sqlite"], taken, asked.taken, deck=deck, chance=chance, reference=reference)
         found["taken"] = summary([taken], seed=asked.seed)
-    if asked.two_objectives and "sqlite" in storages:
-        found["two_objectives"] = _two_objectives(asked, storages["sqlite"], chance=chance)
+    for name, space in OTHER_SPACES.items():
+        strikes = getattr(asked, name)
+        if strikes and "sqlite" in storages:
+            found[name] = _on_another_space(asked, strikes, storages["sqlite"], space=space, chance=chance)
     if asked.grown:
         found["grown"] = _grown(asked, storages, chance=chance, reference=reference)
     if asked.more:
@@ -130,13 +136,13 @@ def _campaigns(asked: argparse.Namespace, postgres: PostgresServer | None) -> di
     return found
 
 
-def _two_objectives(asked: argparse.Namespace, storage: Storage, *, chance: random.Random) -> dict[str, Any]:
-    """Kills of a study of two objectives, one job at a time, against one that nobody touches."""
+def _on_another_space(
+    asked: argparse.Namespace, strikes: int, storage: Storage, *, space: str, chance: random.Random
+) -> dict[str, Any]:
+    """Kills of studies of this space, one job at a time."""
     deck, count = Deck(FEW if asked.quick else ALL, chance), KillCount(parallel=1)
-    campaign(
-        Killed, storage, count, asked.two_objectives, deck=deck, chance=chance,
-        reference=undisturbed(TWO_OBJECTIVES), space=TWO_OBJECTIVES,
-    )  # fmt: skip
+    reference = undisturbed(space)
+    campaign(Killed, storage, count, strikes, deck=deck, chance=chance, reference=reference, space=space)
     return summary([count], seed=asked.seed)
 
 

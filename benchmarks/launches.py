@@ -37,6 +37,7 @@ stage2:
 budget: {{backbones: 4, heads_per_backbone: 4, rounds: 2, max_retries: {KILLS_PER_STUDY}, max_failed: 0}}
 baselines: [naive, weight_decay, tau_norm]
 """  # no job can be killed more often than it may be tried again: nothing may fail
+RUNGS = f"{SPACE}fidelity: {{epochs: [2, 8]}}\n"
 TWO_OBJECTIVES = f"{SPACE}objective: [val.balanced_accuracy, -val.ece]\nrefine: {{top: 1, heads: 4}}\n"
 
 

@@ -10,9 +10,11 @@ In decades around a landscape's best place, with a = log10 lr and d = log10 weig
     value = peak - 8 u^2 - 2 v^2 - 5 w^2 - 3 x^2 - 4 y^2 + noise,    in points of balanced accuracy
 
 with two cliffs, a little beyond the best places: too much lr x weight decay and the network collapses to chance; too
-much weight decay in stage 2 and the classifier does. This is the shape of weight balancing in small (the best
-decay near a cliff, lr x decay what counts, stages that depend on each other), not a fit to any data set. The variants
-differ in what a search could come to rely on by accident: where the optimum lies, luck of a backbone, a choice.
+much weight decay in stage 2 and the classifier does. A whole schedule of a share s of the epochs has its ridge at
+u = -DRIFT log10 s and loses -SHORTER log10 s points, as in real runs (fidelity_runs.py). This is the shape of weight
+balancing in small (the best decay near a cliff, lr x decay what counts, stages that depend on each other), not a fit to
+any data set. The variants differ in what a search could come to rely on by accident: where the optimum lies, luck of a
+backbone, a choice.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ STAGE2: dict[str, BaseDistribution] = {
     "stage2.weight_decay": FloatDistribution(1e-4, 0.5, log=True),
     "stage2.maxnorm_radius": FloatDistribution(0.1, 3.0, log=True),
 }
+DRIFT, SHORTER = 0.66, 9.9  # per decade of epochs, as fitted to fidelity_runs.json
 LOSSES = ("cb_ce", "logit_adjusted", "ldam")
 
 
@@ -54,6 +57,9 @@ class Landscape:
     noise: float = 0.5  # standard deviation of one head's value, points
     seed_noise: float = 0.0  # standard deviation of what all heads of a backbone share, points
     losses: bool = False  # stage 2 has a choice of losses, each with its own best weight decay
+    drift: float = DRIFT  # decades by which the best lr x weight decay of stage 1 falls per decade of epochs
+    shorter: float = SHORTER  # points lost per decade of fewer epochs
+    astray: float = 0.0  # decades by which the best place of every shorter schedule lies elsewhere, u up and v down
 
     @property
     def stage1(self) -> dict[str, BaseDistribution]:
@@ -65,12 +71,14 @@ class Landscape:
         """What is searched in stage 2."""
         return {"stage2.loss": CategoricalDistribution(LOSSES), **STAGE2} if self.losses else STAGE2
 
-    def true_value(self, params: Mapping[str, Scalar]) -> float:
-        """The value without noise, in points."""
+    def true_value(self, params: Mapping[str, Scalar], *, length: float = 1.0) -> float:
+        """The value without noise, in points, of a whole schedule of this share of the full one's epochs."""
         found = {name: math.log10(value) for name, value in params.items() if isinstance(value, float)}
         d = found["stage1.weight_decay"] - math.log10(self.weight_decay)
         v = found["stage1.lr"] - math.log10(self.lr)
-        u = v + d
+        shorter = -math.log10(length)
+        u = v + d - self.drift * shorter - (self.astray if shorter else 0.0)
+        v += self.astray if shorter else 0.0
         loss, price = _LOSS[str(params.get("stage2.loss", "cb_ce"))]
         w = found["stage2.weight_decay"] + 2.0 - loss - self.moves * d
         x = found["stage2.lr"] + 1.5
@@ -79,12 +87,21 @@ class Landscape:
             return self.floor
         return max(
             self.floor,
-            self.peak - price - self.ridge * u**2 - self.along * v**2 - 5 * w**2 - 3 * x**2 - 4 * y**2,
+            self.peak
+            - self.shorter * shorter
+            - price
+            - self.ridge * u**2
+            - self.along * v**2
+            - 5 * w**2
+            - 3 * x**2
+            - 4 * y**2,
         )
 
-    def observe(self, params: Mapping[str, Scalar], rng: np.random.Generator, *, shared: float = 0.0) -> float:
+    def observe(
+        self, params: Mapping[str, Scalar], rng: np.random.Generator, *, shared: float = 0.0, length: float = 1.0
+    ) -> float:
         """One noisy reading; `shared` is the backbone's own luck, as drawn by `luck`."""
-        return self.true_value(params) + shared + self.noise * float(rng.standard_normal())
+        return self.true_value(params, length=length) + shared + self.noise * float(rng.standard_normal())
 
     def luck(self, rng: np.random.Generator) -> float:
         """What all heads of one backbone share."""
@@ -103,4 +120,8 @@ VARIANTS = (
     Landscape(name="corner", lr=0.1, weight_decay=1.5e-2, moves=-0.5, ridge=12.0, along=3.0, cliff=0.4),
     Landscape(name="lucky", lr=0.004, weight_decay=5e-4, seed_noise=0.7, noise=0.8, along=1.0),
     Landscape(name="losses", lr=0.05, weight_decay=1e-3, losses=True),
+)
+MISLED = (  # landscapes on which short schedules mislead
+    Landscape(name="backwards", drift=-0.8),  # shorter ones want less lr x weight decay, not more
+    Landscape(name="elsewhere", astray=1.0),
 )
