@@ -135,7 +135,7 @@ class GaussianProcess:
         """The settings of highest posterior density, from two starts."""
         tries = []
         bounds = [(math.log(0.03), math.log(5.0))] * self._width + [(-3.0, 3.0), (math.log(0.02), 0.0)]
-        bounds += [(-4.0, 2.0), (0.0, 1.5)] if self._several else []
+        bounds += [(-4.0, 2.0), (-1.0, 1.5)] if self._several else []
         for shift in _STARTS:
             begun, _ = self._priors()
             begun[: self._width] += shift

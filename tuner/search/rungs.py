@@ -8,6 +8,7 @@ sources of information, Poloczek et al. 2017, with the full training in the pric
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ from trainers.config import Scalar
 from tuner.search.gaussian_process import Array, GaussianProcess, Points
 from tuner.search.lessons import EPOCHS, Lesson
 from tuner.search.points import NOTHING, Level, Params, spare_points, start_point
-from tuner.search.samplers.gp import NEAR, View, around, belief, clipped, improvement
+from tuner.search.samplers.gp import NEAR, View, around, belief, improvement, least_that_counts
 from tuner.search.samplers.sampler import Ask
 
 STARTS = 4  # backbones of the shortest schedule before the process decides
@@ -119,8 +120,10 @@ def _most_gain(
 def _process(rows: Sequence[Lesson], view: View, ask: Ask) -> GaussianProcess:
     values = np.array([row.value for row in rows])
     lengths = np.array([row.epochs for row in rows])
+    least = -math.inf  # what is far below shorter schedules has collapsed: it tells nothing of how lengths differ
     for length in np.unique(lengths):
-        values[lengths == length] = clipped(values[lengths == length])
+        least = max(least, least_that_counts(values[lengths == length]))
+        values[lengths == length] = np.maximum(values[lengths == length], least)
     process = GaussianProcess(view.points([row.params for row in rows], lengths.tolist()), values)
     if not ask.running:
         return process

@@ -145,12 +145,17 @@ def belief(points: Sequence[Params], level: Level, *, seen: int) -> Array:
 
 def clipped(values: Array) -> Array:
     """The values, none far below the better half: how badly a network collapsed would bend the process elsewhere."""
+    kept: Array = np.maximum(values, least_that_counts(values))
+    return kept
+
+
+def least_that_counts(values: Array) -> float:
+    """The value below which it makes no difference how bad a point is."""
     if len(values) < 2:
-        return values
+        return -math.inf
     better = np.sort(values)[::-1][: max(2, len(values) // 2)]
     distance = max(values.max() - float(np.median(better)), _LEAST * float(np.ptp(values)))
-    kept: Array = np.maximum(values, values.max() - _DEEP * distance)
-    return kept
+    return float(values.max() - _DEEP * distance)
 
 
 def _by_value(rows: Sequence[Lesson], level: Level) -> list[Lesson]:
