@@ -339,7 +339,7 @@ def test_a_few_strikes_at_real_studies_break_no_promise(tmp_path: Path) -> None:
     out = tmp_path / "chaos.json"
     assert chaos.main(["--quick", "--seed", "1", "--out", str(out)]) == 0
     report = json.loads(out.read_text())
-    asked = {"sqlite": "kills", **{name: name for name in chaos.KINDS}}
+    asked = {"sqlite": "kills", **{name: name for name in chaos.KINDS if chaos.QUICK[name]}}
     for name, option in asked.items():
         found = report[name]
         assert found["strikes"] == chaos.QUICK[option], name
