@@ -234,7 +234,8 @@ class Space(Part):
         if self.confirm is None:
             del tree["confirm"]  # so that earlier releases read the text of a space without it
         if self.fidelity is None:
-            del tree["fidelity"], tree["budget"]["epochs"]
+            del tree["fidelity"]
+        del tree["budget"]["epochs" if self.budget.epochs is None else "backbones"]  # one of them says the size
         for part in PARTS:
             written = getattr(self, part).model_fields_set
             tree[part] = {name: value for name, value in tree[part].items() if name in written}
