@@ -203,7 +203,7 @@ class Planner:
             self._recall(row)
         self.tally.total = max(self.tally.total, len(rows))  # a smaller budget removes no trials
         if self.space.ladder:
-            self.tally.total = max(self._expected(), len(rows))
+            self.tally.expect(self._expected())
         self._search.starts = starts_of(self.space, self.store.spaces(), begun.values())
         for index in self._search.starts.keys() & self._search.budget.accounts.keys():
             self._search.budget.accounts[index].given = False  # its start point gave it
@@ -280,8 +280,7 @@ class Planner:
         searching = any(kind in ("search", RUNG) for kind in self._under_way.values())
         asked = self._search.next(searching=searching, waiting=self.waiting)
         if self.space.ladder:
-            self.tally.total = self._expected()
-            self.tally.add_running(0)
+            self.tally.expect(self._expected())
         if asked is None:
             return None
         kind: JobKind = asked.kind if self._search.is_full(asked.backbone) else RUNG

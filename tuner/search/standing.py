@@ -23,7 +23,11 @@ class Tally:
     def add_running(self, trials: int) -> None:
         """Counts trials handed out; a study whose best changed with a larger budget confirms more than its total."""
         self.running += trials
-        self.total = max(self.total, self.complete + self.pruned + self.failed + self.running)
+        self.expect(self.total)
+
+    def expect(self, total: int) -> None:
+        """Sets the total, but never below the trials that are there."""
+        self.total = max(total, self.complete + self.pruned + self.failed + self.running)
 
 
 @dataclass(frozen=True)

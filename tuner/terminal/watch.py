@@ -56,7 +56,7 @@ def glance(store: Store) -> Glance:
     rows, status, said, now = store.trials(), tables.status(store), store.progress(), datetime.now(UTC)
     silent = max(0.0, (now - said.updated).total_seconds()) if said else None
     told = _driver_says(said, silent)
-    total = _total(store)
+    total = _total(store, len(rows))
     best, several = status["best"], best_confirmed(rows)
     chosen = next((row for row in rows if best and row.number == best["number"]), None)
     own_few = chosen.metrics.get("val.few") if chosen else None
@@ -76,15 +76,15 @@ def _long(silent: float | None) -> bool:
     return silent is None or silent >= SILENT
 
 
-def _total(store: Store) -> int | None:
-    """None where the search decides on the way how many trials it needs."""
+def _total(store: Store, there: int) -> int | None:
+    """Trials of the whole study, of which some are `there`; None where the search decides on the way how many."""
     study = store.study()
     try:
         space = loads(study.space_yaml)
     except SpaceError:
         return None
     if space.ladder:
-        return len(store.trials()) if study.state == "done" else None
+        return there if study.state == "done" else None
     return space.trials
 
 
