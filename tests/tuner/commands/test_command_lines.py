@@ -40,7 +40,7 @@ from tuner.errors import StoppedError
 from tuner.paths import Home
 from tuner.search.planner import Planner
 
-LINES, EACH_TIME = 5_000, 150
+LINES, SLOW, EACH_TIME = 5_000, 2_000, 150
 DOCUMENTED = {0, 1, 2, 3, 4, 75, 130}
 NOT_FUZZED = {"install_completion", "show_completion"}  # typer's own: they ask which shell this is
 
@@ -309,7 +309,13 @@ def check(line: list[str], code: int, out: str, err: str) -> None:
 )
 @pytest.mark.parametrize(
     "seeds",
-    [range(EACH_TIME), *(pytest.param(range(n, n + 1_000), marks=pytest.mark.slow) for n in range(0, LINES, 1_000))],
+    [
+        range(EACH_TIME),
+        *(
+            pytest.param(range(n, n + 1_000), marks=pytest.mark.slow if n < SLOW else pytest.mark.exhaustive)
+            for n in range(0, LINES, 1_000)
+        ),
+    ],
     ids=lambda seeds: f"from {seeds.start} to {seeds.stop}",
 )
 def test_a_command_line_ends_in_words(seeds: range, ended_early: Path, monkeypatch: pytest.MonkeyPatch) -> None:
