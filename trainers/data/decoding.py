@@ -149,7 +149,8 @@ def _reason(error: Exception, data: bytes) -> str:
         return next(found, "no known image format" if data else "it is empty")
     if isinstance(error, MemoryError):
         return "not enough memory"
-    return read_failure(error) or str(error) or type(error).__name__
+    said = read_failure(error) or str(error) or type(error).__name__
+    return "it is truncated" if "truncated" in said.lower() else said  # decoders say it in several ways
 
 
 def read_failure(error: Exception) -> str | None:

@@ -6,6 +6,7 @@ or to 255), so it is taken from the training images, told, applied to all splits
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -212,8 +213,8 @@ def _decided(looked: Looked, kind: Kind, *, split: str, mixed: bool, class_names
         raise DataError(f"pixels: {said}, and no scale to 8 bits is usual for that; {_ways_out(found)}")
     if mixed and not is_unmistakable(kind, ends):
         raise DataError(
-            f"pixels: {said} beside images of another depth, so that one brightness has two values or the images "
-            f"are dark; {_ways_out(found)}"
+            f"pixels: {said} beside images of another depth, and nothing says which of their values is white; "
+            f"{_ways_out(found)}"
         )
     lost = [each for each in found if each.low < each.high <= ends[1] / LEVELS and ends[1] > 255]
     lost += [each for each in found if kind == "floats" and each.low < each.high <= ends[1] / LEVELS and ends[0] >= 0]
@@ -230,12 +231,18 @@ def _decided(looked: Looked, kind: Kind, *, split: str, mixed: bool, class_names
 
 def _ways_out(found: Sequence[Content]) -> str:
     low, high = min(each.low for each in found), max(each.high for each in found)
-    usual = usual_range(found) or (low, high)
-    also = " or task.pixel_range=0..65535" if found[0].kind == "integers" and low >= 0 and usual != FULL else ""
+    usual = usual_range(found) or (0.0 - _outward(-low), _outward(high))
+    also = " or task.pixel_range=0..65535" if found[0].kind == "integers" and low >= 0 and usual[1] < FULL[1] else ""
     return (
         f"say which values are black and white, such as task.pixel_range={_written(usual)}{also} (for all images of "
         "more than 8 bits; values beyond are clipped), or convert the images to 8 bits"
     )
+
+
+def _outward(value: float) -> float:
+    """The number, or the next higher one of three digits."""
+    step = 1.0 if value.is_integer() else 10.0 ** (math.floor(math.log10(abs(value))) - 2)
+    return math.ceil(value / step) * step
 
 
 def _note(looked: Looked, kind: Kind, ends: Range, *, split: str, class_names: Sequence[str]) -> str:
@@ -273,7 +280,11 @@ def _shown(found: Sequence[Content], looked: Looked, split: str) -> str:
 
 
 def _extremes(found: Sequence[Content]) -> str:
-    return f"from {min(each.low for each in found):.6g} to {max(each.high for each in found):.6g}"
+    return f"from {_number(min(each.low for each in found))} to {_number(max(each.high for each in found))}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value.is_integer() and abs(value) < 10**12 else f"{value:.6g}"
 
 
 def _written(ends: Range) -> str:

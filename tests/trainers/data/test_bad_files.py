@@ -39,8 +39,8 @@ BAD: dict[str, tuple[bytes, str]] = {
     "html": (b"\n<!DOCTYPE html><title>404 Not Found</title>", "it is an HTML page, perhaps a failed download"),
     "lfs": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "it is a pointer of Git LFS"),
     "heic": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "it is HEIC or AVIF, which are not read"),
-    "cut": (picture(0, "JPEG", 64)[:900], "image file is truncated"),
-    "cut PNG": (picture(0, "PNG", 64)[:900], "image file is truncated"),
+    "cut": (picture(0, "JPEG", 64)[:900], "it is truncated"),
+    "cut PNG": (picture(0, "PNG", 64)[:900], "it is truncated"),
     "TIFF of 3 floats": (b"II*\0\x08\0\0\0" + bytes(2), "a form of TIFF that is not read"),
 }
 Rows = list[tuple[str, bytes, str]]  # name, content (None: no file), class
@@ -156,7 +156,7 @@ def test_names_are_limited_and_the_rest_counted(tmp_path: Path) -> None:
 def test_truncated_files_are_counted_together(tmp_path: Path) -> None:
     whole = picture(1, "JPEG", 64)
     as_folder(tmp_path, rows([whole[:length] for length in (700, 800, 900)]))
-    with pytest.raises(DataError, match=r"image file is truncated \(… bytes not processed\) \(3: "):
+    with pytest.raises(DataError, match=r"it is truncated \(3: "):
         loaded(tmp_path, image_size=8)
 
 
@@ -183,7 +183,7 @@ def test_fewer_test_images_are_said_loudly(tmp_path: Path) -> None:
 def test_streamed_images_are_all_decoded_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     as_folder(tmp_path, rows([picture(1, "JPEG", 64)[:900]]))  # its header is whole
     monkeypatch.setattr(task_module, "MEMORY_LIMIT", 0)
-    with pytest.raises(DataError, match=r"bad0\.jpg: the image cannot be decoded \(image file is truncated"):
+    with pytest.raises(DataError, match=r"bad0\.jpg: the image cannot be decoded \(it is truncated"):
         loaded(tmp_path, image_size=8)
     task = loaded(tmp_path, image_size=8, skip_bad=True)
     assert len(task.train) + len(task.val) + len(task.test) == 20
