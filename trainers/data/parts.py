@@ -13,6 +13,8 @@ from trainers.data.pixel_scale import EIGHT_BITS, Looked, PixelScale, asked_rang
 from trainers.data.pool import SplitName
 from trainers.long_tail import IntArray
 
+_UNUSED = "pixels: task.pixel_range has no effect: all images have 8 bits"
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Part:
@@ -34,7 +36,7 @@ def with_scale(
         if isinstance(part.images, SeenImages) and (name != "val" or part is not parts["test"])
     }
     if not any(each for split in looked.values() for each in split.contents):
-        return parts, EIGHT_BITS, []
+        return parts, EIGHT_BITS, [] if config.pixel_range is None else [_UNUSED]
     scale, notes = decide(looked, class_names=class_names, asked=asked_range(config.pixel_range), known=known)
     scaled = {id(part): _scaled(part, scale) for part in parts.values()}
     return {name: scaled[id(part)] for name, part in parts.items()}, scale, notes

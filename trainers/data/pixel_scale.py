@@ -45,7 +45,7 @@ class PixelScale:
     @property
     def as_ever(self) -> bool:
         """True if images become what they became before scales were stored."""
-        return self == AS_BEFORE or (self.floats is None and self.integers in (None, FULL))
+        return self.rounds_down or (self.floats is None and self.integers in (None, FULL))
 
     def stored(self) -> dict[str, tuple[float, float]]:
         """The ranges for a model's card or a fingerprint."""
@@ -192,6 +192,7 @@ def decide(
     """
     ranges, notes = dict[Kind, Range](), list[str]()
     mixed = len({each and each.kind for looked in splits.values() for each in looked.contents}) > 1
+    mixed = mixed or known is not None  # then the model's training images had none of what it does not know
     for kind in KINDS:
         split = next((name for name, looked in splits.items() if looked.of(kind)), None)
         if split is None:
@@ -216,17 +217,23 @@ def _decided(looked: Looked, kind: Kind, *, split: str, mixed: bool, class_names
             f"pixels: {said} beside images of another depth, and nothing says which of their values is white; "
             f"{_ways_out(found)}"
         )
-    lost = [each for each in found if each.low < each.high <= ends[1] / LEVELS and ends[1] > 255]
-    lost += [each for each in found if kind == "floats" and each.low < each.high <= ends[1] / LEVELS and ends[0] >= 0]
-    lost = list({each.name: each for each in lost}.values())
-    whole = looked.classes({each.name for each in lost})
-    if lost and (len(lost) * _FEW > len(found) or whole):
+    _check_contrast(looked, kind, ends, said=said, class_names=class_names)
+    return ends
+
+
+def _check_contrast(looked: Looked, kind: Kind, ends: Range, *, said: str, class_names: Sequence[str]) -> None:
+    """Raises DataError if many images, or all of a class, would be black: they may have been stored in another way."""
+    if ends[0] < 0 or (kind == "integers" and ends[1] <= 255):  # of whole numbers up to 255 none is lost
+        return
+    found = looked.of(kind)
+    dark = [each for each in found if each.low < each.high <= ends[1] / LEVELS]
+    whole = looked.classes({each.name for each in dark})
+    if len(dark) * _FEW > len(found) or whole:
         of = f", among them all of class {class_names[min(whole)]!r}" if whole else ""
         raise DataError(
-            f"pixels: {said}, but {len(lost)} of them have no value above {max(each.high for each in lost):.6g}{of} "
-            f"(first {lost[0].name}): they have another depth, or are nearly black; {_ways_out(found)}"
+            f"pixels: {said}, but {len(dark)} of them have no value above {_number(max(each.high for each in dark))}"
+            f"{of} (first {dark[0].name}): they have another depth, or are nearly black; {_ways_out(found)}"
         )
-    return ends
 
 
 def _ways_out(found: Sequence[Content]) -> str:

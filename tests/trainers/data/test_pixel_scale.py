@@ -242,8 +242,11 @@ def test_of_8_bits_nothing_changes(tmp_path: Path) -> None:
     task = loaded(folder(tmp_path, make))
     assert (task.pixel_scale, task.pixel_scale.as_ever) == (EIGHT_BITS, True)
     assert not any("pixels" in note for note in task.notes)
+    asked = loaded(tmp_path, pixel_range="0..4095")
+    assert asked.fingerprint == task.fingerprint
+    assert "pixels: task.pixel_range has no effect: all images have 8 bits" in asked.notes
     assert look(make(2), "x") is None
-    full = loaded(folder(tmp_path / "full", FORMS["16 bits"][0]))
+    full = loaded(folder(tmp_path.with_name("full"), FORMS["16 bits"][0]))
     assert full.pixel_scale.as_ever  # the high byte, as ever
 
 
@@ -357,6 +360,8 @@ def test_other_data_are_measured_by_the_scale_of_the_model(tmp_path: Path) -> No
     before = loaded(data, scale=AS_BEFORE)
     assert max(int(image.max()) for image in pixels(before)) == 4000 >> 8
     assert before.pixel_scale.as_ever
+    with pytest.raises(DataError, match="nothing says which of their values is white"):
+        loaded(data, scale=EIGHT_BITS)  # of a model that knows none of more than 8 bits
 
 
 def test_deep_values_without_a_scale_are_never_opened() -> None:
