@@ -89,6 +89,10 @@ class TaskConfig:
     image_size: PositiveInteger | None = None
     many: Annotated[NotNegativeInteger, 'A class with more training images is "many".'] = 100
     few: Annotated[NotNegativeInteger, 'A class with fewer training images is "few".'] = 20
+    pixel_range: Annotated[
+        str | None, "Black and white of images of more than 8 bits, such as 0..4095; null: by the training images."
+    ] = None
+    skip_bad: Annotated[bool, "Leave out images that cannot be decoded, instead of refusing the data."] = False
     flip_average: Annotated[bool, "Average test logits over each image and its mirror image."] = False  # as released
     download: bool = False
 

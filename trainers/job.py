@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from trainers.config import POSTHOC_METHODS, Stage1Config, Stage2Config, StepWay, TaskConfig, TrialConfig
+from trainers.data.pixel_scale import PixelScale
 from trainers.data.task import Task, load_task
 from trainers.errors import ConfigError
 from trainers.feature_store import Banks
@@ -121,9 +122,9 @@ def job_in_turns(
 
 
 @functools.lru_cache(maxsize=2)
-def load_task_once(config: TaskConfig) -> Task:
-    """The task's data, cached for the next job of this process."""
-    return load_task(config)
+def load_task_once(config: TaskConfig, scale: PixelScale | None = None) -> Task:
+    """The task's data, cached for the next job of this process; `scale` is that of a trained model."""
+    return load_task(config, scale)
 
 
 def _grid_features(job: Job) -> Stage2Config:

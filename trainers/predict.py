@@ -13,10 +13,12 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from trainers.config import TaskConfig, TrialConfig
-from trainers.data.decoding import IMAGE_SUFFIXES, first_frame
+from trainers.data.decoding import IMAGE_SUFFIXES, first_frame, look
+from trainers.data.deep_pixels import CLIPPED
+from trainers.data.pixel_scale import PixelScale, alone
 from trainers.data.splits import MemorySplit, Split, StreamedSplit, center_view, normalizer
 from trainers.data.task import Task
-from trainers.errors import DataError
+from trainers.errors import DataError, DeepImageError
 from trainers.features import extraction_batch
 from trainers.files.model_file import LoadedModel, ModelCard
 from trainers.measures.metrics import evaluate_logits
@@ -31,6 +33,7 @@ class Prediction:
 
     path: Path
     probabilities: tuple[float, ...]  # (C,), calibrated
+    clipped: float = 0.0  # share of its values beyond the black and white of the training images
 
 
 @dataclass(frozen=True)
@@ -61,22 +64,38 @@ def predict(model: LoadedModel, paths: Sequence[Path], *, device: torch.device) 
     for start in range(0, len(paths), _IMAGES_AT_ONCE):
         part = paths[start : start + _IMAGES_AT_ONCE]
         opened = [_read_pixels(path, model.card) for path in part]
-        seen = [pixels for pixels in opened if isinstance(pixels, Tensor)]
+        seen = [found.pixels for found in opened if isinstance(found, _Read)]
         rows = iter(_probabilities(model, torch.stack(seen), device) if seen else [])
-        for path, pixels in zip(part, opened, strict=True):
-            yield Prediction(path, next(rows)) if isinstance(pixels, Tensor) else pixels
+        for path, found in zip(part, opened, strict=True):
+            yield Prediction(path, next(rows), found.clipped) if isinstance(found, _Read) else found
 
 
-def _read_pixels(path: Path, card: ModelCard) -> Tensor | Unreadable:
+@dataclass(frozen=True, eq=False)
+class _Read:
     """One image as uint8 (C, S, S), with the view of the training images."""
+
+    pixels: Tensor
+    clipped: float
+
+
+def _read_pixels(path: Path, card: ModelCard) -> _Read | Unreadable:
     if not path.is_file():
         return Unreadable(path, f"{path}: there is no such file")
     try:
-        image = first_frame(str(path), str(path))
+        image = _opened(str(path), PixelScale.of_card(card.pixel_scale))
     except DataError as error:
         return Unreadable(path, str(error))
     view: Tensor = v2.functional.pil_to_tensor(_framed(image.convert("L") if card.channels == 1 else image, card))
-    return view
+    return _Read(view, image.info.get(CLIPPED, 0.0))
+
+
+def _opened(path: str, scale: PixelScale) -> Image.Image:
+    """The image by the model's scale, or by its own values if the model has none for them and they leave no doubt."""
+    try:
+        return first_frame(path, path, scale)
+    except DeepImageError:
+        content = look(path, path)
+        return first_frame(path, path, scale if content is None else alone(content))
 
 
 def _framed(image: Image.Image, card: ModelCard) -> Image.Image:

@@ -22,6 +22,7 @@ from studies.export.provenance import code_version, library_versions
 from studies.export.read import BLOCKS, FORMAT_VERSION, KIND, Expectation, ExportedConfig, ExportError, load_config
 from studies.findings.headline import ranked_choices
 from studies.records import BackboneRow
+from studies.report.redaction import without_folders
 from studies.study_data import StudyData
 from trainers.config import Scalar
 
@@ -76,6 +77,7 @@ def _provenance(data: StudyData, candidate: Candidate) -> dict[str, Any]:
             "fingerprint": data.study.data_fingerprint,
             "classes": len(data.study.train_counts),
             "training_images": sum(data.study.train_counts),
+            **({"notes": _data_notes(data)} if data.study.notes else {}),
         },
         "backbone": candidate.backbone,
         "temperature": candidate.temperature,
@@ -84,6 +86,12 @@ def _provenance(data: StudyData, candidate: Candidate) -> dict[str, Any]:
         "versions": library_versions(),
         "created": data.ended.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
     }
+
+
+def _data_notes(data: StudyData) -> list[str]:
+    """What is to be known of the data, such as images that were left out; without folders of this machine."""
+    where = {str(row.config["task.data"]) for row in data.backbones if row.config.get("task.data")}
+    return [without_folders(note, where) for note in data.study.notes]
 
 
 def _drawn_from(data: StudyData, candidate: Candidate) -> dict[str, Any]:

@@ -22,7 +22,7 @@ Archive = dict[str, npt.NDArray[np.generic]]
 def read_npz(task: TaskConfig) -> Source:
     """Reads `train_images`, `train_labels`, the same for `val_` and `test_`, or `images`, `labels`; and `class_names`.
 
-    Images are uint8: (N, H, W), (N, H, W, 1 or 3) or (N, 1 or 3, H, W). Labels are whole numbers or text, (N,) or
+    Images are numbers: (N, H, W), (N, H, W, 1 or 3) or (N, 1 or 3, H, W). Labels are whole numbers or text, (N,) or
     (N, 1). Pickled objects are refused. Raises DataError.
     """
     path = data_path(task)
@@ -87,14 +87,14 @@ def _pool_of_arrays(archive: Archive, prefix: str, path: Path) -> RawPool:
     return RawPool(images=ArrayImages(_channels_first(images, source), source), labels=labels.tolist())
 
 
-def _channels_first(images: npt.NDArray[np.generic], source: str) -> npt.NDArray[np.uint8]:
-    """Converts any accepted shape to (N, C, H, W)."""
-    if images.dtype != np.uint8 or images.ndim not in (3, 4):
+def _channels_first(images: npt.NDArray[np.generic], source: str) -> npt.NDArray[np.generic]:
+    """Converts any accepted shape to (N, C, H, W); numbers other than uint8 are scaled later, by their range."""
+    if images.dtype.kind not in "buif" or images.ndim not in (3, 4):
         raise DataError(
-            f"{source}: must be uint8 of shape (N, H, W), (N, H, W, C) or (N, C, H, W), but is {images.dtype} "
+            f"{source}: must be numbers of shape (N, H, W), (N, H, W, C) or (N, C, H, W), but is {images.dtype} "
             f"{images.shape}; convert to 0..255"
         )
-    pixels = images.astype(np.uint8, copy=False)
+    pixels = np.where(images, 255, 0).astype(np.uint8) if images.dtype.kind == "b" else images
     if pixels.ndim == 3:
         return pixels[:, None]
     if pixels.shape[3] in (1, 3):

@@ -11,14 +11,17 @@ import math
 import operator
 import os
 import re
+import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
-from trainers.errors import DataError
+from trainers.data.deep_pixels import byte_image, deep_form, deep_values, extent, needs_high_bytes_only
+from trainers.data.pixel_scale import AS_BEFORE, Content, PixelScale
+from trainers.errors import BadImageError, DeepImageError
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # JPEG includes MPO, which phones name .jpg
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
@@ -46,23 +49,77 @@ _TURNS: dict[object, Image.Transpose] = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_HIGH_BYTE = [value >> 8 for value in range(2**16)]  # PIL would clip 16-bit grey to 255
+MISSING = "there is no such file"
+_FOUND_INSTEAD = (  # what is often saved under an image's name, by how it begins
+    (re.compile(rb"\s*<(!doctype\s+html|html|head)", re.IGNORECASE), "it is an HTML page, perhaps a failed download"),
+    (re.compile(rb"version https://git-lfs"), "it is a pointer of Git LFS; fetch the file with git lfs pull"),
+    (re.compile(rb"....ftyp(heic|heix|mif1|avif)", re.DOTALL), "it is HEIC or AVIF, which are not read"),
+    (re.compile(rb"(II\*\0|MM\0\*)"), "a form of TIFF that is not read, such as floats in colour or of 64 bits"),
+)
+_BYTES_OF_DEEP_COLOUR = 18  # per pixel: two decoded images, and the values
+_LARGE = 2**27  # bytes of memory; of larger images one is decoded at a time
+_one_large = threading.Lock()
 
 
 def read_size(file: str | bytes, name: str) -> tuple[int, int]:
     """Width and height of an image, without decoding. Raises DataError that names the image."""
-    with _opened(file, name) as image:
+    with _opened(file, name) as (image, _):
         return image.size
 
 
-def first_frame(file: str | bytes, name: str) -> Image.Image:
-    """The first frame of an image, in RGB, upright according to EXIF.
+def first_frame(file: str | bytes, name: str, scale: PixelScale = AS_BEFORE) -> Image.Image:
+    """The first frame of an image, in RGB, upright according to EXIF; deep values become bytes by `scale`.
 
-    Raises DataError that names the image, for every error of a decoder and for an image beyond the limits.
+    Raises BadImageError for every error of a decoder and for an image beyond the limits, and DeepImageError if the
+    scale has no range for the image.
     """
-    with _opened(file, name) as image:
-        image.load()
-        return _to_rgb(_upright(image))
+    with _opened(file, name) as (image, data), _memory_for(image):
+        form = deep_form(image)
+        if form is not None and scale.range_of(form.kind) is None:
+            raise DeepImageError(f"{name}: the image is {form.name}, and no black and white are known for that")
+        if form is None or needs_high_bytes_only(form, scale):
+            image.load()
+            return _to_rgb(_upright(image))
+        return byte_image(deep_values(image, form, upright=_upright, again=lambda: _open_again(data)), form, scale)
+
+
+def look(file: str | bytes, name: str) -> Content | None:
+    """Decodes the first frame, and says what values it has if they are deeper than 8 bits.
+
+    A JPEG is decoded to an eighth of its size, which reads all of the file. Raises BadImageError.
+    """
+    with _opened(file, name) as (image, data), _memory_for(image):
+        form = deep_form(image)
+        if form is None:
+            image.draft(None, (max(1, image.width // 8), max(1, image.height // 8)))
+            image.load()
+            return None
+        return extent(image, form, name, upright=_upright, again=lambda: _open_again(data))
+
+
+class _WithoutWarnings:
+    """Ignores warnings while any thread is in it; threads that overlap in `catch_warnings` would leave them off."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._caught = warnings.catch_warnings(action="ignore")
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._caught = warnings.catch_warnings(action="ignore")
+                self._caught.__enter__()
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._caught.__exit__(None, None, None)
+
+
+_without_warnings = _WithoutWarnings()
 
 
 class _BeyondLimitsError(Exception):
@@ -70,27 +127,37 @@ class _BeyondLimitsError(Exception):
 
 
 @contextmanager
-def _opened(file: str | bytes, name: str) -> Iterator[Image.Image]:
-    """Opens an image within the limits. Ignores a decoder's warnings, and turns its exceptions into DataError."""
+def _opened(file: str | bytes, name: str) -> Iterator[tuple[Image.Image, bytes]]:
+    """An opened image within the limits, and its bytes. Ignores warnings, and turns exceptions into BadImageError."""
+    data = b""
     try:
         data = file if isinstance(file, bytes) else _read_bytes(file)
-        with warnings.catch_warnings(action="ignore"), _open_bytes(data) as image:
-            yield image
+        with _without_warnings, _open_bytes(data) as image:
+            yield image, data
+    except DeepImageError:
+        raise
     except (_BeyondLimitsError, Image.DecompressionBombError) as error:  # Pillow checks its own limit first
         said = error if isinstance(error, _BeyondLimitsError) else f"it has more than {MAX_PIXELS:,} pixels"
-        raise DataError(f"{name}: the image cannot be decoded ({said}); scale it down or leave it out") from error
+        raise BadImageError(name, str(said), "scale it down or leave it out") from error
     except Exception as error:  # decoders raise a dozen types for broken files
-        raise DataError(
-            f"{name}: the image cannot be decoded ({_reason(error)}); replace it or leave it out"
-        ) from error
+        raise BadImageError(name, _reason(error, data), "replace it or leave it out") from error
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, data: bytes) -> str:
     if isinstance(error, UnidentifiedImageError):
-        return "no known image format"
+        found = (words for begin, words in _FOUND_INSTEAD if begin.match(data))
+        return next(found, "no known image format" if data else "it is empty")
     if isinstance(error, MemoryError):
         return "not enough memory"
-    return str(error) or type(error).__name__
+    said = read_failure(error) or str(error) or type(error).__name__
+    return "it is truncated" if "truncated" in said.lower() else said  # decoders say it in several ways
+
+
+def read_failure(error: Exception) -> str | None:
+    """Why a file cannot be read, without its path; None for other errors."""
+    if isinstance(error, FileNotFoundError):
+        return MISSING
+    return error.strerror if isinstance(error, OSError) else None
 
 
 def _read_bytes(path: str) -> bytes:
@@ -101,6 +168,10 @@ def _read_bytes(path: str) -> bytes:
         return raw.read()
 
 
+def _memory_for(image: Image.Image) -> AbstractContextManager[object]:
+    return _one_large if _memory(image) > _LARGE else nullcontext()
+
+
 def _open_bytes(data: bytes) -> Image.Image:
     """Opens bytes, never a path: Pillow would map the file, and crash if it is truncated meanwhile."""
     if data.startswith(_PLAIN_PPM):
@@ -109,6 +180,14 @@ def _open_bytes(data: bytes) -> Image.Image:
         raise ValueError(f"it has more than {MAX_PROFILES} colour profiles")
     image = Image.open(io.BytesIO(data), formats=FORMATS)
     _check_limits(image, scans=data.count(_START_OF_SCAN) if data.startswith(b"\xff\xd8") else 1)
+    return image
+
+
+def _open_again(data: bytes) -> Image.Image:
+    """The same image, for the low bytes of colour in 16 bits, which take more memory than the high ones alone."""
+    image = _open_bytes(data)
+    if image.width * image.height * _BYTES_OF_DEEP_COLOUR > MAX_MEMORY:
+        raise _BeyondLimitsError(f"it has {image.width:,}x{image.height:,} pixels of 16 bits in each colour")
     return image
 
 
@@ -132,7 +211,7 @@ def _check_limits(image: Image.Image, *, scans: int) -> None:
 
 def _memory(image: Image.Image) -> int:
     """Peak memory of decoding in bytes: the codec's buffers, the decoded pixels, and a copy."""
-    decoded = {"1": 1, "L": 1, "P": 1}.get(image.mode, 4)
+    decoded = {"1": 1, "L": 1, "P": 1, "I": 8, "F": 8}.get(image.mode, 4)  # of I and F, the array too
     pixels = image.width * image.height
     return pixels * (decoded + 4) + _buffers(image, pixels)
 
@@ -172,7 +251,5 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16-bit grey
-        image = image.convert("I").point(_HIGH_BYTE, "L")
     image.info.pop("transparency", None)  # PIL would search for the transparent colour
     return image if image.mode == "RGB" else image.convert("RGB")

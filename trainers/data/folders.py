@@ -49,12 +49,12 @@ def read_class_names(folder: Path) -> list[str] | None:
 
 
 def check_present(paths: list[str], listed_in: Path) -> None:
-    """Raises DataError with the number of missing or empty image files."""
+    """Raises DataError if all image files are missing or empty; of some, all are listed with the other bad ones."""
     missing = find_missing(paths)
-    if missing:
+    if len(missing) == len(paths):
         raise DataError(
             f"{listed_in}: {len(missing)} of {len(paths)} image files are missing or empty, first {missing[0]}; "
-            "restore them, remove them from the list, or give the right folder with --data DIR"
+            "restore them, correct the list, or give the right folder with --data DIR"
         )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +16,10 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from trainers.data.decoding import first_frame, read_size
-from trainers.errors import DataError
+from trainers.data.decoding import first_frame, look, read_failure, read_size
+from trainers.data.pixel_scale import EIGHT_BITS, Content, Kind, PixelScale, content_of, to_bytes
+from trainers.data.threads import in_threads
+from trainers.errors import BadImageError, DeepImageError
 
 _THREADS = 16  # they wait for the disk, not the processor
 
@@ -37,8 +39,14 @@ class Images(Protocol):
     def size(self, index: int) -> tuple[int, int]:
         """Width and height in pixels, without decoding. Raises DataError."""
 
-    def open(self, index: int) -> Image.Image:
-        """Decodes to mode RGB, or L for one channel. Raises DataError that names the image."""
+    def open(self, index: int, scale: PixelScale = EIGHT_BITS) -> Image.Image:
+        """Decodes to mode RGB, or L for one channel; deep values become bytes by `scale`.
+
+        Raises BadImageError that names the image, and DeepImageError if the scale has no range for it.
+        """
+
+    def look(self, index: int) -> Content | None:
+        """Decodes, and says what values are there if they have more than 8 bits. Raises BadImageError."""
 
     def digests(self, indices: Sequence[int]) -> list[bytes]:
         """A 32-byte digest of each image's content, independent of its name and place."""
@@ -46,9 +54,9 @@ class Images(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class ArrayImages:
-    """Pixels in memory: uint8 (N, C, H, W)."""
+    """Pixels in memory: (N, C, H, W), uint8 or other numbers."""
 
-    pixels: npt.NDArray[np.uint8]
+    pixels: npt.NDArray[Any]
     source: str
 
     @property
@@ -67,10 +75,27 @@ class ArrayImages:
         """Width and height, the same for all."""
         return int(self.pixels.shape[3]), int(self.pixels.shape[2])
 
-    def open(self, index: int) -> Image.Image:
-        """One image for PIL."""
+    def open(self, index: int, scale: PixelScale = EIGHT_BITS) -> Image.Image:
+        """One image for PIL. Raises DeepImageError if the scale has no range for its numbers."""
         array = self.pixels[index]
+        if array.dtype != np.uint8:
+            kind: Kind = "floats" if array.dtype.kind == "f" else "integers"
+            if scale.range_of(kind) is None:
+                raise DeepImageError(
+                    f"{self.name(index)}: the image is {array.dtype}, and no black and white are known"
+                )
+            array = to_bytes(array, kind, scale)
         return Image.fromarray(array[0] if len(array) == 1 else np.ascontiguousarray(array.transpose(1, 2, 0)))
+
+    def look(self, index: int) -> Content | None:
+        """What values are there, unless they are bytes. Raises BadImageError for NaN and infinities."""
+        array = self.pixels[index]
+        if array.dtype == np.uint8:
+            return None
+        try:
+            return content_of(array, name=self.name(index), form=str(array.dtype))
+        except ValueError as error:
+            raise BadImageError(self.name(index), str(error), "replace them or leave it out") from error
 
     def digests(self, indices: Sequence[int]) -> list[bytes]:
         """Of the pixels."""
@@ -96,9 +121,13 @@ class EncodedImages:
         """Width and height from the header. Raises DataError."""
         return read_size(self._bytes(index), self.name(index))
 
-    def open(self, index: int) -> Image.Image:
-        """Decodes one row. Raises DataError that names the row."""
-        return first_frame(self._bytes(index), self.name(index))
+    def open(self, index: int, scale: PixelScale = EIGHT_BITS) -> Image.Image:
+        """Decodes one row. Raises BadImageError or DeepImageError, which name the row."""
+        return first_frame(self._bytes(index), self.name(index), scale)
+
+    def look(self, index: int) -> Content | None:
+        """Decodes one row, and says what values are there. Raises BadImageError."""
+        return look(self._bytes(index), self.name(index))
 
     def digests(self, indices: Sequence[int]) -> list[bytes]:
         """Digests of the encoded bytes."""
@@ -127,9 +156,13 @@ class FileImages:
         """Width and height from the header. Raises DataError."""
         return read_size(self.paths[index], self.name(index))
 
-    def open(self, index: int) -> Image.Image:
-        """Decodes one file. Raises DataError that names it."""
-        return first_frame(self.paths[index], self.name(index))
+    def open(self, index: int, scale: PixelScale = EIGHT_BITS) -> Image.Image:
+        """Decodes one file. Raises BadImageError or DeepImageError, which name it."""
+        return first_frame(self.paths[index], self.name(index), scale)
+
+    def look(self, index: int) -> Content | None:
+        """Decodes one file, and says what values are there. Raises BadImageError."""
+        return look(self.paths[index], self.name(index))
 
     def digests(self, indices: Sequence[int]) -> list[bytes]:
         """Digests of the files' bytes, the same as for the images in a parquet file. Raises DataError."""
@@ -141,8 +174,10 @@ class FileImages:
         try:
             with path.open("rb") as handle:
                 return hashlib.file_digest(handle, "sha256").digest()
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read ({error}); check the file and its permissions") from error
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+            raise BadImageError(
+                self.paths[index], read_failure(error) or str(error), "check the file and its permissions"
+            ) from error
 
 
 def find_missing(paths: Sequence[str]) -> list[str]:
@@ -154,14 +189,18 @@ def find_missing(paths: Sequence[str]) -> list[str]:
 
 def pixels(images: Images, indices: Sequence[int], image_size: int) -> Tensor:
     """Decodes into one uint8 tensor (N, C, image_size, image_size): scales the short side, crops the long one."""
-    if isinstance(images, ArrayImages) and images.size(0) == (image_size, image_size):
+    if isinstance(images, ArrayImages) and images.pixels.dtype == np.uint8 and images.size(0) == (image_size,) * 2:
         return torch.from_numpy(images.pixels[np.asarray(indices, dtype=np.int64)])
     decoded = np.empty((len(indices), image_size, image_size, images.channels), dtype=np.uint8)
-    for row, index in enumerate(indices):
-        image = images.open(index)
+
+    def decode(row: int) -> None:
+        image = images.open(indices[row])
         if image.size != (image_size, image_size):
             image = ImageOps.fit(image, (image_size, image_size), Image.Resampling.BILINEAR)
         decoded[row] = np.asarray(image).reshape(image_size, image_size, images.channels)
+
+    for _ in in_threads(decode, range(len(indices))):
+        pass
     return torch.from_numpy(decoded).permute(0, 3, 1, 2).contiguous()
 
 

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from trainers.data.images import Images
+from trainers.data.pixel_scale import EIGHT_BITS, Content, PixelScale
 from trainers.data.splits import MemorySplit, Split, StreamedSplit
 from trainers.data.task import Task
 from trainers.errors import DataError
@@ -71,9 +72,13 @@ class _JoinedImages:
         images, place = self._at(index)
         return images.size(place)
 
-    def open(self, index: int) -> Image.Image:
+    def open(self, index: int, scale: PixelScale = EIGHT_BITS) -> Image.Image:
         images, place = self._at(index)
-        return images.open(place)
+        return images.open(place, scale)
+
+    def look(self, index: int) -> Content | None:
+        images, place = self._at(index)
+        return images.look(place)
 
     def digests(self, indices: Sequence[int]) -> list[bytes]:
         return [images.digests([place])[0] for images, place in map(self._at, indices)]

@@ -13,10 +13,14 @@ import numpy as np
 import torch
 
 from trainers.config import READERS, DatasetName, TaskConfig
-from trainers.data.images import Images, pixels
+from trainers.data.bad_files import SeenImages, look_at_all
+from trainers.data.images import pixels
+from trainers.data.parts import Part as _Part
+from trainers.data.parts import streamed_notes, with_scale
+from trainers.data.pixel_scale import EIGHT_BITS, PixelScale, asked_range
 from trainers.data.pool import Normalization, Pool, Source, SplitName
 from trainers.data.splits import Augment, MemorySplit, Split, StreamedSplit, pixel_statistics
-from trainers.errors import ConfigError
+from trainers.errors import ConfigError, DataError
 from trainers.long_tail import IntArray, cut_pool, stratified_holdout
 
 MEMORY_LIMIT = 2 * 1024**3  # bytes of uint8 pixels; larger sets are streamed
@@ -42,6 +46,7 @@ class Task:
     augment: Augment
     mean: tuple[float, ...]  # per channel, of [0, 1]
     std: tuple[float, ...]
+    pixel_scale: PixelScale = EIGHT_BITS  # of images of more than 8 bits
 
     @property
     def num_classes(self) -> int:
@@ -49,25 +54,38 @@ class Task:
         return len(self.class_names)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Part:
-    """The images of one split, in an order that depends only on content."""
-
-    images: Images
-    indices: IntArray  # (N,) into `images`
-    labels: IntArray  # (N,)
-    keys: tuple[bytes, ...]  # (N,)
+class _UnseenError(Exception):
+    """The images would be streamed, and were not decoded yet: a damaged one would end the training."""
 
 
-def load_task(config: TaskConfig) -> Task:
-    """Reads, checks and cuts the data, and decodes it if it fits into memory.
+def load_task(config: TaskConfig, scale: PixelScale | None = None) -> Task:
+    """Reads, checks and cuts the data, and decodes it if it fits into memory; `scale` is that of a trained model.
 
     The same images give the same splits, order and fingerprint, whatever their format and file names. Raises
     DataError, or ConfigError if settings do not fit the data.
     """
     _check_natural_lists(config)
+    asked_range(config.pixel_range)  # refuses nonsense also where no image needs it
     source = reader(config.dataset)(config)
+    found = _in_one_pass(source, config, scale)
+    return found or _task_of(look_at_all(source, config), config, scale)
+
+
+def _in_one_pass(source: Source, config: TaskConfig, scale: PixelScale | None) -> Task | None:
+    """The task of a sound data set of 8 bits; None if each image must be looked at, which says what is wrong."""
+    try:
+        return _task_of(source, config, scale)
+    except ConfigError:
+        if not config.skip_bad:
+            raise
+        return None  # an image that will be left out may be the one of another size
+    except (DataError, _UnseenError):
+        return None
+
+
+def _task_of(source: Source, config: TaskConfig, scale: PixelScale | None) -> Task:
     parts, notes = _split_images(source, config)
+    parts, used, scale_notes = with_scale(parts, source.class_names, config, scale)
     augment = _augment(config, source)
     image_size, size_notes = _image_size(config, list(parts.values()))
     splits, normalization = _splits(parts, source, config, augment, image_size)
@@ -78,7 +96,8 @@ def load_task(config: TaskConfig) -> Task:
         "image_size": image_size,
         "normalization": normalization,
         "views": type(splits["train"]).__name__,
-    }
+    } | ({} if used.as_ever else {"pixel_scale": used.stored()})
+    seen = streamed_notes(parts) if isinstance(splits["train"], StreamedSplit) else ()
     return Task(
         train=splits["train"],
         val=splits["val"],
@@ -86,12 +105,13 @@ def load_task(config: TaskConfig) -> Task:
         class_names=source.class_names,
         counts=tuple(np.bincount(labels, minlength=len(source.class_names)).tolist()),
         fingerprint=_fingerprint(parts, description),
-        notes=(*source.notes, *notes, *size_notes, *split_notes(parts, source.class_names)),
+        notes=(*source.notes, *notes, *scale_notes, *size_notes, *seen, *split_notes(parts, source.class_names)),
         channels=source.train.images.channels,
         image_size=image_size,
         augment=augment,
         mean=normalization[0],
         std=normalization[1],
+        pixel_scale=used,
     )
 
 
@@ -193,6 +213,8 @@ def _splits(
     total = sum(len(part.indices) for part in parts.values()) * channels * image_size**2
     make: Callable[[_Part], Split]
     if total > MEMORY_LIMIT:
+        if not isinstance(parts["train"].images, SeenImages):
+            raise _UnseenError
         normalization = normalization or (IMAGENET_NORMALIZATION if channels == 3 else GREY_NORMALIZATION)
         make = functools.partial(_streamed_split, image_size=image_size, normalization=normalization, augment=augment)
         train = make(parts["train"])

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import Any, Literal, NoReturn, get_args
 
 from trainers.config import ResolvedPrecision
+from trainers.data.pixel_scale import KINDS
 from trainers.errors import DataError
 
 Framing = Literal["fit", "center_crop"]  # as in-memory and streamed splits present an image
 MAX_IMAGE_SIZE = 2048  # pixels per side; torchvision's largest networks take 600
+_LARGEST_PIXEL = 1e30
 _SCALARS = (str, int, float, bool, type(None))
 
 
@@ -34,6 +36,7 @@ class ModelCard:
     train_counts: tuple[int, ...] = ()  # per class, of the training split; they define many, medium and few
     trained_on: tuple[str, ...] = ("train",)  # splits
     view: Framing = "fit"  # how an image of another size becomes one of `image_size`
+    pixel_scale: dict[str, tuple[float, float]] | None = None  # black and white of deep values; None: not recorded
 
     @property
     def averages_mirror(self) -> bool:
@@ -114,6 +117,15 @@ def _is_settings(value: object) -> bool:
     )
 
 
+def _is_scale(value: object) -> bool:
+    return isinstance(value, dict) and all(kind in KINDS and _is_range(ends) for kind, ends in value.items())
+
+
+def _is_range(value: object) -> bool:
+    finite = _is_list(value, lambda one: _is_number_within(one, -_LARGEST_PIXEL, _LARGEST_PIXEL), least=2)
+    return isinstance(value, list) and finite and len(value) == 2 and value[0] < value[1]
+
+
 _FIELD_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "model": (_is_word, "the name of a network"),
     "class_names": (lambda value: _is_list(value, _is_text, least=2), "a list of at least 2 names"),
@@ -140,4 +152,8 @@ _FIELD_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
         "a list of train, val, test",
     ),
     "view": (lambda value: isinstance(value, str) and value in get_args(Framing), "fit or center_crop"),
+    "pixel_scale": (
+        lambda value: value is None or _is_scale(value),
+        f"a mapping of {' and '.join(KINDS)} to two numbers, the smaller first, or null",
+    ),
 }

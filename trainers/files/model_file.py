@@ -85,6 +85,7 @@ def describe_model(
         config=config,
         precision=precision,
         train_counts=task.counts,
+        pixel_scale=task.pixel_scale.stored(),
         view="center_crop" if isinstance(task.test, StreamedSplit) else "fit",
     )
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 ModelArgument = Annotated[Path, path_argument(help="model.safetensors, as tuner train writes it.")]
 
 
+_CLIPPED = 0.01  # of an image's values: from here on it is said
+
+
 class Form(StrEnum):
     """The formats of a model export."""
 
@@ -34,12 +37,14 @@ def evaluate_model(
     as_json: JsonOption = False,
 ) -> None:
     """Measure a model on the test split of data: many, medium, few, all, and calibration."""
+    from trainers.data.pixel_scale import PixelScale
     from trainers.job import load_task_once
     from trainers.predict import evaluate, task_of
     from tuner.terminal import tables
 
     loaded = _load_model(model)
-    task = load_task_once(task_of(loaded.card, data=str(data.absolute()) if data else None, dataset=dataset))
+    asked = task_of(loaded.card, data=str(data.absolute()) if data else None, dataset=dataset)
+    task = load_task_once(asked, PixelScale.of_card(loaded.card.pixel_scale))
     metrics, counts = evaluate(loaded, task, device=_device())
     same = task.fingerprint == loaded.card.data_fingerprint
     if as_json:
@@ -71,6 +76,12 @@ def classify_images(
         if not isinstance(outcome, Prediction):
             say(f"error: {outcome.reason}", err=True)
             continue
+        if outcome.clipped > _CLIPPED:
+            say(
+                f"note: {outcome.path}: {outcome.clipped:.0%} of its values lie beyond those of the training images "
+                "and are clipped",
+                err=True,
+            )
         found.append(outcome)
         if as_json:
             say_json(tables.prediction(outcome, loaded.card.class_names, top=top))

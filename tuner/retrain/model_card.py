@@ -12,6 +12,7 @@ from studies.findings.intervals import Interval, group_of, group_recalls
 from studies.findings.spread import Spread
 from studies.records import ClassRow
 from studies.report.markdown import code, escape
+from studies.report.redaction import without_folders
 from studies.wording import limits, mean_and_deviation, method_label, number, per_cent
 
 if TYPE_CHECKING:
@@ -87,7 +88,15 @@ def _data_section(card: ModelCard, task: Task) -> str:
     return (
         f"## Data\n\n{code(card.config['task.dataset'])}: {splits}{trained}. {known}.\n\n"
         "| class | images of the training split | group |\n|---|---|---|\n" + "\n".join(rows) + more
-    )
+    ) + _notes(card, task)
+
+
+def _notes(card: ModelCard, task: Task) -> str:
+    """What was said of the data, such as images that were left out; without folders of this machine."""
+    data = card.config.get("task.data")
+    where = [data] if isinstance(data, str) else []
+    told = [f"- {escape(without_folders(note, where))}" for note in task.notes]
+    return "\n\n" + "\n".join(told) if told else ""
 
 
 def _protocol_section(card: ModelCard, exported: ExportedConfig, seeds: Sequence[int]) -> str:
@@ -163,6 +172,11 @@ def _limits_section(card: ModelCard) -> str:
         "come in other shares, correct for that.",
         f"Images are scaled to {card.image_size}x{card.image_size} pixels; what is smaller is not seen.",
     ]
+    for kind, (black, white) in (card.pixel_scale or {}).items():
+        told.append(
+            f"Images of more than 8 bits ({kind}) are scaled from {black:g}..{white:g}, as the training images "
+            "were; an exported model wants pixels from 0 to 1, so divide by the same."
+        )
     if min(card.train_counts) < _thresholds(card)[1]:
         told.append("Classes with few images were learnt, and are measured, with little certainty.")
     if card.config["task.protocol"] == "paper_leak":

@@ -44,6 +44,7 @@ def cards() -> dict[str, dict[str, Any]]:
         "model": ["", "x", "vit_h_14", "regnet_y_128gf", "../cnn-small", "a\x1b[31m", None, 1, ["cnn-small"]],
         "trained_on": [[], "train", ["x"], [1], None],
         "data_fingerprint": [None, 1, []],
+        "pixel_scale": [[], {"": [0, 1]}, {"floats": [1, 0]}, {"floats": [0]}, {"integers": [0, float("inf")]}, "0..1"],
         "unheard_of": [1],
     }
     return {f"{name} {index}": {name: value} for name, values in said.items() for index, value in enumerate(values)}

@@ -24,7 +24,7 @@ def card(names: tuple[str, ...], *, word: str, config: dict[str, Any]) -> str:
     counts = tuple(range(200, 200 - len(names), -1))
     known = ModelCard(
         model=word, class_names=names, channels=3, image_size=32, mean=(0.5,) * 3, std=(0.2,) * 3, temperature=1.5,
-        data_fingerprint=word, config=config, train_counts=counts,
+        data_fingerprint=word, config=config, train_counts=counts, pixel_scale={"integers": (0, 4095)},
     )  # fmt: skip
     chosen = {"metric": word, "split": word, "among": word, "rule": word}
     several = {"split": word, "mean": 0.5, "deviation": 0.1, "run_of_the_search": 0.75, "seeds": [0, word]}
@@ -34,7 +34,7 @@ def card(names: tuple[str, ...], *, word: str, config: dict[str, Any]) -> str:
         ClassCounts(correct=(1,) * len(names), total=(2,) * len(names)),
         {"test.balanced_accuracy": Spread(0.5, 0.1)},
         seeds=[0, 1],
-        task=SimpleNamespace(counts=counts, train=counts, val=(), test=()),  # type: ignore[arg-type]
+        task=SimpleNamespace(counts=counts, train=counts, val=(), test=(), notes=(word,)),  # type: ignore[arg-type]
         exported=ExportedConfig(config=config, expect={}, provenance=provenance, places={}),
     )
 
