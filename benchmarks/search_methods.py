@@ -24,6 +24,7 @@ from studies.study_data import RUNG
 
 SPACE, RESULT = Path(__file__).with_suffix(".yaml"), Path(__file__).with_suffix(".json")
 OURS = ("two-level", "rungs")
+SPACE_KEPT = "space.yaml"  # in HOME: what its searches are of
 TEST = "test.balanced_accuracy"
 
 
@@ -37,7 +38,7 @@ def main(arguments: list[str]) -> int:
         keep((_ours if method in OURS else _tunes)(space, method, seed, home), home)
         return 0
     wanted = [(method, seed) for seed in asked.seeds for method in METHODS if method in asked.only]
-    failed = [] if asked.list or asked.table else [one for one in wanted if not _searched(one, asked, home)]
+    failed = [] if asked.list or asked.table else _search(wanted, asked, space, home)
     for line in _listed(wanted, space, home) if asked.list else _written(space, home, asked.seeds):
         print(line)
     for method, seed in failed:
@@ -63,11 +64,8 @@ def _arguments(arguments: list[str]) -> argparse.Namespace:
 def _space(home: Path, data: Path, overrides: Sequence[str]) -> Space:
     """The space of all searches. Raises SystemExit if HOME holds searches of another one."""
     space = load(SPACE, overrides=[f"task.data={data}", *overrides])
-    path = home / "space.yaml"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(space.to_yaml(), encoding="utf-8")
-    if path.read_text(encoding="utf-8") != space.to_yaml():
+    path = home / SPACE_KEPT
+    if path.exists() and path.read_text(encoding="utf-8") != space.to_yaml():
         raise SystemExit(f"{home} holds searches with other settings ({path}); give the same --set, or another HOME")
     return space
 
@@ -76,6 +74,15 @@ def _seeded(seed: int) -> list[str]:
     """Settings that make images, split, first weights and proposals those of a seed."""
     parts = ("task.split_seed", "stage1.seed", "stage2.seed", "sampler.seed")
     return [f"{part}={seed}" for part in parts]
+
+
+def _search(
+    wanted: Sequence[tuple[str, int]], asked: argparse.Namespace, space: Space, home: Path
+) -> list[tuple[str, int]]:
+    """Runs what is left of all searches; returns those that failed."""
+    home.mkdir(parents=True, exist_ok=True)
+    (home / SPACE_KEPT).write_text(space.to_yaml(), encoding="utf-8")
+    return [one for one in wanted if not _searched(one, asked, home)]
 
 
 def _searched(one: tuple[str, int], asked: argparse.Namespace, home: Path) -> bool:
@@ -107,7 +114,12 @@ def _tunes(space: Space, method: str, seed: int, home: Path) -> Found:
         from benchmarks.search_methods_tune import search  # Ray reads the session's settings when it is imported
 
         rows = search(space, method=method, seed=seed, home=home, scratch=scratch, gpus=gpus)
-    asked, _, _ = max(rows, key=lambda row: row[2] or 0.0)
+    complete = [row for row in rows if row[2] is not None]
+    if not complete:
+        raise RuntimeError(
+            f"{method}, seed {seed}: all of {len(rows)} trainings diverged or were stopped; give more epochs"
+        )
+    asked, _, _ = max(complete, key=lambda row: row[2] or 0.0)
     read = finished(job([with_defaults({**space.fixed, **asked})], home=home, read_test=True))
     return Found(
         method=method, seed=seed, trainings=tuple((epochs, value) for _, epochs, value in rows),
@@ -122,7 +134,7 @@ def _ours(space: Space, method: str, seed: int, home: Path) -> Found:
     if method != "rungs":
         size = f"backbones: {space.epochs // space.ladder[-1]}, heads_per_backbone: {space.budget.heads_per_backbone}"
         settings += ["fidelity=null", f"budget={{{size}, rounds: {space.budget.rounds}}}"]
-    command = [sys.executable, "-m", "tuner", "launch", "--space", str(home / "space.yaml"), "--name", name]
+    command = [sys.executable, "-m", "tuner", "launch", "--space", str(home / SPACE_KEPT), "--name", name]
     command += ["--home", str(home), "--executor", "inline", *(word for one in settings for word in ("--set", one))]
     subprocess.run(command, check=True)
     with Store.open(_url(home), name) as store:
