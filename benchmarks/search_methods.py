@@ -9,14 +9,16 @@ search_methods.yaml; `--set` changes them, each choice in a HOME of its own. REA
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.record import hardware, versions
-from benchmarks.search_methods_found import METHODS, Found, all_kept, keep, kept, table, under_way, write
+from benchmarks.search_methods_found import METHODS, Found, all_kept, keep, kept, table, under_way
 from search_spaces import Space, load, loads
 from studies.errors import StudyNotFoundError
 from studies.store import Store
@@ -190,20 +192,26 @@ def _written(space: Space, home: Path, seeds: Sequence[int]) -> list[str]:
     results = all_kept(home, seeds)
     if not results:
         return ["no search is done yet"]
-    sizes = {key: value for key, value in space.fixed.items() if key != "task.data"}
-    rows = [
-        {
-            "method": found.method, "seed": found.seed, "validation": found.validation, "test": found.test,
-            "epochs": found.spent, "curve": found.curve, "trainings": found.trainings, "chosen": found.chosen,
-            "seconds": found.seconds,
-        }
-        for found in results
-    ]  # fmt: skip
-    write(RESULT, {
-        "sizes": {**sizes, "fidelity": space.ladder, "budget": space.epochs, "heads": space.heads_per_backbone},
-        "hardware": hardware(), "versions": versions(), "found": rows,
-    })  # fmt: skip
+    about = {"sizes": _sizes(space), "hardware": hardware(), "versions": versions()}
+    rows = ",\n  ".join(json.dumps(_row(found)) for found in results)  # a line each: indented, a curve fills a page
+    RESULT.write_text(f'{json.dumps(about, indent=1)[:-2]},\n "found": [\n  {rows}\n ]\n}}\n', encoding="utf-8")
     return table(results)
+
+
+def _sizes(space: Space) -> dict[str, Any]:
+    sizes = {key: value for key, value in space.fixed.items() if key != "task.data"}
+    return {**sizes, "fidelity": space.ladder, "budget.epochs": space.epochs, "heads": space.heads_per_backbone}
+
+
+def _row(found: Found) -> dict[str, Any]:
+    return {
+        "method": found.method, "seed": found.seed, "validation": round(found.validation, 4),
+        "test": round(found.test, 4), "epochs": found.spent,
+        "trainings": [(epochs, None if value is None else round(value, 4)) for epochs, value in found.trainings],
+        "curve": [(epochs, round(value, 4)) for epochs, value in found.curve],
+        "chosen": dict(found.chosen),
+        "seconds": found.seconds and round(found.seconds),
+    }  # fmt: skip
 
 
 def _url(home: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -65,7 +66,7 @@ def calls(tmp_path, monkeypatch):
         code = search_methods.main([str(tmp_path), str(tmp_path / "home"), *options])
         return code, list(ran)
 
-    return SimpleNamespace(call=call, fails=fails)
+    return SimpleNamespace(call=call, fails=fails, result=tmp_path / "result.json")
 
 
 def test_the_next_call_runs_what_is_missing_seed_by_seed(calls, capsys):
@@ -75,6 +76,9 @@ def test_the_next_call_runs_what_is_missing_seed_by_seed(calls, capsys):
     assert "failed: rungs, seed 0" in capsys.readouterr().err
     calls.fails.clear()
     assert calls.call("--seeds", "0", "1") == (0, [("rungs", 0)])
+    rows = json.loads(calls.result.read_text())["found"]
+    assert [(row["method"], row["seed"]) for row in rows] == everything
+    assert rows[1]["curve"] == [[4, 0.0], [16, 0.3]]
     assert calls.call("--only", "asha", "--only", "optuna") == (0, [("optuna", 2), ("asha", 2)])
 
 
