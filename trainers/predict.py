@@ -13,7 +13,9 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from trainers.config import TaskConfig, TrialConfig
-from trainers.data.decoding import IMAGE_SUFFIXES, first_frame
+from trainers.data.decoding import first_frame
+from trainers.data.folder_tree import read_tree
+from trainers.data.image_files import IMAGE_SUFFIXES
 from trainers.data.splits import MemorySplit, Split, StreamedSplit, center_view, normalizer
 from trainers.data.task import Task
 from trainers.errors import DataError
@@ -46,7 +48,7 @@ def image_files(paths: Iterable[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+            inside = read_tree(path).image_paths()
             if not inside:
                 raise DataError(f"{path}: no image in this folder; it looks for {', '.join(sorted(IMAGE_SUFFIXES))}")
             found += inside
