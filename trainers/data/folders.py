@@ -30,7 +30,8 @@ def read_folders(task: TaskConfig) -> Source:
     tree = read_tree(root)
     layout = find_layout(tree, task.layout)
     read = next((place / "classes.txt" for place in (root, layout.base.path) if read_class_names(place)), None)
-    names = [name for name, _ in layout.classes["train"]] if read is None else read_class_names(read.parent)
+    folders = list(dict.fromkeys(name for name, _ in layout.classes["train"]))
+    names = folders if read is None else read_class_names(read.parent)
     pools = {split: _pool_of_folders(folders, root) for split, folders in layout.classes.items()}
     notes = (*layout.notes, *leftover_notes(tree, layout, read=() if read is None else (read,)))
     return build_source(pools, names, notes=notes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from trainers.config import LayoutName
 from trainers.data.folder_tree import Folder
@@ -23,11 +24,12 @@ def classes_in(base: Folder, asked: LayoutName) -> Layout:
             "sort them into one folder per class, or give a table of them with --dataset csv or lists"
         )
     found = {folder.name: splits_of(each.name for each in folder.with_images()) for folder in folders}
-    if asked != "classes" and any("train" in splits.values() for splits in found.values()):
+    if asked != "classes" and any(found.values()):
         wholly = [folder for folder in folders if _only_splits(folder, found[folder.name])]
-        if len(wholly) == len(folders) or asked == "splits":
+        trained = any("train" in splits.values() for splits in found.values())
+        if (len(wholly) == len(folders) and trained) or asked == "splits":
             return _splits_in_classes(base, folders, found)
-        _check_clear(base, folders, found, wholly)
+        _check_clear(base, folders, found)
     if asked == "splits":
         raise DataError(
             f"{base.path}: task.layout=splits, but none of {listed(folders)} is a split; leave the switch out"
@@ -39,12 +41,9 @@ def _only_splits(folder: Folder, splits: Splits) -> bool:
     return bool(splits) and not folder.images and len(splits) == len(folder.with_images())
 
 
-def _check_clear(
-    base: Folder, folders: Sequence[Folder], found: Mapping[str, Splits], wholly: Sequence[Folder]
-) -> None:
-    """Raises DataError if a class has train and another split in it, but the folders are not all alike."""
-    telling = [folder for folder in folders if "train" in found[folder.name].values()]
-    telling = [folder for folder in telling if len(set(found[folder.name].values())) > 1 or folder in wholly]
+def _check_clear(base: Folder, folders: Sequence[Folder], found: Mapping[str, Splits]) -> None:
+    """Raises DataError if a class has splits in it, but the folders are not all alike."""
+    telling = [folder for folder in folders if _tells(folder, found[folder.name])]
     if not telling:
         return  # one folder named train among others, as in vehicle/car, vehicle/train
     first = telling[0]
@@ -56,19 +55,29 @@ def _check_clear(
     )
 
 
+def _tells(folder: Folder, splits: Splits) -> bool:
+    words = set(splits.values())
+    return bool(words) and (len(splits) == len(folder.with_images()) or ("train" in words and len(words) > 1))
+
+
 def _splits_in_classes(base: Folder, folders: Sequence[Folder], found: Mapping[str, Splits]) -> Layout:
+    """Images directly in a class are for training if it has no folder for that."""
     _refuse_nested(base, [folder for folder in folders if found[folder.name]], found)
-    classes: dict[SplitName, ClassFolders] = {}
+    empty = [(name, folder) for name, folder in class_folders(base) if not folder.has_images()]
+    classes: dict[SplitName, ClassFolders] = {"train": empty}
     unused: list[tuple[Folder, str]] = []
     for folder in folders:
         if not found[folder.name]:
-            classes.setdefault("train", []).append((folder.name, folder))
+            classes["train"].append((folder.name, folder))
+        elif "train" not in found[folder.name].values():
+            classes["train"].append((folder.name, replace(folder, folders=[])))
         for each in folder.with_images() if found[folder.name] else []:
             split = found[folder.name].get(each.name)
             if split is None:
                 unused.append((each, f"no split of {folder.shown_name}"))
             else:
                 classes.setdefault(split, []).append((folder.name, each))
+    classes["train"].sort(key=lambda each: each[0])
     counts = ", ".join(f"{split} {sum(each.count_images() for _, each in classes[split]):,}" for split in classes)
     return Layout(
         base=base,

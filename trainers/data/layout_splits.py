@@ -26,7 +26,7 @@ def splits_in(base: Folder, words: Mapping[str, SplitName], asked: LayoutName) -
     if not _holds_classes(train):
         if asked == "auto" and list(found) == ["train"] and len(others) > 1:
             return classes_in(base, asked).with_note(
-                f"{listed([found['train']])} is read as a class, as it holds no others"
+                f"read as a class, as it holds no class folders: {listed([found['train']])}"
             )
         raise DataError(
             f"{train.path}: there must be a folder for each class, but there are {train.count_images():,} images and "
@@ -97,11 +97,11 @@ def _beside_classes(
     if asked == "auto" and not labelled:
         if len(classes) < 2:
             return classes_in(base, asked).with_note(
-                f"{listed(folders)} is read as a class, as there are too few others"
+                f"read as classes, as there is no more than one besides: {listed(folders)}"
             )
         refuse_two_readings(
             base,
-            splits=f"{listed(folders)} holds no class but a split, and the classes are {listed(others)}",
+            splits=f"the splits are {listed(folders)}, and the classes in training {listed(others)}",
             classes=f"the classes are {listed(base.with_images())}",
         )
     layout = _with_labelled(base, found, classes, [])

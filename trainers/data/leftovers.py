@@ -24,10 +24,10 @@ _KINDS = {  # what to call them, what they are, and the way out
 def leftover_notes(tree: Folder, layout: Layout, *, read: Collection[Path]) -> tuple[str, ...]:
     """A sentence for each kind of file in `tree` that is neither an image of a class nor in `read`."""
     root = tree.path
-    unused = {id(folder): reason for folder, reason in layout.unused}
+    unused = {folder.path: reason for folder, reason in layout.unused}
     odd, loose, whole = defaultdict[str, list[Path]](list), list[Folder](), list[Folder]()
     for folder, inside in _used_folders(tree, layout):
-        if id(folder) in unused:
+        if folder.path in unused:
             whole.append(folder)
             continue
         if folder.images and not inside:
@@ -38,7 +38,7 @@ def leftover_notes(tree: Folder, layout: Layout, *, read: Collection[Path]) -> t
     return (
         *(_of_files(kind, odd[kind], root) for kind in _KINDS if odd[kind]),
         *(_of_loose(folder, root) for folder in loose),
-        *(_of_folder(folder, unused[id(folder)], root) for folder in whole),
+        *(_of_folder(folder, unused[folder.path], root) for folder in whole),
         *_of_deeper(layout, root),
         *_of_empty(layout, root),
     )
@@ -58,14 +58,14 @@ def check_lost(layout: Layout) -> None:
 
 def _used_folders(tree: Folder, layout: Layout) -> Iterator[tuple[Folder, bool]]:
     """All folders outside those that are not used, which come without the folders in them; and if in a class."""
-    classes = {id(folder) for folders in layout.classes.values() for _, folder in folders}
-    unused = {id(folder) for folder, _ in layout.unused}
-    waiting = [(tree, id(tree) in classes)]
+    classes = {folder.path for folders in layout.classes.values() for _, folder in folders}
+    unused = {folder.path for folder, _ in layout.unused}
+    waiting = [(tree, False)]
     while waiting:
         folder, inside = waiting.pop()
         yield folder, inside
-        if id(folder) not in unused:
-            waiting += [(each, inside or id(each) in classes) for each in reversed(folder.folders)]
+        if folder.path not in unused:
+            waiting += [(each, inside or each.path in classes) for each in reversed(folder.folders)]
 
 
 def _of_files(kind: str, paths: list[Path], root: Path) -> str:

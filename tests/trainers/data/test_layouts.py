@@ -89,13 +89,16 @@ def test_read_as(spec: str, found: dict[str, dict[str, int]], tmp_path: Path) ->
     [
         ("train/ant:2 train/bee:2 ant:1 bee:1", "two ways.*task.layout=splits.*train/.*task.layout=classes.*set one"),
         ("train/ant:2 train/bee:2 cow:1 dog:1", r"two ways.*the classes are ant/, bee/ in train/, without cow/, dog/"),
-        ("ant:2 bee:2 test:3", "two ways.*test/ holds no class but a split"),
+        ("ant:2 bee:2 test:3", "two ways.*the splits are test/, and the classes in training ant/, bee/"),
         ("ant/train:2 ant/test:1 bee:2", "two ways.*train/ in ant/ are splits of that class"),
         (
             "train/train/ant:1 train/train/bee:1 train/test/ant:2 train/test/bee:1 val/ant:1",
             "two ways.*--data .*train if",
         ),
         ("a/train/ant:1 a/train/bee:1 a/test/ant:1 b/train/ant:1 b/train/cow:1", "data set of its own.*--data .*a,"),
+        ("ant:2 ant/test:1 bee:2 bee/test:1", "two ways.*test/ in ant/ are splits of that class"),
+        ("ant/train:2 ant/test:1 bee/train:2 bee/test:1 cow/", "1 of 3 classes have no training images: 'cow'"),
+        ("ant/train:2 ant/test:1 bee/train:2 bee/test:1 cow/1.heic", "cow: there must be images in it"),
         ("train/ant:2 Train/ant:2", "a split has one folder, but Train/, train/ both mean train"),
         ("train:3 test:2", "a folder for each class, but there are 3 images and none.*task.layout=classes"),
         ("val/ant:1 val/bee:1 test/ant:1 test/bee:1", "training images, but there is only test/, val/"),
@@ -121,6 +124,9 @@ def test_refused_with_the_way_out(spec: str, words: str, tmp_path: Path) -> None
         ("ant:2 bee:2 test:3", "splits", {"train": SPLITS["train"]}),
         ("ant:2 bee:2 test:3", "classes", {"train": {"ant": 2, "bee": 2, "test": 3}}),
         ("ant/train:2 ant/test:1 ant/x:4 bee:2", "splits", {"train": SPLITS["train"], "test": {"ant": 1}}),
+        ("ant:2 ant/test:1 bee:2 bee/test:1", "splits", SPLITS),
+        ("ant:2 ant/test:1 bee:2 bee/test:1", "classes", {"train": {"ant": 3, "bee": 3}}),
+        ("ant/train:2 ant/test:1 ant/Train:1 bee:2", "splits", {"train": {"ant": 3, "bee": 2}, "test": {"ant": 1}}),
         ("ant/train:2 ant/test:1 bee:2", "classes", {"train": {"ant": 3, "bee": 2}}),
         ("train:3 test:2", "classes", {"train": {"train": 3, "test": 2}}),
         ("train/ant:2 Train/ant:2", "classes", {"train": {"train": 2, "Train": 2}}),
@@ -148,8 +154,8 @@ def test_the_switch_decides(spec: str, layout: LayoutName, found: dict[str, dict
         ("ant/a:2 ant/b:1 bee:1", "images in folders within a class folder (ant/a/, ant/b/) count to the class"),
         ("train/ant:2 train/bee:1 test/", "test/ holds no image, so it is no test split"),
         ("ant:2 bee:2 test/ant:1 test/bee:1", "train is ant/, bee/, beside test/"),
-        ("apple:1 train:1 wolf:1", "train/ is read as a class, as it holds no others"),
-        ("ant/train:2 ant/test:1 bee/train:2", "the splits are folders in the class folders: test 1, train 4 images"),
+        ("apple:1 train:1 wolf:1", "read as a class, as it holds no class folders: train/"),
+        ("ant/train:2 ant/test:1 bee/train:2", "the splits are folders in the class folders: train 4, test 1 images"),
     ],
 )  # fmt: skip
 def test_said(spec: str, note: str, tmp_path: Path) -> None:
