@@ -29,6 +29,7 @@ READERS: Mapping[DatasetName, str] = {  # the file of trainers/data and its func
     "parquet": "parquet:read_parquet", "image-folder": "folders:read_folders", "npz": "arrays:read_npz",
     "csv": "lists:read_csv", "lists": "lists:read_lists",
 }  # fmt: skip
+LayoutName = Literal["auto", "classes", "splits"]
 StepWay = Literal["auto", "plain", "recorded", "lean", "compiled"]  # of computing; see trainers.stage1.step_ways
 LossName = Literal["ce", "logit_adjusted", "cb_ce", "cb_bce_softmax", "cb_focal", "cb_sigmoid", "ldam", "vs"]
 TrainedMethod = Literal["weight_balancing", "crt", "lws"]
@@ -95,6 +96,9 @@ class TaskConfig:
     skip_bad: Annotated[bool, "Leave out images that cannot be decoded, instead of refusing the data."] = False
     flip_average: Annotated[bool, "Average test logits over each image and its mirror image."] = False  # as released
     download: bool = False
+    layout: Annotated[
+        LayoutName, "What the folders of an image-folder are; auto decides by names, and refuses what has two readings."
+    ] = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)

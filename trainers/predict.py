@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,12 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from trainers.config import TaskConfig, TrialConfig
-from trainers.data.decoding import IMAGE_SUFFIXES, first_frame, look
+from trainers.data.decoding import first_frame, look
 from trainers.data.deep_pixels import CLIPPED
+from trainers.data.folder_tree import read_tree
+from trainers.data.image_files import IMAGE_SUFFIXES
 from trainers.data.pixel_scale import PixelScale, alone
+from trainers.data.shown_names import suffix_counts
 from trainers.data.splits import MemorySplit, Split, StreamedSplit, center_view, normalizer
 from trainers.data.task import Task
 from trainers.errors import DataError, DeepImageError
@@ -24,6 +28,7 @@ from trainers.files.model_file import LoadedModel, ModelCard
 from trainers.measures.metrics import evaluate_logits
 from trainers.results import ClassCounts, Metrics
 
+logger = logging.getLogger(__name__)
 _IMAGES_AT_ONCE = 32  # images per pass of the network
 
 
@@ -45,14 +50,20 @@ class Unreadable:
 
 
 def image_files(paths: Iterable[Path]) -> list[Path]:
-    """The given files, and the images of given folders by name. Raises DataError for a folder without images."""
+    """The given files, and the images of given folders by name; other files there are logged.
+
+    Raises DataError for a folder without images.
+    """
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+            tree = read_tree(path)
+            inside = tree.image_paths()
             if not inside:
                 raise DataError(f"{path}: no image in this folder; it looks for {', '.join(sorted(IMAGE_SUFFIXES))}")
             found += inside
+            if odd := [name for folder in tree.all_folders() for name, _ in folder.odd]:
+                logger.warning("%s: not used, as they are no images by name: %s", path, suffix_counts(odd))
         else:
             found.append(path)
     return found

@@ -24,7 +24,6 @@ from trainers.data.pixel_scale import AS_BEFORE, Content, PixelScale
 from trainers.errors import BadImageError, DeepImageError
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # JPEG includes MPO, which phones name .jpg
-IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
 MAX_PIXELS = 2**27  # 134 million: fits medium-format cameras (102) and panoramas
 MAX_MEMORY = 3 * 2**29  # 1.5 GiB per loader process, for buffers, decoded pixels and their RGB copy

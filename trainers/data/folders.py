@@ -1,36 +1,59 @@
-"""A folder per class: DIR/train/cat/1.jpg (with optional DIR/val and DIR/test), or DIR/cat/1.jpg."""
+"""A folder per class, perhaps within a folder per split; layout.py says in which forms."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NoReturn
 
-from trainers.config import TaskConfig
-from trainers.data.decoding import IMAGE_SUFFIXES
+from trainers.config import LayoutName, TaskConfig
+from trainers.data.folder_tree import Folder, read_tree
+from trainers.data.image_files import IMAGE_SUFFIXES
 from trainers.data.images import FileImages, find_missing
-from trainers.data.pool import RawPool, Source, SplitName, build_source, data_path
+from trainers.data.layout import ClassFolders, Layout, inner
+from trainers.data.layout_classes import classes_in
+from trainers.data.layout_splits import splits_in
+from trainers.data.leftovers import check_lost, leftover_notes
+from trainers.data.pool import RawPool, Source, build_source, data_path
+from trainers.data.shown_names import suffix_counts
+from trainers.data.split_words import splits_of
 from trainers.errors import DataError
-
-_SPLIT_FOLDERS: dict[SplitName, tuple[str, ...]] = {
-    "train": ("train",),
-    "val": ("val", "validation", "valid"),
-    "test": ("test",),
-}
 
 
 def read_folders(task: TaskConfig) -> Source:
-    """Reads classes from folder names, in alphabetical order or the order of DIR/classes.txt. Raises DataError."""
+    """Reads classes from folder names, in alphabetical order or the order of classes.txt beside them.
+
+    What is not used is named in the notes. Raises DataError, also for what can be read in two ways.
+    """
     root = data_path(task)
     if not root.is_dir():
         raise DataError(f"{root}: image-folder wants a folder, but this is a file; give the folder with --data DIR")
-    splits = {
-        split: next((root / name for name in names if (root / name).is_dir()), None)
-        for split, names in _SPLIT_FOLDERS.items()
-    }
-    if splits["train"] is None:
-        splits = {"train": root}
-    found = {split: _class_folders(folder) for split, folder in splits.items() if folder is not None}
-    names = read_class_names(root) or [folder.name for folder in found["train"]]
-    return build_source({split: _pool_of_folders(folders) for split, folders in found.items()}, names)
+    tree = read_tree(root)
+    layout = find_layout(tree, task.layout)
+    read = next((place / "classes.txt" for place in (root, layout.base.path) if read_class_names(place)), None)
+    folders = list(dict.fromkeys(name for name, _ in layout.classes["train"]))
+    names = folders if read is None else read_class_names(read.parent)
+    pools = {split: _pool_of_folders(folders, root) for split, folders in layout.classes.items()}
+    notes = (*layout.notes, *leftover_notes(tree, layout, read=() if read is None else (read,)))
+    return build_source(pools, names, notes=notes)
+
+
+def find_layout(tree: Folder, asked: LayoutName) -> Layout:
+    """The layout of a tree; `asked` decides what can be read in two ways. Raises DataError."""
+    if not tree.has_images():
+        _refuse_no_image(tree)
+    base = inner(tree, through_splits=asked == "classes")
+    words = {} if asked == "classes" else splits_of(folder.name for folder in base.with_images())
+    layout = splits_in(base, words, asked) if words else classes_in(base, asked)
+    check_lost(layout)
+    return layout
+
+
+def _refuse_no_image(tree: Folder) -> NoReturn:
+    if not tree.folders and not tree.odd:
+        raise DataError(f"{tree.path}: there must be a folder of images for each class, but there is none")
+    odd = [name for folder in tree.all_folders() for name, _ in folder.odd]
+    held = f"; it holds {suffix_counts(odd)}" if odd else ""
+    raise DataError(f"{tree.path}: there is no image file in it ({', '.join(sorted(IMAGE_SUFFIXES))}){held}")
 
 
 def read_class_names(folder: Path) -> list[str] | None:
@@ -58,22 +81,8 @@ def check_present(paths: list[str], listed_in: Path) -> None:
         )
 
 
-def _class_folders(folder: Path) -> list[Path]:
-    folders = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    if not folders:
-        raise DataError(f"{folder}: there must be a folder of images for each class, but there is none")
-    return folders
-
-
-def _pool_of_folders(folders: list[Path]) -> RawPool:
-    files = [
-        (str(path), folder.name)
-        for folder in folders
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and not path.name.startswith(".")
-    ]
-    if not files:
-        raise DataError(f"{folders[0].parent}: there is no image file in it ({', '.join(sorted(IMAGE_SUFFIXES))})")
+def _pool_of_folders(folders: ClassFolders, root: Path) -> RawPool:
+    files = [(str(path), name) for name, folder in folders for path in folder.image_paths()]
     paths = [path for path, _ in files]
-    check_present(paths, folders[0].parent)
+    check_present(paths, root)
     return RawPool(images=FileImages(tuple(paths)), labels=[label for _, label in files])

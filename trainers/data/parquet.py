@@ -15,6 +15,7 @@ from trainers.config import TaskConfig
 from trainers.data.claims import check_claim
 from trainers.data.images import EncodedImages
 from trainers.data.pool import Normalization, RawPool, Source, SplitName, build_source, data_path
+from trainers.data.shards import check_shards
 from trainers.errors import DataError
 from trainers.long_tail import IntArray
 
@@ -43,6 +44,7 @@ def find_split_files(folder: Path) -> dict[SplitName, list[Path]]:
             shards = [sorted(place.glob(f"{stem}-*.parquet")) for place in (folder, folder / "data")]
             files = [path for path in whole if path.is_file()] or shards[0] or shards[1]
             if files and split not in found:
+                check_shards(files)
                 found[split] = files
     if "train" not in found:
         others = sorted(path.name for path in folder.glob("*.parquet"))
