@@ -1,0 +1,174 @@
+"""What readers must know of the splits: lacking classes, copies, contradictions, and what is on both sides."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+
+import numpy as np
+
+from trainers.data.duplicates import Content, distinct
+from trainers.data.near_duplicates import nearest_matches, perceptual_hashes
+from trainers.data.parts import Parts
+from trainers.data.pool import SplitName
+from trainers.data.splits import MemorySplit, Split
+
+_EXAMPLES = 3
+_TOO = {"train": "in the training images too", "val": "in the validation images too, by which the choice is made"}
+_WORDS: Mapping[SplitName, str] = {"train": "training", "val": "validation", "test": "test"}
+_Place = tuple[SplitName, int]  # a split, and a row of its part
+
+
+@dataclass(frozen=True, eq=False)
+class _Names:
+    """Names of images, without the folders that all of them are in."""
+
+    parts: Parts
+
+    def of(self, place: _Place) -> str:
+        """The path of an image below the common folder."""
+        part = self.parts[place[0]]
+        name = part.images.name(int(part.indices[place[1]]))
+        return str(PurePath(name).relative_to(self._folder)) if self._folder else PurePath(name).name
+
+    @functools.cached_property
+    def _folder(self) -> str:
+        parts = self.parts.values()
+        folders = {os.path.split(part.images.name(i))[0] for part in parts for i in part.indices.tolist()}
+        return os.path.commonpath(folders) if all(map(os.path.isabs, folders)) else ""
+
+
+def split_notes(parts: Parts, class_names: Sequence[str]) -> list[str]:
+    """Classes missing from a split, and images in two splits."""
+    return [*_lacking(parts, class_names), *(note for pair in _pairs(parts) for note in _shared(parts, *pair))]
+
+
+def copy_notes(parts: Parts, content: Content, class_names: Sequence[str]) -> list[str]:
+    """How many images of each class are another image of the same class and split."""
+    places: dict[tuple[SplitName, int, bytes], list[_Place]] = defaultdict(list)
+    for place, label, key in _rows(parts):
+        places[place[0], label, content.get(key, key)].append(place)
+    extra, total = np.zeros(len(class_names), dtype=np.int64), np.zeros(len(class_names), dtype=np.int64)
+    for (_, label, _), rows in places.items():
+        extra[label] += len(rows) - 1
+        total[label] += len(rows)
+    if not extra.any():
+        return []
+    names = _Names(parts)
+    shown = _examples([(names, rows[:2], " = ") for rows in places.values() if len(rows) > 1])
+    order = [k for k in np.argsort(-extra, kind="stable").tolist() if extra[k]]
+    classes = _shortened([f"{class_names[k]} {extra[k]} of {total[k]}" for k in order])
+    counts = f"{extra.sum()} of {total.sum()} images"
+    return [f"{counts} are copies of another image of their class and split ({shown}): {classes}"]
+
+
+def contradiction_notes(
+    parts: Parts, content: Content, class_names: Sequence[str], *, cut: Collection[SplitName]
+) -> list[str]:
+    """The images that are under two labels or more, and what becomes of them."""
+    places: dict[bytes, dict[int, _Place]] = defaultdict(dict)
+    for place, label, key in _rows(parts):
+        places[content.get(key, key)].setdefault(label, place)
+    against = [found for found in places.values() if len(found) > 1]
+    if not against:
+        return []
+    names = _Names(parts)
+    shown = _shortened([_contradiction(names, found, class_names) for found in against[:_EXAMPLES]], len(against))
+    kept = " and ".join(_WORDS[name] for name in ("val", "test") if name in cut)
+    stay = f"; they stay in training, out of the {kept} cut from it" if kept else ""
+    return [f"{len(against)} images are under two labels or more: {shown}{stay}; correct the labels, or remove them"]
+
+
+def group_notes(parts: Parts) -> list[str]:
+    """Groups with images in two splits, as given."""
+    notes = []
+    for held, other in _pairs(parts):
+        groups = set(parts[held].groups or ())
+        shared = sorted(groups & set(parts[other].groups or ()))
+        if shared:
+            counts = f"{held}: {len(shared)} of its {len(groups)} groups (task.group)"
+            notes.append(f"{counts} are {_TOO[other]}: {_shortened(shared)}")
+    return notes
+
+
+def near_notes(parts: Parts, splits: Mapping[SplitName, Split]) -> list[str]:
+    """Images that look like one of another split by their perceptual hash, and are no copy of it by bytes."""
+    hashes = {
+        name: perceptual_hashes(split.images.numpy())
+        for name in distinct(parts)
+        if isinstance(split := splits[name], MemorySplit)
+    }
+    notes = []
+    for held, other in _pairs(parts):
+        if held in hashes and other in hashes:
+            copied = set(parts[other].keys)
+            rows = np.flatnonzero(hashes[held].telling & [key not in copied for key in parts[held].keys])
+            among = np.flatnonzero(hashes[other].telling)
+            found = nearest_matches(hashes[held].bits[rows], hashes[other].bits[among])
+            pairs = [
+                [(held, int(row)), (other, int(among[place]))]
+                for row, place in zip(rows.tolist(), found.tolist(), strict=True)
+                if place >= 0
+            ]
+            notes += _near(parts, held, other, pairs)
+    return notes
+
+
+def _near(parts: Parts, held: SplitName, other: SplitName, pairs: list[list[_Place]]) -> list[str]:
+    if not pairs:
+        return []
+    names = _Names(parts)
+    return [
+        f"{held}: {len(pairs)} of {len(parts[held])} images look like {_WORDS[other]} images by a perceptual hash "
+        f"({_examples([(names, pair, ' ~ ') for pair in pairs])}), as re-encoded or scaled copies do; if they are, "
+        "remove them, or keep them together by task.group"
+    ]
+
+
+def _pairs(parts: Parts) -> list[tuple[SplitName, SplitName]]:
+    """Each held-out split with the splits that it should share nothing with."""
+    if parts["val"] is parts["test"]:  # under paper_leak, which has a note of its own
+        return [("test", "train")]
+    return [("val", "train"), ("test", "train"), ("test", "val")]
+
+
+def _lacking(parts: Parts, class_names: Sequence[str]) -> Iterator[str]:
+    for name in ("val", "test"):
+        part = parts["val"] if name == "val" else parts["test"]
+        counts = np.bincount(part.labels, minlength=len(class_names))
+        lacking = [class_name for class_name, n in zip(class_names, counts, strict=True) if n == 0]
+        if lacking:
+            yield f"{name}: {len(lacking)} of {len(class_names)} classes have no images: {', '.join(lacking[:5])}"
+
+
+def _shared(parts: Parts, held: SplitName, other: SplitName) -> Iterator[str]:
+    places = {key: row for row, key in reversed(list(enumerate(parts[other].keys)))}
+    found = {key: row for row, key in reversed(list(enumerate(parts[held].keys))) if key in places}
+    if found:
+        names = _Names(parts)
+        pairs = [(names, [(held, row), (other, places[key])], " = ") for key, row in sorted(found.items())]
+        yield f"{held}: {len(found)} images are {_TOO[other]} ({_examples(pairs)})"
+
+
+def _rows(parts: Parts) -> Iterator[tuple[_Place, int, bytes]]:
+    for name, part in distinct(parts).items():
+        for row, (label, key) in enumerate(zip(part.labels.tolist(), part.keys, strict=True)):
+            yield (name, row), label, key
+
+
+def _examples(found: Sequence[tuple[_Names, Sequence[_Place], str]]) -> str:
+    shown = [between.join(names.of(place) for place in places) for names, places, between in found[:_EXAMPLES]]
+    return _shortened(shown, len(found))
+
+
+def _contradiction(names: _Names, found: Mapping[int, _Place], class_names: Sequence[str]) -> str:
+    return " = ".join(f"{names.of(place)} ({class_names[label]})" for label, place in sorted(found.items()))
+
+
+def _shortened(shown: Sequence[str], total: int | None = None, most: int = 5) -> str:
+    more = (total or len(shown)) - len(shown[:most])
+    return ", ".join(shown[:most]) + (f" and {more} more" if more else "")
