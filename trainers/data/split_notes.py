@@ -12,10 +12,11 @@ from pathlib import PurePath
 import numpy as np
 
 from trainers.data.duplicates import Content, distinct
-from trainers.data.near_duplicates import nearest_matches, perceptual_hashes
+from trainers.data.hashed import Hashed, hash_parts
+from trainers.data.near_duplicates import nearest_matches
 from trainers.data.parts import Parts
 from trainers.data.pool import SplitName
-from trainers.data.splits import MemorySplit, Split
+from trainers.data.splits import Split
 
 _EXAMPLES = 3
 _TOO = {"train": "in the training images too", "val": "in the validation images too, by which the choice is made"}
@@ -97,25 +98,25 @@ def group_notes(parts: Parts) -> list[str]:
 
 def near_notes(parts: Parts, splits: Mapping[SplitName, Split]) -> list[str]:
     """Images that look like one of another split by their perceptual hash, and are no copy of it by bytes."""
-    hashes = {
-        name: perceptual_hashes(split.images.numpy())
-        for name in distinct(parts)
-        if isinstance(split := splits[name], MemorySplit)
-    }
-    notes = []
+    hashed, notes = hash_parts(parts, splits)
     for held, other in _pairs(parts):
-        if held in hashes and other in hashes:
-            copied = set(parts[other].keys)
-            rows = np.flatnonzero(hashes[held].telling & [key not in copied for key in parts[held].keys])
-            among = np.flatnonzero(hashes[other].telling)
-            found = nearest_matches(hashes[held].bits[rows], hashes[other].bits[among])
-            pairs = [
-                [(held, int(row)), (other, int(among[place]))]
-                for row, place in zip(rows.tolist(), found.tolist(), strict=True)
-                if place >= 0
-            ]
-            notes += _near(parts, held, other, pairs)
+        if held in hashed and other in hashed:
+            notes += _near(parts, held, other, _look_alikes(parts, hashed, held, other))
     return notes
+
+
+def _look_alikes(
+    parts: Parts, hashed: Mapping[SplitName, Hashed], held: SplitName, other: SplitName
+) -> list[list[_Place]]:
+    copied = set(parts[other].keys)
+    mine, theirs = (hashed[name].rows[hashed[name].hashes.telling] for name in (held, other))
+    bits = {name: hashed[name].hashes.bits[hashed[name].hashes.telling] for name in (held, other)}
+    found = nearest_matches(bits[held], bits[other])
+    return [
+        [(held, row), (other, int(theirs[place]))]
+        for row, place in zip(mine.tolist(), found.tolist(), strict=True)
+        if place >= 0 and parts[held].keys[row] not in copied
+    ]
 
 
 def _near(parts: Parts, held: SplitName, other: SplitName, pairs: list[list[_Place]]) -> list[str]:
