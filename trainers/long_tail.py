@@ -220,7 +220,7 @@ def _cut_leftover(
             f"{but}; lower task.val_per_class"
         )
     val = [
-        seeded(order[n:][first[n:] >= n], task.split_seed, k)[:per_class]
+        _left_over(order, first, n, seed=(task.split_seed, k))[:per_class]
         for k, (order, first, n) in enumerate(zip(orders, firsts, lowered, strict=True))
     ]
     notes = [f"validation: leftover, {per_class} images per class that the long-tailed subset did not take"]
@@ -233,6 +233,12 @@ def _first_places(order: IntArray, blocks: Blocks) -> IntArray:
     """For each image the first place in the order that an image of its block has; -1 in a fixed block."""
     _, first, inverse = np.unique(blocks.of[order], return_index=True, return_inverse=True)
     return np.where(blocks.fixed[order], -1, first[inverse])
+
+
+def _left_over(order: IntArray, first: IntArray, subset: int, *, seed: tuple[int, int]) -> IntArray:
+    """The images beyond the subset that are no copies of its images, in random order."""
+    places = seeded(np.arange(subset, len(order)), *seed)
+    return order[places[first[places] >= subset]]
 
 
 def _place_from_end(first: IntArray, count: int) -> int:

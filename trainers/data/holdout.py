@@ -50,9 +50,9 @@ def stratified_holdout(
     """
     orders = []
     for k, indices in enumerate(class_indices(labels, num_classes)):
-        free = indices if blocks is None else indices[~blocks.fixed[indices]]
-        ordered = free if keys is None else np.array(sorted(free.tolist(), key=keys.__getitem__), dtype=np.int64)
-        orders.append(seeded(ordered, seed, k))
+        ordered = indices if keys is None else np.array(sorted(indices.tolist(), key=keys.__getitem__), dtype=np.int64)
+        order = seeded(ordered, seed, k)
+        orders.append(order if blocks is None else order[~blocks.fixed[order]])
     wanted = holdout_counts([len(order) for order in orders], limit=limit)
     if blocks is None or blocks.trivial:
         return sorted_union([order[:n] for order, n in zip(orders, wanted, strict=True)])

@@ -80,7 +80,8 @@ def contradiction_notes(
     names = _Names(parts)
     shown = _shortened([_contradiction(names, found, class_names) for found in against[:_EXAMPLES]], len(against))
     kept = " and ".join(_WORDS[name] for name in ("val", "test") if name in cut)
-    stay = f"; they stay in training, out of the {kept} cut from it" if kept else ""
+    trained = kept and any(name == "train" for found in against for name, _ in found.values())
+    stay = f"; those of training stay there, out of the {kept} cut from it" if trained else ""
     return [f"{len(against)} images are under two labels or more: {shown}{stay}; correct the labels, or remove them"]
 
 

@@ -103,7 +103,7 @@ def test_an_image_under_two_labels_is_named_and_not_held_out(tmp_path: Path) -> 
     said = note(task, "under two labels")
     assert said.startswith("6 images are under two labels or more: ")
     assert "ant/010.png (ant) = cow/y.bmp (cow)" in said or said.count("(ant) = ") == 3
-    assert "they stay in training, out of the validation and test cut from it; correct the labels" in said
+    assert "those of training stay there, out of the validation and test cut from it; correct the labels" in said
 
 
 def test_one_file_in_two_rows_of_a_csv(tmp_path: Path) -> None:
