@@ -34,13 +34,13 @@ class _Names:
         """The path of an image below the common folder."""
         part = self.parts[place[0]]
         name = part.images.name(int(part.indices[place[1]]))
-        return str(PurePath(name).relative_to(self._folder)) if self._folder else PurePath(name).name
+        return str(PurePath(name).relative_to(self._folder)) if self._folder else name
 
     @functools.cached_property
     def _folder(self) -> str:
         parts = self.parts.values()
         folders = {os.path.split(part.images.name(i))[0] for part in parts for i in part.indices.tolist()}
-        return os.path.commonpath(folders) if all(map(os.path.isabs, folders)) else ""
+        return os.path.commonpath(folders) if len(set(map(os.path.isabs, folders))) == 1 else ""
 
 
 def split_notes(parts: Parts, class_names: Sequence[str]) -> list[str]:
@@ -48,7 +48,24 @@ def split_notes(parts: Parts, class_names: Sequence[str]) -> list[str]:
     return [*_lacking(parts, class_names), *(note for pair in _pairs(parts) for note in _shared(parts, *pair))]
 
 
-def copy_notes(parts: Parts, content: Content, class_names: Sequence[str]) -> list[str]:
+def leak_notes(
+    parts: Parts,
+    splits: Mapping[SplitName, Split],
+    class_names: Sequence[str],
+    *,
+    content: Content,
+    cut: Collection[SplitName],
+) -> list[str]:
+    """Copies, contradictions, groups and look-alikes; `cut` are the splits that were not given."""
+    return [
+        *_copies(parts, content, class_names),
+        *_contradictions(parts, content, class_names, cut=cut),
+        *_groups_in_two(parts),
+        *_look_alikes(parts, splits),
+    ]
+
+
+def _copies(parts: Parts, content: Content, class_names: Sequence[str]) -> list[str]:
     """How many images of each class are another image of the same class and split."""
     places: dict[tuple[SplitName, int, bytes], list[_Place]] = defaultdict(list)
     for place, label, key in _rows(parts):
@@ -67,7 +84,7 @@ def copy_notes(parts: Parts, content: Content, class_names: Sequence[str]) -> li
     return [f"{counts} are copies of another image of their class and split ({shown}): {classes}"]
 
 
-def contradiction_notes(
+def _contradictions(
     parts: Parts, content: Content, class_names: Sequence[str], *, cut: Collection[SplitName]
 ) -> list[str]:
     """The images that are under two labels or more, and what becomes of them."""
@@ -85,7 +102,7 @@ def contradiction_notes(
     return [f"{len(against)} images are under two labels or more: {shown}{stay}; correct the labels, or remove them"]
 
 
-def group_notes(parts: Parts) -> list[str]:
+def _groups_in_two(parts: Parts) -> list[str]:
     """Groups with images in two splits, as given."""
     notes = []
     for held, other in _pairs(parts):
@@ -97,16 +114,16 @@ def group_notes(parts: Parts) -> list[str]:
     return notes
 
 
-def near_notes(parts: Parts, splits: Mapping[SplitName, Split]) -> list[str]:
+def _look_alikes(parts: Parts, splits: Mapping[SplitName, Split]) -> list[str]:
     """Images that look like one of another split by their perceptual hash, and are no copy of it by bytes."""
     hashed, notes = hash_parts(parts, splits)
     for held, other in _pairs(parts):
         if held in hashed and other in hashed:
-            notes += _near(parts, held, other, _look_alikes(parts, hashed, held, other))
+            notes += _near(parts, held, other, _near_pairs(parts, hashed, held, other))
     return notes
 
 
-def _look_alikes(
+def _near_pairs(
     parts: Parts, hashed: Mapping[SplitName, Hashed], held: SplitName, other: SplitName
 ) -> list[list[_Place]]:
     copied = set(parts[other].keys)

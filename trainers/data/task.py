@@ -20,7 +20,7 @@ from trainers.data.holdout import holdout_notes, stratified_holdout
 from trainers.data.images import pixels
 from trainers.data.parts import Part, group_digest, part_of, whole_pool
 from trainers.data.pool import Normalization, Source, SplitName
-from trainers.data.split_notes import contradiction_notes, copy_notes, group_notes, near_notes, split_notes
+from trainers.data.split_notes import leak_notes, split_notes
 from trainers.data.splits import Augment, MemorySplit, Split, StreamedSplit, pixel_statistics
 from trainers.errors import ConfigError
 from trainers.long_tail import cut_pool
@@ -84,12 +84,6 @@ def load_task(config: TaskConfig) -> Task:
         "normalization": normalization,
         "views": type(splits["train"]).__name__,
     }
-    leaks = (
-        *copy_notes(parts, ties, source.class_names),
-        *contradiction_notes(parts, ties, source.class_names, cut=cut),
-        *group_notes(parts),
-        *near_notes(parts, splits),
-    )
     return Task(
         train=splits["train"],
         val=splits["val"],
@@ -97,7 +91,10 @@ def load_task(config: TaskConfig) -> Task:
         class_names=source.class_names,
         counts=tuple(np.bincount(labels, minlength=len(source.class_names)).tolist()),
         fingerprint=_fingerprint(parts, description),
-        notes=(*source.notes, *notes, *size_notes, *split_notes(parts, source.class_names), *leaks),
+        notes=(
+            *(*source.notes, *notes, *size_notes, *split_notes(parts, source.class_names)),
+            *leak_notes(parts, splits, source.class_names, content=ties, cut=cut),
+        ),
         channels=source.train.images.channels,
         image_size=image_size,
         augment=augment,

@@ -117,7 +117,9 @@ def test_one_file_in_two_rows_of_a_csv(tmp_path: Path) -> None:
     assert note(task, "are copies").startswith("3 of 55 images are copies")
 
 
-def test_contradictions_and_copies_between_given_splits_are_told(tmp_path: Path) -> None:
+def test_contradictions_and_copies_between_given_splits_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for split, start in (("train", 0), ("val", 1000), ("test", 2000)):
         write(tmp_path / split, start, {"ant": 6, "bee": 6})
     shutil.copy(tmp_path / "train" / "ant" / "000.png", tmp_path / "test" / "bee" / "other.png")
@@ -127,6 +129,8 @@ def test_contradictions_and_copies_between_given_splits_are_told(tmp_path: Path)
         "1 images are under two labels or more: train/ant/000.png (ant) = test/bee/other.png (bee); correct the "
         "labels, or remove them"
     )
+    monkeypatch.chdir(tmp_path.parent)
+    assert loaded(Path(tmp_path.name)).notes == task.notes
 
 
 def test_look_alikes_between_splits_are_told(tmp_path: Path) -> None:
