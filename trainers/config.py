@@ -84,6 +84,10 @@ class TaskConfig:
     protocol: Literal["honest", "iclr24", "paper_leak"] = "honest"
     val_per_class: NotNegativeInteger = 20
     split_seed: NotNegativeInteger = 0
+    group: Annotated[
+        str | None,
+        "What keeps the images of one patient in one split: a column, or a pattern over paths such as '(ISIC_\\d+)_'.",
+    ] = None
     model: str = "cnn-small"
     pretrained: bool = False
     augment: Literal["auto", "none", "crop", "crop_flip"] = "auto"

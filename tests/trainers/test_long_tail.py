@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainers.config import TaskConfig
+from trainers.data.holdout import holdout_counts, stratified_holdout
 from trainers.errors import ConfigError, DataError
-from trainers.long_tail import cut_pool, draw_order, holdout_counts, long_tail_counts, set_aside, stratified_holdout
+from trainers.long_tail import cut_pool, draw_order, long_tail_counts, set_aside
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 

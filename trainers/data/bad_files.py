@@ -13,13 +13,13 @@ import numpy as np
 from PIL import Image
 
 from trainers.config import TaskConfig
+from trainers.data.blocks import IntArray
 from trainers.data.decoding import MISSING
 from trainers.data.images import Images
 from trainers.data.pixel_scale import EIGHT_BITS, Content, PixelScale
 from trainers.data.pool import Pool, Source, SplitName
 from trainers.data.threads import in_threads
 from trainers.errors import BadImageError, DataError
-from trainers.long_tail import IntArray
 
 _NAMED = 20  # bad files; the others are counted
 _NUMBER = re.compile(r"\d[\d,.]*")
@@ -83,6 +83,7 @@ class _Found:
             images=SeenImages(pool.images, kept, self.deep),
             labels=pool.labels[kept],
             rank=None if pool.rank is None else pool.rank[kept],
+            groups=None if pool.groups is None else [pool.groups[index] for index in kept.tolist()],
         )
 
 

@@ -10,11 +10,12 @@ from pathlib import Path, PurePosixPath
 
 from trainers.config import TaskConfig
 from trainers.data.folders import check_present, read_class_names
+from trainers.data.groups import has_group_column
 from trainers.data.images import FileImages
 from trainers.data.pool import Normalization, RawPool, Source, SplitName, build_source, data_path
 from trainers.errors import DataError
 
-ListedImage = tuple[str, str]  # path, label
+ListedImage = tuple[str, str, str | None]  # path, label, group
 
 _LISTS: dict[str, dict[SplitName, str]] = {
     "lists": {"train": "train.txt", "val": "val.txt", "test": "test.txt"},
@@ -56,7 +57,7 @@ def read_csv(task: TaskConfig) -> Source:
     entries: dict[SplitName, list[ListedImage]] = defaultdict(list)
     named: dict[SplitName, Path] = {}
     for file, whole in _csv_files(path):
-        for split, entry in _parse_csv(file, whole):
+        for split, entry in _parse_csv(file, whole, task.group):
             entries[split].append(entry)
             named[split] = file
     if "train" not in entries:
@@ -69,7 +70,7 @@ def read_csv(task: TaskConfig) -> Source:
 
 
 def _parse(path: Path) -> list[ListedImage]:
-    entries = []
+    entries = list[ListedImage]()
     text = path.read_text(encoding="utf-8", errors="surrogateescape")  # paths may be in any encoding
     for number, line in enumerate(text.splitlines(), 1):
         words = line.rsplit(maxsplit=1)
@@ -79,7 +80,7 @@ def _parse(path: Path) -> list[ListedImage]:
             raise DataError(
                 f"{path}:{number}: a line is `path label` with a whole number, but this one is {line[:200]!r}"
             )
-        entries.append((words[0].strip(), words[1]))
+        entries.append((words[0].strip(), words[1], None))
     if not entries:
         raise DataError(f"{path}: the list is empty; it needs `path label` lines")
     return entries
@@ -99,10 +100,10 @@ def _csv_files(path: Path) -> list[tuple[Path, SplitName | None]]:
     return [(single[0], None)]
 
 
-def _parse_csv(path: Path, whole: SplitName | None) -> list[tuple[SplitName, ListedImage]]:
+def _parse_csv(path: Path, whole: SplitName | None, group: str | None) -> list[tuple[SplitName, ListedImage]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as handle:
-            return list(_csv_rows(csv.DictReader(handle, skipinitialspace=True), path, whole))
+            return list(_csv_rows(csv.DictReader(handle, skipinitialspace=True), path, whole, group))
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); check the file and its permissions") from error
     except (UnicodeDecodeError, csv.Error) as error:
@@ -110,12 +111,13 @@ def _parse_csv(path: Path, whole: SplitName | None) -> list[tuple[SplitName, Lis
 
 
 def _csv_rows(
-    reader: csv.DictReader[str], path: Path, whole: SplitName | None
+    reader: csv.DictReader[str], path: Path, whole: SplitName | None, group: str | None
 ) -> Iterator[tuple[SplitName, ListedImage]]:
     for column in ("path", "label"):
         if column not in (reader.fieldnames or ()):
             found = ", ".join(map(repr, reader.fieldnames or ())) or "none"
             raise DataError(f"{path}: there must be a column {column!r} in the header, but there are {found}")
+    grouped = has_group_column(reader.fieldnames or (), group, str(path))
     for row in reader:
         word = (row.get("split") or "").strip().lower()
         if not row["path"] or not row["label"] or word not in _SPLIT_WORDS:
@@ -123,13 +125,15 @@ def _csv_rows(
                 f"{path}:{reader.line_num}: a row needs a path, a label and no split or one of train, val, test, "
                 f"but got {dict(row)}"
             )
-        yield whole or _SPLIT_WORDS[word], (row["path"], row["label"].strip())
+        belongs = (row[group] or "") if grouped and group else None
+        yield whole or _SPLIT_WORDS[word], (row["path"], row["label"].strip(), belongs)
 
 
 def _pool_of_entries(entries: Sequence[ListedImage], listed_in: Path, folder: Path) -> RawPool:
-    paths = [str(folder / path) for path, _ in entries]
+    paths = [str(folder / path) for path, _, _ in entries]
     check_present(paths, listed_in)
-    return RawPool(images=FileImages(tuple(paths)), labels=_numbers([label for _, label in entries]))
+    groups = [group for _, _, group in entries] if entries[0][2] is not None else None
+    return RawPool(images=FileImages(tuple(paths)), labels=_numbers([label for _, label, _ in entries]), groups=groups)
 
 
 def _numbers(labels: list[str]) -> list[int] | list[str]:
@@ -143,7 +147,7 @@ def _numbers(labels: list[str]) -> list[int] | list[str]:
 def _names_from_paths(entries: Sequence[ListedImage]) -> list[str] | None:
     """Class names from folders, if folders and classes match one to one; else None."""
     folders: Mapping[int, set[str]] = defaultdict(set)
-    for path, label in entries:
+    for path, label, _ in entries:
         folders[int(label)].add(PurePosixPath(path).parent.name)
     labels = range(len(folders))
     if set(folders) != set(labels) or any(len(folders[label]) != 1 for label in labels):

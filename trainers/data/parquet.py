@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from trainers.config import TaskConfig
 from trainers.data.claims import check_claim
+from trainers.data.groups import has_group_column
 from trainers.data.images import EncodedImages
 from trainers.data.pool import Normalization, RawPool, Source, SplitName, build_source, data_path
 from trainers.data.shards import check_shards
@@ -32,7 +33,7 @@ _SPLIT_FILES: dict[SplitName, tuple[str, ...]] = {
 def read_parquet(task: TaskConfig) -> Source:
     """Reads a folder with train.parquet[, val.parquet][, test.parquet] (or Hugging Face's shards), or a single file."""
     path = data_path(task)
-    return source_from_files({"train": [path]} if path.is_file() else find_split_files(path))
+    return source_from_files({"train": [path]} if path.is_file() else find_split_files(path), group=task.group)
 
 
 def find_split_files(folder: Path) -> dict[SplitName, list[Path]]:
@@ -53,11 +54,13 @@ def find_split_files(folder: Path) -> dict[SplitName, list[Path]]:
     return found
 
 
-def source_from_files(files: dict[SplitName, list[Path]], *, normalization: Normalization | None = None) -> Source:
+def source_from_files(
+    files: dict[SplitName, list[Path]], *, normalization: Normalization | None = None, group: str | None = None
+) -> Source:
     """Reads the splits; the schema's `class_names`, or Hugging Face's features, name the classes. Raises DataError."""
-    tables = {split: _read_files(paths) for split, paths in files.items()}
+    tables = {split: _read_files(paths, group) for split, paths in files.items()}
     return build_source(
-        {split: _pool_of_table(table, files[split][0]) for split, table in tables.items()},
+        {split: _pool_of_table(table, files[split][0], group) for split, table in tables.items()},
         _class_names(tables["train"], files["train"][0]),
         normalization=normalization,
     )
@@ -73,8 +76,8 @@ def _only_data_errors(path: Path) -> Iterator[None]:
         raise DataError(f"{path}: not a readable parquet file ({error}); fetch or write it again") from error
 
 
-def _read_files(paths: Sequence[Path]) -> pa.Table:
-    tables = [_read_table(path) for path in paths]
+def _read_files(paths: Sequence[Path], group: str | None) -> pa.Table:
+    tables = [_read_table(path, group) for path in paths]
     try:
         table = pa.concat_tables(tables)
     except pa.ArrowException as error:
@@ -84,15 +87,17 @@ def _read_files(paths: Sequence[Path]) -> pa.Table:
     return table
 
 
-def _read_table(path: Path) -> pa.Table:
+def _read_table(path: Path, group: str | None) -> pa.Table:
     with _only_data_errors(path):
         stored = path.stat().st_size
         if stored == 0:
             raise DataError(f"{path}: the file is empty (0 bytes); fetch or write it again")
         with pq.ParquetFile(path) as file:
             names = file.schema_arrow.names
+            has_group_column(names, group, str(path), needed=True)
             wanted = [_accepted_column(names, IMAGE_COLUMNS, path), _accepted_column(names, LABEL_COLUMNS, path)]
-            return _read_columns(file, wanted + [name for name in ("rank",) if name in names], path, stored=stored)
+            wanted += [name for name in ("rank", group or "") if name in names and name not in wanted]
+            return _read_columns(file, wanted, path, stored=stored)
 
 
 def _read_columns(file: pq.ParquetFile, columns: list[str], path: Path, *, stored: int) -> pa.Table:
@@ -116,13 +121,14 @@ def _accepted_column(names: Sequence[str], accepted: Sequence[str], path: Path) 
     raise DataError(f"{path}: there must be a column {accepted[0]!r}, but there are {', '.join(map(repr, names))}")
 
 
-def _pool_of_table(table: pa.Table, path: Path) -> RawPool:
+def _pool_of_table(table: pa.Table, path: Path, group: str | None) -> RawPool:
     image_name = _accepted_column(table.column_names, IMAGE_COLUMNS, path)
     label_name = _accepted_column(table.column_names, LABEL_COLUMNS, path)
     with _only_data_errors(path):
         rank = _rank(table["rank"], path) if "rank" in table.column_names else None
+        groups = None if group is None else table[group].to_pylist()
         images = EncodedImages(_encoded_images(table[image_name], path, image_name), str(path))
-        return RawPool(images=images, labels=_labels(table[label_name], path), rank=rank)
+        return RawPool(images=images, labels=_labels(table[label_name], path), rank=rank, groups=groups)
 
 
 def _rank(column: pa.ChunkedArray, path: Path) -> IntArray:

@@ -1,19 +1,16 @@
-"""The images of each split, and the one scale that they get if some have more than 8 bits."""
+"""The images of a split before they are decoded, in an order that depends on content alone."""
 
 from __future__ import annotations
 
-import dataclasses
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from trainers.config import TaskConfig
-from trainers.data.bad_files import SeenImages
-from trainers.data.images import Images
-from trainers.data.pixel_scale import EIGHT_BITS, Looked, PixelScale, asked_range, decide
-from trainers.data.pool import SplitName
-from trainers.long_tail import IntArray
+import numpy as np
 
-_UNUSED = "pixels: task.pixel_range has no effect: all images have 8 bits"
+from trainers.data.blocks import IntArray
+from trainers.data.images import Images
+from trainers.data.pool import Pool, SplitName
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -24,31 +21,42 @@ class Part:
     indices: IntArray  # (N,) into `images`
     labels: IntArray  # (N,)
     keys: tuple[bytes, ...]  # (N,)
+    groups: tuple[str, ...] | None = None  # (N,)
+
+    def __len__(self) -> int:
+        return len(self.keys)
 
 
-def with_scale(
-    parts: dict[SplitName, Part], class_names: Sequence[str], config: TaskConfig, known: PixelScale | None
-) -> tuple[dict[SplitName, Part], PixelScale, list[str]]:
-    """The parts with the scale of their deep values, which the training images decide unless it is `known`."""
-    looked: dict[str, Looked] = {
-        name: Looked(contents=[part.images.look(index) for index in part.indices.tolist()], labels=part.labels)
-        for name, part in parts.items()
-        if isinstance(part.images, SeenImages) and (name != "val" or part is not parts["test"])
-    }
-    if not any(each for split in looked.values() for each in split.contents):
-        return parts, EIGHT_BITS, [] if config.pixel_range is None else [_UNUSED]
-    scale, notes = decide(looked, class_names=class_names, asked=asked_range(config.pixel_range), known=known)
-    scaled = {id(part): _scaled(part, scale) for part in parts.values()}
-    return {name: scaled[id(part)] for name, part in parts.items()}, scale, notes
+Parts = Mapping[SplitName, Part]
 
 
-def _scaled(part: Part, scale: PixelScale) -> Part:
-    if not isinstance(part.images, SeenImages):
-        return part
-    return dataclasses.replace(part, images=dataclasses.replace(part.images, scale=scale))
+def whole_pool(pool: Pool) -> Part:
+    """All images of a pool."""
+    return part_of(pool, np.arange(len(pool)), None)
 
 
-def streamed_notes(parts: Mapping[SplitName, Part]) -> tuple[str]:
-    """What was checked of images that no memory holds."""
-    images = sum(len(part.indices) for part in {id(part): part for part in parts.values()}.values())
-    return (f"{images} images are decoded while they are used; each was decoded once before, as a check",)
+def part_of(pool: Pool, indices: IntArray, keys: Sequence[bytes] | None) -> Part:
+    """Some images of a pool; `keys` are the digests of all of it, if they are known."""
+    chosen = indices.tolist()
+    found = pool.images.digests(chosen) if keys is None else [keys[i] for i in chosen]
+    order = sorted(range(len(chosen)), key=lambda row: (int(pool.labels[chosen[row]]), found[row]))
+    ordered = indices[np.array(order, dtype=np.int64)]
+    return Part(
+        images=pool.images,
+        indices=ordered,
+        labels=pool.labels[ordered],
+        keys=tuple(found[row] for row in order),
+        groups=None if pool.groups is None else tuple(pool.groups[i] for i in ordered.tolist()),
+    )
+
+
+def group_digest(parts: Parts) -> str | None:
+    """A digest of which images are grouped, whatever the groups' names; None without groups."""
+    members: dict[str, set[bytes]] = {}
+    for part in parts.values():
+        for group, key in zip(part.groups or (), part.keys, strict=part.groups is not None):
+            members.setdefault(group, set()).add(key)
+    if not members:
+        return None
+    each = sorted(hashlib.sha256(b"".join(sorted(keys))).digest() for keys in members.values())
+    return hashlib.sha256(b"".join(each)).hexdigest()

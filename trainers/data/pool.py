@@ -25,6 +25,7 @@ class Pool:
     images: Images
     labels: IntArray  # (N,), in [0, C)
     rank: IntArray | None = None  # (N,) position in the class's published draw, if the pool is part of a larger one
+    groups: Sequence[object] | None = None  # (N,) of the column task.group, None where it is empty
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -37,6 +38,7 @@ class RawPool:
     images: Images
     labels: Sequence[object]
     rank: IntArray | None = None
+    groups: Sequence[object] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -75,7 +77,7 @@ def build_source(
         names = tuple(class_names or map(str, range(highest + 1)))
     _check_classes(labels["train"], names)
     checked = {
-        split: Pool(images=pool.images, labels=labels[split], rank=pool.rank)
+        split: Pool(images=pool.images, labels=labels[split], rank=pool.rank, groups=pool.groups)
         for split, pool in pools.items()
         if len(pool.labels)
     }

@@ -14,17 +14,23 @@ import torch
 
 from trainers.config import READERS, DatasetName, TaskConfig
 from trainers.data.bad_files import SeenImages, look_at_all
+from trainers.data.blocks import make_blocks
+from trainers.data.duplicates import pixel_ties, straddles
+from trainers.data.groups import check_source_of_groups, with_groups
+from trainers.data.holdout import holdout_notes, stratified_holdout
 from trainers.data.images import pixels
-from trainers.data.parts import Part as _Part
-from trainers.data.parts import streamed_notes, with_scale
+from trainers.data.parts import Part, group_digest, part_of, whole_pool
 from trainers.data.pixel_scale import EIGHT_BITS, PixelScale, asked_range
-from trainers.data.pool import Normalization, Pool, Source, SplitName
+from trainers.data.pool import Normalization, Source, SplitName
+from trainers.data.scaled_parts import streamed_notes, with_scale
+from trainers.data.split_notes import leak_notes, split_notes
 from trainers.data.splits import Augment, MemorySplit, Split, StreamedSplit, pixel_statistics
 from trainers.errors import ConfigError, DataError
-from trainers.long_tail import IntArray, cut_pool, stratified_holdout
+from trainers.long_tail import cut_pool
 
 MEMORY_LIMIT = 2 * 1024**3  # bytes of uint8 pixels; larger sets are streamed
 SMALL_SIZE = 64  # images of one common size up to this are not scaled
+MOST_CUTS = 3  # a further one only if images of equal pixels, which decoding shows, are on both sides of the last
 LARGE_SIZE = 224  # the default size of photographs
 IMAGENET_NORMALIZATION = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # for torchvision's pretrained weights
 GREY_NORMALIZATION = ((0.5,), (0.25,))  # for streamed grey images: computing statistics would cost a pass over them
@@ -65,8 +71,9 @@ def load_task(config: TaskConfig, scale: PixelScale | None = None) -> Task:
     DataError, or ConfigError if settings do not fit the data.
     """
     _check_natural_lists(config)
+    check_source_of_groups(config)
     asked_range(config.pixel_range)  # refuses nonsense also where no image needs it
-    source = reader(config.dataset)(config)
+    source = with_groups(reader(config.dataset)(config), config)
     found = _in_one_pass(source, config, scale)
     return found or _task_of(look_at_all(source, config), config, scale)
 
@@ -84,34 +91,71 @@ def _in_one_pass(source: Source, config: TaskConfig, scale: PixelScale | None) -
 
 
 def _task_of(source: Source, config: TaskConfig, scale: PixelScale | None) -> Task:
-    parts, notes = _split_images(source, config)
-    parts, used, scale_notes = with_scale(parts, source.class_names, config, scale)
-    augment = _augment(config, source)
-    image_size, size_notes = _image_size(config, list(parts.values()))
-    splits, normalization = _splits(parts, source, config, augment, image_size)
-    labels = parts["train"].labels
+    augment, cut = _augment(config, source), _cut_here(source, config)
+    made = _cut_and_decoded(source, config, augment, scale)
+    labels, groups = made.parts["train"].labels, group_digest(made.parts)
     description = {
+        **({} if groups is None else {"groups": groups}),
+        **({} if made.scale.as_ever else {"pixel_scale": made.scale.stored()}),
         "augment": augment,
         "channels": source.train.images.channels,
-        "image_size": image_size,
-        "normalization": normalization,
-        "views": type(splits["train"]).__name__,
-    } | ({} if used.as_ever else {"pixel_scale": used.stored()})
-    seen = streamed_notes(parts) if isinstance(splits["train"], StreamedSplit) else ()
+        "image_size": made.image_size,
+        "normalization": made.normalization,
+        "views": type(made.splits["train"]).__name__,
+    }
     return Task(
-        train=splits["train"],
-        val=splits["val"],
-        test=splits["test"],
+        train=made.splits["train"],
+        val=made.splits["val"],
+        test=made.splits["test"],
         class_names=source.class_names,
         counts=tuple(np.bincount(labels, minlength=len(source.class_names)).tolist()),
-        fingerprint=_fingerprint(parts, description),
-        notes=(*source.notes, *notes, *scale_notes, *size_notes, *seen, *split_notes(parts, source.class_names)),
+        fingerprint=_fingerprint(made.parts, description),
+        notes=(
+            *(*source.notes, *made.notes, *split_notes(made.parts, source.class_names)),
+            *leak_notes(made.parts, made.splits, source.class_names, content=made.ties, cut=cut),
+        ),
         channels=source.train.images.channels,
-        image_size=image_size,
+        image_size=made.image_size,
         augment=augment,
-        mean=normalization[0],
-        std=normalization[1],
-        pixel_scale=used,
+        mean=made.normalization[0],
+        std=made.normalization[1],
+        pixel_scale=made.scale,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Made:
+    """The three splits, before and after decoding."""
+
+    parts: dict[SplitName, Part]
+    splits: dict[SplitName, Split]
+    normalization: Normalization
+    image_size: int
+    scale: PixelScale
+    ties: Mapping[bytes, bytes]  # digests of images whose pixels are equal to one digest of theirs
+    notes: tuple[str, ...]
+
+
+def _cut_and_decoded(source: Source, config: TaskConfig, augment: Augment, scale: PixelScale | None) -> _Made:
+    """Cuts and decodes; again if decoding shows equal pixels on both sides of the cut."""
+    cut, ties = _cut_here(source, config), dict[bytes, bytes]()
+    for _ in range(MOST_CUTS):
+        parts, notes = _split_images(source, config, ties)
+        parts, used, scale_notes = with_scale(parts, source.class_names, config, scale)
+        image_size, size_notes = _image_size(config, list(parts.values()))
+        splits, normalization = _splits(parts, source, config, augment, image_size)
+        known, ties = ties, {**ties, **pixel_ties(parts, splits)}
+        if ties == known or not straddles(parts, ties, cut=cut):
+            break
+    seen = streamed_notes(parts) if isinstance(splits["train"], StreamedSplit) else ()
+    return _Made(
+        parts=parts,
+        splits=splits,
+        normalization=normalization,
+        image_size=image_size,
+        scale=used,
+        ties=ties,
+        notes=(*notes, *scale_notes, *size_notes, *seen),
     )
 
 
@@ -129,16 +173,29 @@ def _check_natural_lists(config: TaskConfig) -> None:
         )
 
 
-def _split_images(source: Source, config: TaskConfig) -> tuple[dict[SplitName, _Part], list[str]]:
-    """Split membership, by content."""
+def _cut_here(source: Source, config: TaskConfig) -> set[SplitName]:
+    """The splits that are cut from the training pool by content, not given."""
+    given = {"val": source.val is not None or config.protocol == "paper_leak", "test": source.test is not None}
+    names: tuple[SplitName, ...] = ("val", "test")
+    return {name for name in names if not given[name]}
+
+
+def _split_images(
+    source: Source, config: TaskConfig, ties: Mapping[bytes, bytes]
+) -> tuple[dict[SplitName, Part], list[str]]:
+    """Split membership, by content; `ties` maps digests of images whose pixels are equal to one of the pixels."""
     pool, num_classes, notes = source.train, len(source.class_names), list[str]()
-    by_content = source.test is None or config.imbalance_factor is None
+    by_content = bool(_cut_here(source, config)) or config.imbalance_factor is None
     keys = pool.images.digests(range(len(pool))) if by_content else None
-    rest, test = np.arange(len(pool)), None if source.test is None else _whole_pool(source.test)
+    blocks = None if keys is None else make_blocks(pool.labels, [ties.get(key, key) for key in keys], pool.groups)
+    rest, test = np.arange(len(pool)), None if source.test is None else whole_pool(source.test)
     if test is None:
-        held = stratified_holdout(pool.labels, num_classes, limit=None, seed=config.split_seed, keys=keys)
-        rest, test = np.delete(rest, held), _part_of(pool, held, keys)
+        held = stratified_holdout(
+            pool.labels, num_classes, limit=None, seed=config.split_seed, keys=keys, blocks=blocks
+        )
+        rest, test = np.delete(rest, held), part_of(pool, held, keys)
         notes.append(f"test: no test split was given, so {len(held)} images (a fifth of each class) were set aside")
+        notes += holdout_notes("test", pool.labels, held, limit=None, blocks=blocks, names=source.class_names)
     cut = cut_pool(
         pool.labels[rest],
         config,
@@ -147,27 +204,14 @@ def _split_images(source: Source, config: TaskConfig) -> tuple[dict[SplitName, _
         max_count=source.max_count,
         rank=None if pool.rank is None else pool.rank[rest],
         keys=None if keys is None else [keys[i] for i in rest.tolist()],
+        blocks=None if blocks is None else blocks.take(rest),
     )
     notes += cut.notes
-    val = _part_of(pool, rest[cut.val], keys) if source.val is None else _whole_pool(source.val)
+    val = part_of(pool, rest[cut.val], keys) if source.val is None else whole_pool(source.val)
     if config.protocol == "paper_leak":
         val = test
         notes.append("protocol paper_leak: selection is on the TEST split, so these figures are optimistic")
-    return {"train": _part_of(pool, rest[cut.train], keys), "val": val, "test": test}, notes
-
-
-def _whole_pool(pool: Pool) -> _Part:
-    return _part_of(pool, np.arange(len(pool)), None)
-
-
-def _part_of(pool: Pool, indices: IntArray, keys: Sequence[bytes] | None) -> _Part:
-    chosen = indices.tolist()
-    found = pool.images.digests(chosen) if keys is None else [keys[i] for i in chosen]
-    order = sorted(range(len(chosen)), key=lambda row: (int(pool.labels[chosen[row]]), found[row]))
-    ordered = indices[np.array(order, dtype=np.int64)]
-    return _Part(
-        images=pool.images, indices=ordered, labels=pool.labels[ordered], keys=tuple(found[row] for row in order)
-    )
+    return {"train": part_of(pool, rest[cut.train], keys), "val": val, "test": test}, notes
 
 
 def _augment(config: TaskConfig, source: Source) -> Augment:
@@ -178,7 +222,7 @@ def _augment(config: TaskConfig, source: Source) -> Augment:
     return "crop_flip" if source.natural and source.train.images.channels == 3 else "crop"
 
 
-def _image_size(config: TaskConfig, parts: Sequence[_Part]) -> tuple[int, tuple[str, ...]]:
+def _image_size(config: TaskConfig, parts: Sequence[Part]) -> tuple[int, tuple[str, ...]]:
     """The side of scaled images: the configured one, the common one of small images, or 224 for photographs."""
     if config.image_size is not None:
         return config.image_size, ()
@@ -192,7 +236,7 @@ def _image_size(config: TaskConfig, parts: Sequence[_Part]) -> tuple[int, tuple[
     return (width, ()) if width == height else _large_size(parts)
 
 
-def _large_size(parts: Sequence[_Part]) -> tuple[int, tuple[str, ...]]:
+def _large_size(parts: Sequence[Part]) -> tuple[int, tuple[str, ...]]:
     seen = [part.images.size(index) for part in parts for index in part.indices[:: max(1, len(part.indices) // 50)]]
     smallest = min(min(size) for size in seen)
     if smallest >= LARGE_SIZE * 4 // 7:  # smaller images would be enlarged too far
@@ -205,13 +249,13 @@ def _large_size(parts: Sequence[_Part]) -> tuple[int, tuple[str, ...]]:
 
 
 def _splits(
-    parts: dict[SplitName, _Part], source: Source, config: TaskConfig, augment: Augment, image_size: int
+    parts: dict[SplitName, Part], source: Source, config: TaskConfig, augment: Augment, image_size: int
 ) -> tuple[dict[SplitName, Split], Normalization]:
     """The splits, in memory if they fit, else streamed; and the normalisation of their pixels."""
     channels = source.train.images.channels
     normalization = IMAGENET_NORMALIZATION if config.pretrained and channels == 3 else source.normalization
     total = sum(len(part.indices) for part in parts.values()) * channels * image_size**2
-    make: Callable[[_Part], Split]
+    make: Callable[[Part], Split]
     if total > MEMORY_LIMIT:
         if not isinstance(parts["train"].images, SeenImages):
             raise _UnseenError
@@ -228,12 +272,12 @@ def _splits(
     return {"train": train, "val": val, "test": test}, normalization
 
 
-def _memory_split(part: _Part, *, image_size: int, normalization: Normalization, augment: Augment) -> Split:
+def _memory_split(part: Part, *, image_size: int, normalization: Normalization, augment: Augment) -> Split:
     stored = pixels(part.images, part.indices.tolist(), image_size)
     return MemorySplit(stored, torch.from_numpy(part.labels), normalization, augment)
 
 
-def _streamed_split(part: _Part, *, image_size: int, normalization: Normalization, augment: Augment) -> Split:
+def _streamed_split(part: Part, *, image_size: int, normalization: Normalization, augment: Augment) -> Split:
     return StreamedSplit(
         images=part.images,
         indices=part.indices,
@@ -244,27 +288,7 @@ def _streamed_split(part: _Part, *, image_size: int, normalization: Normalizatio
     )
 
 
-def split_notes(parts: dict[SplitName, _Part], class_names: Sequence[str]) -> list[str]:
-    """Notes for readers: classes missing from a split, and images in two splits."""
-    notes = []
-    for name in ("val", "test"):
-        part = parts["val"] if name == "val" else parts["test"]
-        counts = np.bincount(part.labels, minlength=len(class_names))
-        lacking = [class_name for class_name, n in zip(class_names, counts, strict=True) if n == 0]
-        if lacking:
-            notes.append(
-                f"{name}: {len(lacking)} of {len(class_names)} classes have no images: {', '.join(lacking[:5])}"
-            )
-        shared = len(set(part.keys) & set(parts["train"].keys))
-        if shared:
-            notes.append(f"{name}: {shared} images are in the training images too")
-    shared = len(set(parts["val"].keys) & set(parts["test"].keys))
-    if shared and parts["val"] is not parts["test"]:  # under paper_leak they are the same, which has a note of its own
-        notes.append(f"test: {shared} images are in the validation images too, by which the choice is made")
-    return notes
-
-
-def _fingerprint(parts: dict[SplitName, _Part], description: Mapping[str, object]) -> str:
+def _fingerprint(parts: dict[SplitName, Part], description: Mapping[str, object]) -> str:
     found = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
     for name, part in sorted(parts.items()):
         found.update(f"{name} {len(part.keys)}".encode())

@@ -153,7 +153,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("images", "data/train/a", "data/train/b", "folder"):
         (folder / name).mkdir(parents=True)
         for i in range(12):
-            Image.new("RGB", (8, 8), (20 * i, len(name), 3)).save(folder / name / f"{i}.png")
+            Image.new("RGB", (8, 8), (20 * i, ord(name[-1]), 3)).save(folder / name / f"{i}.png")
     Image.new("L", (8, 8)).save(folder / "image.png")
     os.mkfifo(folder / "fifo")
     (folder / "loop").symlink_to("loop")
