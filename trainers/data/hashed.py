@@ -15,7 +15,6 @@ from trainers.data.near_duplicates import PerceptualHashes, perceptual_hashes
 from trainers.data.parts import Parts
 from trainers.data.pool import SplitName
 from trainers.data.splits import MemorySplit, Split
-from trainers.errors import DataError
 
 MOST_IMAGES = 2000  # of streamed splits
 MOST_PIXELS = 2**30  # of these, as they are in their files: about ten seconds of decoding
@@ -80,15 +79,11 @@ def _decoded(parts: Parts, chosen: list[tuple[SplitName, int]]) -> Iterator[tupl
     pixels = 0
     for name, row in chosen:
         images, index = parts[name].images, int(parts[name].indices[row])
-        try:
-            width, height = images.size(index)
-            if pixels + width * height > MOST_PIXELS:
-                return
-            thumbnail = images.open(index).resize((_SIDE, _SIDE), Image.Resampling.BOX)
-        except DataError:
-            continue  # training names it; a search for look-alikes is no reason to refuse
+        width, height = images.size(index)
         pixels += width * height
-        yield name, row, thumbnail
+        if pixels > MOST_PIXELS:
+            return
+        yield name, row, images.open(index).resize((_SIDE, _SIDE), Image.Resampling.BOX)
 
 
 def _stacked(images: list[Image.Image]) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

@@ -293,6 +293,8 @@ def test_every_source_has_the_rule(dataset: str, tmp_path: Path) -> None:
 )
 def test_arrays_of_any_numbers(dtype: str, low: float, high: float, scale: PixelScale, tmp_path: Path) -> None:
     images = np.stack([values(number, low, high, channels=3, dtype=dtype) for number in range(2 * TRAIN)])
+    if dtype == "?":  # else all would be one image, under two labels
+        images.reshape(2 * TRAIN, -1)[range(2 * TRAIN), range(2 * TRAIN)] ^= True
     np.savez(tmp_path / "set.npz", images=images, labels=np.arange(2 * TRAIN) % 2)
     task = loaded(tmp_path, "npz")
     assert task.pixel_scale == scale
