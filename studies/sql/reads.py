@@ -24,7 +24,7 @@ from studies.records import (
 )
 from studies.sql import optuna_rows
 from studies.sql.optuna_rows import STUDIES, TRIALS, VALUES
-from studies.sql.spaces import first_trials, space_of
+from studies.sql.spaces import draws
 from studies.sql.tables import (
     OBJECTIVES,
     OPTUNA_TRIAL,
@@ -100,16 +100,16 @@ def jobs(session: Session, study_id: int, *, state: JobState | None = None, job_
 
 
 def trials(session: Session, study_id: int) -> list[TrialRow]:
-    """All trials by number: three queries."""
-    firsts = first_trials(session, study_id)
+    """All trials by number: three queries, one more in a study that grew."""
+    drawn = draws(session, study_id)
     params = optuna_rows.read_params(session, study_id)
     rows = session.execute(
         select(
             TrialTable.trial_id, TrialTable.role, TrialTable.config, TrialTable.metrics, TrialTable.norms,
             TrialTable.temperature, TrialTable.notes, TrialTable.reason, TrialTable.failure, TrialTable.seconds,
             TRIALS.number, TRIALS.state, TRIALS.datetime_start, TRIALS.datetime_complete, VALUES.value,
-            JobTable.job_id, JobTable.backbone_index, JobTable.round, BackboneTable.fingerprint,
-            BackboneTable.precision, StudyTable.objective,
+            JobTable.job_id, JobTable.backbone_index, JobTable.round, JobTable.created,
+            BackboneTable.fingerprint, BackboneTable.precision, StudyTable.objective,
         )
         .join(JobTable, JobTable.job_id == TrialTable.job_id)
         .join(StudyTable, StudyTable.study_id == JobTable.study_id)
@@ -119,7 +119,7 @@ def trials(session: Session, study_id: int) -> list[TrialRow]:
         .where(JobTable.study_id == study_id)
         .order_by(TRIALS.number)
     )  # fmt: skip
-    return [_trial(row, params.get(row.trial_id, {}), space=space_of(row.number, firsts)) for row in rows]
+    return [_trial(row, params.get(row.trial_id, {}), space=drawn.space_of(row.number, row.created)) for row in rows]
 
 
 def backbones(session: Session, study_id: int) -> list[BackboneRow]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sqlalchemy import func, select
@@ -15,6 +16,7 @@ from studies.locks.names import this_process
 from studies.records import SpaceRow
 from studies.sql.optuna_rows import TRIALS
 from studies.sql.tables import SpaceTable, StudyTable
+from studies.sql.waiting import taken_up
 
 
 def spaces(session: Session, study_id: int) -> list[SpaceRow]:
@@ -37,15 +39,27 @@ def spaces(session: Session, study_id: int) -> list[SpaceRow]:
     ]
 
 
-def first_trials(session: Session, study_id: int) -> Sequence[int]:
-    """The first number of each space; none for a study that did not grow."""
-    asked = select(SpaceTable.first_trial).where(SpaceTable.study_id == study_id).order_by(SpaceTable.number)
-    return session.scalars(asked).all()
+@dataclass(frozen=True)
+class Draws:
+    """Which space each trial of a study was drawn from."""
+
+    firsts: Sequence[int] = ()  # the first number of each space; none for a study that did not grow
+    since: Sequence[datetime] = ()
+    queued: frozenset[int] = frozenset()  # trials that waited: they keep the numbers with which they were enqueued
+
+    def space_of(self, trial: int, asked: datetime) -> int:
+        """The number of the space of a trial, from 1, whose job was `asked` for then."""
+        by_time = bisect_right(self.since, asked) if trial in self.queued else 1
+        return max(1, bisect_right(self.firsts, trial), by_time)
 
 
-def space_of(trial: int, firsts: Sequence[int]) -> int:
-    """The number of the space that a trial was drawn from."""
-    return max(1, bisect_right(firsts, trial))
+def draws(session: Session, study_id: int) -> Draws:
+    """One query for a study that did not grow, two for one that did."""
+    asked = select(SpaceTable).where(SpaceTable.study_id == study_id).order_by(SpaceTable.number)
+    rows = session.scalars(asked).all()
+    if not rows:
+        return Draws()
+    return Draws([row.first_trial for row in rows], [row.since for row in rows], taken_up(session, study_id))
 
 
 def grow(session: Session, study: StudyTable, name: str, *, space_yaml: str, space_sha256: str, asked: bool) -> None:

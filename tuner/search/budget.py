@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from search_spaces import Space
 from studies.records import JobKind
 from trainers.config import Scalar
 from tuner.search.rungs import Ladder, length_of
+
+OF_HEADS = 0.1  # what the heads of a full training take of its time; stage 1 takes the rest, epoch by epoch
+
+
+def time_of(config: Mapping[str, Scalar], ladder: Sequence[int]) -> float:
+    """The time of a training with its heads, as a share of a full one's: 1 unless schedules differ in length."""
+    return OF_HEADS + (1 - OF_HEADS) * length_of(config) / ladder[-1] if ladder else 1.0
 
 
 @dataclass

@@ -22,7 +22,7 @@ from trainers.results import HeadFailure, HeadResult, JobResult, Metrics
 from tuner.lifecycle import Lifecycle, Verdict
 from tuner.search.asking import Search
 from tuner.search.assignment import Assignment
-from tuner.search.budget import Account
+from tuner.search.budget import Account, time_of
 from tuner.search.configurations import naive, with_defaults
 from tuner.search.confirming import Confirmation
 from tuner.search.enqueued import Enqueued
@@ -104,17 +104,20 @@ class Planner:
         return [self._search.read_point(row) for row in self.store.waiting()]
 
     @property
-    def work_left(self) -> tuple[int, int]:
-        """Jobs still to be handed out: those that train a backbone, and those that find theirs in the cache."""
+    def work_left(self) -> tuple[float, int]:
+        """Jobs still to be handed out: those that train a backbone, and those that find theirs in the cache.
+
+        The first ones are counted in full trainings, by `time_of`.
+        """
         trainings, others = self._search.budget.jobs_left()
-        again = sum(job.round == 0 for job in self._waiting)
-        trainings, others = trainings + again + self._confirming.left, others + len(self._waiting) - again
+        again = [time_of(job.configs[0], self.space.ladder) for job in self._waiting if job.round == 0]
+        trainings, others = trainings + self._confirming.left, others + len(self._waiting) - len(again)
         if self._readings.left is None:
             known = self.space.confirm.seeds - 1 if self.space.confirm else 0
             fresh = max(0, self.space.budget.fresh_seeds - known)
-            return trainings + fresh, others + 1 + known + len(self.space.baselines)
+            return trainings + sum(again) + fresh, others + 1 + known + len(self.space.baselines)
         fresh = self._readings.trainings
-        return trainings + fresh, others + len(self._readings.left) - fresh
+        return trainings + sum(again) + fresh, others + len(self._readings.left) - fresh
 
     def next_task(self, *, retries: bool = True) -> Assignment | None:
         """The next task; None if all is done, or if the rest waits for running jobs.

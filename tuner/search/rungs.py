@@ -23,6 +23,7 @@ from tuner.search.samplers.gp import NEAR, View, around, belief, improvement, le
 from tuner.search.samplers.sampler import Ask
 
 STARTS = 4  # backbones of the shortest schedule before the process decides
+SHORT_FIRST = 6  # shorter schedules before the first full one, which costs more than all of them
 KEPT = 256  # candidates that a training may turn out to favour
 ASKED = 64  # candidates that are considered for a shorter training
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(7)
@@ -111,10 +112,18 @@ def _most_gain(
             short = view.points([candidates[i] for i in free], length)
             after = _gain_after(process, full.at(kept), short, best, (mean[kept], variance[kept], trust[kept]))
             found.append((float(after.max()) / (length + ladder.full), free[int(after.argmax())], length))
+    if _short_first(ladder, ask, taken):
+        found = [one for one in found if one[2] < ladder.full] or found
     if not found:
         return None
     _, index, epochs = max(found, key=lambda one: (one[0], one[2]))
     return {**candidates[index], EPOCHS: epochs}
+
+
+def _short_first(ladder: Ladder, ask: Ask, taken: set[tuple[tuple[float, ...], int]]) -> bool:
+    """Whether it is too early for the first full training: few short ones were asked for, and all cost less than it."""
+    lengths = [length for _, length in taken]
+    return ladder.full not in lengths and ask.before < SHORT_FIRST and sum(lengths) + ladder.epochs[0] <= ladder.full
 
 
 def _process(rows: Sequence[Lesson], view: View, ask: Ask) -> GaussianProcess:

@@ -14,9 +14,10 @@ from studies.confirmed import without_seeds
 from studies.findings.spread import spreads
 from studies.records import ReadingRow, TrialRow
 from studies.store import Store
-from studies.study_data import FRESH_SEED, SLOPE, best_confirmed, best_trial, seed_of
+from studies.study_data import FRESH_SEED, RUNG, SLOPE, best_confirmed, best_trial, seed_of
 from studies.wording import mean_and_deviation, per_cent, points
 from tuner.errors import NotThereError
+from tuner.search.lessons import EPOCHS
 from tuner.terminal.objectives import front_rows, plan_lines
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def trial(row: TrialRow) -> dict[str, Any]:
         "params": dict(row.params),
         "metrics": dict(row.metrics),
         "role": row.role,
+        "epochs": row.config.get(EPOCHS),
         "backbone": row.backbone,
         "precision": row.precision,
         "space": row.space,
@@ -120,7 +122,8 @@ def trials_table(rows: Sequence[TrialRow], *, title: str, objectives: Sequence[s
     reasons = any(row.reason for row in rows)
     table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
     several = any(row.space > 1 for row in rows)  # the study grew
-    own = ("trial", "state", "role", *(("space",) if several else ()))
+    rungs = any(row.role == RUNG for row in rows)  # schedules differ in length
+    own = ("trial", "state", "role", *((EPOCHS,) if rungs else ()), *(("space",) if several else ()))
     for column in (*own, "all", "many", "medium", "few", "slope", *more, *names):
         table.add_column(column, no_wrap=True)
     if reasons:
@@ -132,7 +135,8 @@ def trials_table(rows: Sequence[TrialRow], *, title: str, objectives: Sequence[s
         )
         params = (_four_digits(row.params[name]) if name in row.params else "-" for name in names)
         table.add_row(
-            str(row.number), row.state, row.role, *([str(row.space)] if several else []), *accuracies,
+            str(row.number), row.state, row.role, *([str(row.config[EPOCHS])] if rungs else []),
+            *([str(row.space)] if several else []), *accuracies,
             "-" if slope is None else f"{slope:+.3f}", *(per_cent(row.metrics.get(name)) for name in more), *params,
             *([row.reason or ""] if reasons else []),
         )  # fmt: skip

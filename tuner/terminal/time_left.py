@@ -14,6 +14,7 @@ from studies.records import Failure, ProgressRow, RunningRow
 from studies.study_data import FRESH_SEED
 from trainers.results import JobResult, Progress
 from tuner.search.assignment import Assignment
+from tuner.search.budget import OF_HEADS, time_of
 from tuner.search.planner import Planner
 from tuner.terminal.layout import share_of_stage1
 
@@ -21,7 +22,6 @@ log = logging.getLogger(__name__)
 
 WRITE_EVERY = 2.0  # seconds; a write costs the driver about a millisecond
 _CACHED = 0.25  # time of a job on a cached backbone, as a share of one that trains, until both are measured
-_TRAINING = 0.9  # stage 1's share of a job that trains; the heads take the rest
 _MEASURED = 2.0  # seconds before the first estimate
 
 
@@ -29,6 +29,7 @@ _MEASURED = 2.0  # seconds before the first estimate
 class _Job:
     row: RunningRow
     trains: bool
+    size: float  # its time as a share of a full training's, if it trains
     since: float
 
 
@@ -45,6 +46,7 @@ class Running:
         self._first: tuple[float, float] | None = None  # time of the first report, and the work done by then
         self._written = -math.inf
         self._took: dict[bool, list[float]] = {False: [], True: []}  # seconds of ended jobs, by "cached"
+        self._trained = 0.0  # full trainings that ended, shorter ones in part
         self._write()  # replaces the rows of an earlier driver
 
     @property
@@ -58,7 +60,8 @@ class Running:
         row = RunningRow(
             what=_in_words(task), heads=len(task.configs), reading=_only_reads(task), stage=1 if trains else 2
         )
-        self._jobs[key] = _Job(row, trains=trains, since=self._clock())
+        size = time_of(task.configs[0], self._planner.space.ladder)
+        self._jobs[key] = _Job(row, trains=trains, size=size, since=self._clock())
         self._write()
 
     def progressed(self, key: str, progress: Progress) -> None:
@@ -80,12 +83,14 @@ class Running:
         job = self._jobs.pop(key)
         if isinstance(outcome, JobResult):
             self._took[outcome.backbone.cached].append(self._clock() - job.since)
+            self._trained += 0.0 if outcome.backbone.cached else job.size
             self._heard()
 
     def seconds_left(self) -> float | None:
         """The time left at the speed so far, from ended jobs and epochs of running ones; None before it is measured.
 
-        The unit is the training of a backbone. A job on a cached backbone counts as the share measured so far.
+        The unit is a full training of a backbone; a shorter one counts by its epochs, a job on a cached backbone as the
+        share measured so far.
         """
         if self._first is None:
             return None
@@ -95,7 +100,7 @@ class Running:
             return None
         cached = self._share_of_cached()
         trainings, others = self._planner.work_left
-        asked = sum(1.0 if job.trains else cached for job in self._jobs.values())
+        asked = sum(job.size if job.trains else cached for job in self._jobs.values())
         left = trainings + cached * others + asked - self._under_way()
         return passed / done * left
 
@@ -105,16 +110,17 @@ class Running:
             self._first = (self._clock(), self._done())
 
     def _done(self) -> float:
-        return len(self._took[False]) + self._share_of_cached() * len(self._took[True]) + self._under_way()
+        return self._trained + self._share_of_cached() * len(self._took[True]) + self._under_way()
 
     def _under_way(self) -> float:
-        return sum(_TRAINING * share_of_stage1(job.row) for job in self._jobs.values() if job.trains)
+        """Full trainings, of jobs that run."""
+        return sum((job.size - OF_HEADS) * share_of_stage1(job.row) for job in self._jobs.values() if job.trains)
 
     def _share_of_cached(self) -> float:
         trained, cached = self._took[False], self._took[True]
         if not trained or not cached:
             return _CACHED
-        return min(1.0, sum(cached) / len(cached) / max(1e-9, sum(trained) / len(trained)))
+        return min(1.0, sum(cached) / len(cached) / max(1e-9, sum(trained) / self._trained))
 
     def _write(self) -> None:
         row = ProgressRow(updated=datetime.now(UTC), running=self.rows, seconds_left=self.seconds_left())

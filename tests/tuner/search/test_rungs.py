@@ -60,6 +60,15 @@ def test_the_budget_is_kept_and_ends_with_a_full_schedule() -> None:
     assert lengths[-1] == 320
 
 
+@pytest.mark.parametrize(("lengths", "before"), [(LENGTHS, 6), ((80, 320), 4)])
+def test_short_schedules_come_before_the_first_full_one(lengths: tuple[int, ...], before: int) -> None:
+    """Six, or fewer where these would cost more than it."""
+    for seed in range(2):
+        asked = [params[EPOCHS] for params in trained(2 * 320, lengths=lengths, seed=seed)]
+        assert max(asked[:before]) < 320
+        assert 320 in asked[before:]
+
+
 def test_with_short_schedules_the_hill_is_found_for_less() -> None:
     def missed(lengths: tuple[int, ...], seed: int) -> float:
         return 0.6 - max(

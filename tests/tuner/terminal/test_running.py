@@ -104,3 +104,36 @@ def test_nothing_of_an_ended_study_is_shown(planner: Planner, store: Store, pret
     running.started("a", asked(planner))
     store.set_state("stopped")
     assert glance(store).jobs == ()
+
+
+def test_a_short_schedule_counts_by_its_epochs(store: Store, pretend: Callable[[Assignment], JobResult]) -> None:
+    """A second an epoch and four for the heads: a full training takes 40 seconds, one of an eighth takes 8.5."""
+    space = load("wd_maxnorm.yaml", overrides=["stage1.epochs=40", "fidelity.epochs=[5, 40]", "baselines=[]"])
+    planner, clock = Planner(space, store), Clock()
+    running = Running(planner, clock=clock)
+    task = asked(planner)
+    assert task.kind == "rung"
+    running.started("a", task)
+    running.progressed("a", Progress(stage=1, epoch=0, epochs=5, metrics={}, images_per_second=900.0))
+
+    def expected(more: float) -> Any:
+        trainings, others = planner.work_left
+        return pytest.approx(40 * (trainings + 0.25 * others + more))
+
+    clock.now = 4.5
+    running.progressed("a", Progress(stage=1, epoch=5, epochs=5, metrics={}, images_per_second=900.0))
+    assert running.seconds_left() == expected(0.1)  # its heads
+    clock.now = 8.5
+    result = pretend(task)
+    planner.complete(task, result)
+    running.ended("a", task, result)
+    assert running.seconds_left() == expected(0)
+
+
+def test_an_interrupted_short_schedule_counts_by_its_epochs(store: Store) -> None:
+    space = load("wd_maxnorm.yaml", overrides=["stage1.epochs=40", "fidelity.epochs=[5, 40]", "baselines=[]"])
+    planner = Planner(space, store)
+    task = asked(planner)
+    trainings, others = planner.work_left
+    planner.interrupted(task)
+    assert planner.work_left == (pytest.approx(trainings + 0.1 + 0.9 / 8), others)
