@@ -30,7 +30,7 @@ READERS: Mapping[DatasetName, str] = {  # the file of trainers/data and its func
     "digits-lt": "digits:read_digits", "cifar10-lt": "cifar:read_cifar", "cifar100-lt": "cifar:read_cifar",
     "imagenet-lt": "lists:read_lists", "places-lt": "lists:read_lists", "inaturalist18": "lists:read_lists",
     "parquet": "parquet:read_parquet", "image-folder": "folders:read_folders", "npz": "arrays:read_npz",
-    "csv": "lists:read_csv", "lists": "lists:read_lists",
+    "csv": "csv_tables:read_csv", "lists": "lists:read_lists",
 }  # fmt: skip
 StepWay = Literal["auto", "plain", "recorded", "lean", "compiled"]  # of computing; see trainers.stage1.step_ways
 LossName = Literal["ce", "logit_adjusted", "cb_ce", "cb_bce_softmax", "cb_focal", "cb_sigmoid", "ldam", "vs"]

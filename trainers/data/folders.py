@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from trainers.config import TaskConfig
+from trainers.data.class_names import class_file
 from trainers.data.decoding import IMAGE_SUFFIXES
 from trainers.data.images import FileImages, find_missing
 from trainers.data.pool import RawPool, Source, SplitName, build_source, data_path
@@ -30,22 +31,14 @@ def read_folders(task: TaskConfig) -> Source:
         splits = {"train": root}
     found = {split: _class_folders(folder) for split, folder in splits.items() if folder is not None}
     names = read_class_names(root) or [folder.name for folder in found["train"]]
-    return build_source({split: _pool_of_folders(folders) for split, folders in found.items()}, names)
+    pools = {split: _pool_of_folders(folders) for split, folders in found.items()}
+    return build_source(pools, names, notes=class_file(root).notes)
 
 
 def read_class_names(folder: Path) -> list[str] | None:
-    """The names and order of classes from classes.txt; None when there is no such file.
-
-    Raises DataError when it is not UTF-8.
-    """
-    path = folder / "classes.txt"
-    if not path.is_file():
-        return None
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not readable as UTF-8 ({error}); save it so") from error
-    return [line.strip() for line in lines if line.strip()]
+    """The names and order of classes from classes.txt; None without one. Raises DataError if it cannot be read."""
+    names = class_file(folder).names
+    return None if names is None else list(names)
 
 
 def check_present(paths: list[str], listed_in: Path) -> None:
