@@ -43,7 +43,7 @@ def labelled_source(
     labels, hidden = without_hidden(labels)
     kept = {split: dataclasses.replace(pools[split], labels=found) for split, found in labels.items()}
     for split, pool in kept.items():
-        _check_labelled(pool, "training" if split == "train" else split)
+        _check_labelled(pool, "training" if split == "train" else split, known=_HIDDEN in kept["train"].labels)
     kept, class_names, changed = _numbered(kept, names) if _are_numbers(labels) else _named(kept, names)
     told = [*notes, *told, *hidden, *changed]
     return build_source(kept, class_names, normalization=normalization, notes=tuple(dict.fromkeys(told)))
@@ -74,8 +74,9 @@ def without_hidden(labels: Labels) -> tuple[dict[SplitName, list[object]], list[
     """The splits without a val or test whose labels are all missing or -1: such are withheld; and what to tell."""
     kept: dict[SplitName, list[object]] = {}
     notes = []
+    withheld = {None, _HIDDEN, str(_HIDDEN)} - ({_HIDDEN, str(_HIDDEN)} & _hashable(labels["train"]))
     for split, values in labels.items():
-        if split != "train" and values and all(label is None or str(label) == str(_HIDDEN) for label in values):
+        if split != "train" and values and _hashable(values) <= withheld:
             how = "are all -1" if values[0] is not None else "are missing"
             instead = "test images are set aside" if split == "test" else "validation images are taken"
             notes.append(
@@ -85,6 +86,11 @@ def without_hidden(labels: Labels) -> tuple[dict[SplitName, list[object]], list[
         else:
             kept[split] = list(values)
     return kept, notes
+
+
+def _hashable(values: Sequence[object]) -> set[object]:
+    """The different labels; a list, of an image with several, counts as one of its own."""
+    return {str(label) if isinstance(label, list | dict) else label for label in values}
 
 
 def _simple(values: Sequence[object]) -> list[object]:
@@ -158,13 +164,19 @@ def _are_numbers(labels: Labels) -> bool:
     return all(isinstance(label, int) for values in labels.values() for label in values)
 
 
-def _check_labelled(pool: RawPool, split: str) -> None:
-    """Raises DataError if some images have no label."""
+def _check_labelled(pool: RawPool, split: str, *, known: bool) -> None:
+    """Raises DataError if some images have no label; -1 is none outside training, unless it is `known` there."""
     missing = [index for index, label in enumerate(pool.labels) if label is None]
     if missing:
         raise DataError(
             f"{pool.images.name(missing[0])}: the label is missing, and so it is for {len(missing)} of "
             f"{len(pool.labels)} {split} images; label them, or leave them out of the list or table"
+        )
+    hidden = [index for index, label in enumerate(pool.labels) if label == _HIDDEN]
+    if hidden and split != "training" and not known:
+        raise DataError(
+            f"{pool.images.name(hidden[0])}: the label is -1, and so it is for {len(hidden)} of {len(pool.labels)} "
+            f"{split} images; label them, or leave them out"
         )
 
 
@@ -176,6 +188,8 @@ def _numbered(
     others = {_int(label) for pool in pools.values() for label in pool.labels} - set(used)
     if isinstance(names, Mapping):
         return _renumbered(pools, used, [names.get(number, str(number)) for number in used], others)
+    if used == [_HIDDEN, 1] and names is None:
+        return _renumbered(pools, used, [str(number) for number in used], others)
     if used[0] < 0:
         return pools, None if names is None else list(names), []
     if names is None:

@@ -163,6 +163,9 @@ def _images(rows: _Rows, finder: ImageFinder, split: SplitName) -> Images:
         column = _plain(column)
     if _is_text(column.type):
         _check_filled(column, rows.path)
+        finder.notes.append(
+            f"{rows.path.name}: column {rows.image!r} holds paths; the images are read from their files"
+        )
         return FileImages(tuple(finder.find(Listing(names=column.to_pylist(), listed_in=rows.path, split=split))))
     if not _is_bytes(column.type):
         raise DataError(

@@ -73,7 +73,7 @@ def find_split_files(folder: Path) -> SplitFiles:
     files = {split: series[best] for split, best in chosen.items() if best is not None}
     used = {path for paths in files.values() for path in paths}
     unused = [path for paths in [*series.values(), others] for path in paths if path not in used]
-    notes = [] if place == "." else [f"read from {place}"]
+    notes = [] if place == "." else [f"the parquet files are read from the folder {place}"]
     if any(each is not None and _PARTIAL in each.folder for each in chosen.values()):
         notes.append(f"the folder's name ({_PARTIAL}...) says that only a part of the images is in it")
     if unused:

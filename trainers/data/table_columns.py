@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from trainers.config import TaskConfig
-from trainers.errors import DataError
+from trainers.errors import ConfigError, DataError
 
 Role = Literal["image", "label", "split"]
 
@@ -26,6 +26,22 @@ _KNOWN: dict[Role, tuple[str, ...]] = {  # as published tables call them, in low
     "split": ("split", "subset", "partition", "set", "data_set", "dataset", "usage"),
 }  # fmt: skip
 _OTHER_SIGNS = re.compile(r"[\W_]+")
+
+
+_READ = {
+    "csv": ("columns", "image_root", "suffix"),
+    "npz": ("columns",),
+    "parquet": ("columns", "image_root", "suffix"),
+}
+_READ |= dict.fromkeys(("lists", "imagenet-lt", "places-lt", "inaturalist18"), ("image_root", "suffix"))
+
+
+def check_read(task: TaskConfig) -> None:
+    """Raises ConfigError for a setting of tables that this form of data does not read."""
+    for name in ("columns", "image_root", "suffix"):
+        if getattr(task, name) is not None and name not in _READ.get(task.dataset, ()):
+            readers = ", ".join(dataset for dataset, read in _READ.items() if name in read)
+            raise ConfigError(f"task.{name}: {task.dataset} does not read it, only {readers} do; leave it out")
 
 
 def told_columns(task: TaskConfig) -> dict[str, str]:

@@ -16,6 +16,7 @@ from trainers.config import READERS, DatasetName, TaskConfig
 from trainers.data.images import Images, pixels
 from trainers.data.pool import Normalization, Pool, Source, SplitName
 from trainers.data.splits import Augment, MemorySplit, Split, StreamedSplit, pixel_statistics
+from trainers.data.table_columns import check_read
 from trainers.errors import ConfigError
 from trainers.long_tail import IntArray, cut_pool, stratified_holdout
 
@@ -66,6 +67,7 @@ def load_task(config: TaskConfig) -> Task:
     DataError, or ConfigError if settings do not fit the data.
     """
     _check_natural_lists(config)
+    check_read(config)
     source = reader(config.dataset)(config)
     parts, notes = _split_images(source, config)
     augment = _augment(config, source)

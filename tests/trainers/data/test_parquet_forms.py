@@ -38,7 +38,7 @@ def write(path: Path, labels: object = LABELS, images: object = IMAGES, *, names
 @pytest.mark.parametrize(
     ("names", "splits", "note"),
     [
-        (["default/train/0000.parquet", "default/test/0000.parquet"], 2, "read from default"),
+        (["default/train/0000.parquet", "default/test/0000.parquet"], 2, "are read from the folder default"),
         (["default/partial-train/0000.parquet"], 1, "only a part of the images"),
         (["data/train-00000-of-00002-0123456789abcdef.parquet", "data/train-00001-of-00002-fedcba9876543210.parquet"],
          1, ""),
@@ -146,6 +146,19 @@ def test_a_test_with_hidden_labels_is_none(hidden: pa.Array, tmp_path: Path) -> 
     source = read("parquet", tmp_path)
     assert source.test is None
     told(source, "test: the labels of its 6 images are", "test images are set aside from training as without it")
+
+
+def test_single_labels_of_minus_one_are_refused_with_their_count_and_classes_of_minus_one_and_one_are_read(
+    tmp_path: Path,
+) -> None:
+    write(tmp_path / "train.parquet")
+    write(tmp_path / "test.parquet", [0, 1, 2, -1, -1, 0])
+    with pytest.raises(DataError, match=r"row 3: the label is -1, and so it is for 2 of 6 test images"):
+        read("parquet", tmp_path)
+    for split in ("train", "test"):
+        write(tmp_path / f"{split}.parquet", [-1, -1, -1, 1, 1, 1])
+    source = read("parquet", tmp_path)
+    assert (source.class_names, source.test is None) == (("-1", "1"), False)
 
 
 def test_class_names_keep_test_classes_in_view(tmp_path: Path) -> None:

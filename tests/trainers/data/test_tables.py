@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from trainers.config import TrialConfig
+from trainers.config import TaskConfig, TrialConfig
 from trainers.data.pool import Source
-from trainers.data.task import reader
-from trainers.errors import DataError
+from trainers.data.task import load_task, reader
+from trainers.errors import ConfigError, DataError
 
 ROWS = [(f"im/{k}_{i}.png", k) for k, n in enumerate((4, 3, 2)) for i in range(n)]
 
@@ -296,3 +296,11 @@ def test_rows_say_the_split_of_one_table_and_names_those_of_several(tmp_path: Pa
     assert (len(alone.train), len(alone.val)) == (6, 3)
     (tmp_path / "test.csv").write_text("path,label\n" + lines(ROWS))
     told(read("csv", tmp_path), "train.csv: column 'split' is not used; the file's name says the split")
+
+
+def test_a_setting_that_is_not_read_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "ant").mkdir()
+    for dataset, name, value in (("lists", "columns", (("image", "x"),)), ("image-folder", "suffix", ".png")):
+        config = TaskConfig(**{"dataset": dataset, "data": str(tmp_path), "imbalance_factor": None, name: value})
+        with pytest.raises(ConfigError, match=f"task.{name}: {dataset} does not read it, only csv, .*leave it out"):
+            load_task(config)
