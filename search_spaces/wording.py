@@ -43,17 +43,8 @@ _WHAT_TO_WRITE = {
 }
 # error types of this package, with their final text
 _OWN_WORDS = {
-    "range",
-    "step",
-    "distinct",
-    "condition",
-    "version",
-    "several",
-    "objectives",
-    "prior",
-    "ascending",
-    "structure",
-}
+    "range", "step", "distinct", "condition", "version", "several", "objectives", "prior", "ascending", "structure",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

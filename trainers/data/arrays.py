@@ -14,7 +14,8 @@ import numpy.typing as npt
 from trainers.config import TaskConfig
 from trainers.data.claims import check_claim
 from trainers.data.images import ArrayImages
-from trainers.data.labels import decoded, labelled_source, without_hidden
+from trainers.data.label_values import decoded
+from trainers.data.labels import labelled_source, without_hidden
 from trainers.data.pool import RawPool, Source, SplitName, data_path
 from trainers.data.split_words import split_of
 from trainers.data.table_columns import told_columns

@@ -6,12 +6,13 @@ a name that could mean two files is refused.
 
 from __future__ import annotations
 
+import functools
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from trainers.config import TaskConfig
 from trainers.data.image_files import is_image_name, is_junk_name
@@ -118,21 +119,19 @@ class ImageFinder:
                 doubtful[listing.names[index]] = paths
             elif paths:
                 found[index] = paths[0]
-                self._count(name, Path(paths[0]), tally)
+                self._count(name, self._index.inside(paths[0]), tally)
         if doubtful:
             name, paths = next(iter(doubtful.items()))
             raise DataError(_ambiguous(listing, name, paths, count=len(doubtful)))
         return found
 
-    def _count(self, name: str, path: Path, tally: _Tally) -> None:
-        """Notes how the name differs from the path."""
-        whole = path.as_posix()
-        if not whole.endswith(self._with_suffix(name)):
-            lower = whole.lower()
-            tally.add("suffix" if not lower.endswith(name.lower()) else "case", path.suffix)
-        root = next((root for root in self.roots if path.is_relative_to(root)), self.folder)
-        depth = len(PurePosixPath(name).parts)
-        tally.add("place", "/".join(path.relative_to(root).parts[:-depth]) or None)
+    def _count(self, name: str, inside: str, tally: _Tally) -> None:
+        """Notes how the name differs from the path of its file from a root."""
+        if not inside.endswith(self._with_suffix(name)):
+            way = "case" if inside.lower().endswith(name.lower()) else "suffix"
+            tally.add(way, f".{inside.rpartition('.')[2]}")
+        folders = inside.split("/")[1 : -len(name.split("/"))]
+        tally.add("place", "/".join(folders) or None)
 
     def _without_prefix(self, listing: Listing) -> tuple[dict[int, str], _Tally]:
         """Names of which the folders that all of them share, or the first of these, are of another machine."""
@@ -212,6 +211,10 @@ class _Index:
         self._by_name[name].append(whole)
         self._by_stem[name.rpartition(".")[0]].append(whole)
 
+    def inside(self, path: str) -> str:
+        """The path from its root, with a leading slash."""
+        return self._whole[path]
+
     def matches(self, name: str, split: SplitName | None) -> list[str]:
         """Paths that end with the name: whole, else without their suffix, else in other capitals.
 
@@ -239,10 +242,16 @@ def clean_name(name: str) -> str:
 
 
 def _of_split(paths: Mapping[str, str], split: SplitName) -> list[str]:
-    said = {path: {split_of(part) for part in inside.split("/")[:-1]} - {None} for path, inside in paths.items()}
+    said = {path: _splits_said(inside.rpartition("/")[0]) for path, inside in paths.items()}
     allowed = [path for path in paths if split in said[path] or not said[path]]
     own = [path for path in allowed if split in said[path]]
     return own if len(allowed) > 1 and own else allowed
+
+
+@functools.cache
+def _splits_said(folders: str) -> set[SplitName | None]:
+    """The splits that the folders of a path name."""
+    return {split_of(folder) for folder in folders.split("/")} - {None}
 
 
 def _image_files(root: Path) -> Iterator[str]:
