@@ -5,7 +5,10 @@ from __future__ import annotations
 from search_spaces.document import MAX_DEPTH, MappingEntry, Mark, Node, parse
 from search_spaces.problems import Problem, SpaceError, printable, shortened
 
-_TEXTS = ("name", "task.data", "task.model")  # taken literally: a path may contain `#` or `: `, or be a number
+# taken literally: a path may contain `#` or `: `, or be a number; so may the name of a column
+_TEXTS = ("name", "task.data", "task.model", "task.image_root", "task.suffix")
+_COLUMNS = "task.columns."
+_NOTHING = ("", "null", "~")
 
 
 def override(root: Node, text: str) -> list[Problem]:
@@ -26,7 +29,9 @@ def override(root: Node, text: str) -> list[Problem]:
 
 
 def _value_node(key: str, value: str, mark: Mark) -> tuple[Node, list[Problem]]:
-    if key in _TEXTS and value.isprintable() and value[:1] not in ("'", '"') and value not in ("", "null", "~"):
+    literal = key in _TEXTS or key.startswith(_COLUMNS)
+    listed = key == "task.image_root" and value[:1] == "["
+    if literal and not listed and value.isprintable() and value[:1] not in ("'", '"') and value not in _NOTHING:
         return Node(value, mark), []
     return parse(value, file=mark.file, positions=False, path=key)
 

@@ -9,11 +9,11 @@ import itertools
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from annotated_types import Ge, Interval, Le
-from pydantic import AfterValidator, Field, PositiveFloat, create_model
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveFloat, WithJsonSchema, create_model
 from pydantic_core import PydanticCustomError
 
 from search_spaces.parameters import AS_WHOLE, Count, Part, PositiveCount, option, parameter
-from trainers.config import PARTS, SETTINGS, Setting
+from trainers.config import PARTS, SETTINGS, Setting, as_plain, checked, mistake_in
 
 SamplerName = Literal["gp", "tpe", "random", "qmc", "grid"]
 Baseline = Literal["naive", "weight_decay", "l2_norm", "tau_norm", "logit_adjustment", "logit_adjustment_mul", "ncm"]
@@ -49,12 +49,32 @@ def _form(part: str, setting: Setting) -> Any:
 
 def _domain(setting: Setting) -> Any:
     """The values of a setting as a type, without None."""
+    if setting.kind in (dict, list):
+        return _structure(setting)
     domain: Any = Literal[setting.choices] if setting.choices else setting.kind
     if (bounds := setting.bounds) is not None:
         domain = Annotated[domain, Interval(gt=bounds.gt, ge=bounds.ge, lt=bounds.lt, le=bounds.le)]
     if setting.kind is int:
         domain = Annotated[domain, AS_WHOLE]
     return domain
+
+
+def _structure(setting: Setting) -> Any:
+    """The type of a mapping with known keys, or of one text or several."""
+
+    def check(value: Any) -> Any:
+        mistake = mistake_in(setting, value)
+        if mistake is not None:
+            raise PydanticCustomError("structure", "{mistake}", {"mistake": mistake})
+        return as_plain(setting.name, checked(setting.name, value))
+
+    text = {"type": "string", "minLength": 1}
+    if setting.kind is dict:
+        described: dict[str, Any] = {"type": "object", "properties": dict.fromkeys(setting.choices, text)}
+        described["additionalProperties"] = False
+    else:
+        described = {"anyOf": [text, {"type": "array", "items": text}]}
+    return Annotated[setting.kind, BeforeValidator(check), WithJsonSchema(described)]
 
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from search_spaces.schema import (
     Stage2,
     Task,
 )  # fmt: skip
-from trainers.config import PARTS, Scalar
+from trainers.config import PARTS, Scalar, checked
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -71,8 +71,12 @@ class Space(Part):
 
     @property
     def fixed(self) -> dict[str, Scalar]:
-        """The settings that the space fixes, without untouched defaults."""
-        return {name: cast(Scalar, value) for name, value in self._written() if not _is_searched(value)}
+        """The settings that the space fixes, without untouched defaults; a mapping or a list is one text."""
+        return {
+            name: checked(name, value) if isinstance(value, dict | list) else cast(Scalar, value)
+            for name, value in self._written()
+            if not _is_searched(value)
+        }
 
     @property
     def searched(self) -> dict[str, BaseDistribution]:
@@ -180,7 +184,7 @@ class Space(Part):
         """Hash of everything that changes the meaning of a result: task, stages, objective, sampler, baselines.
 
         It leaves out name, budget, lengths of schedules, refinement and confirmation, so that a study can continue with
-        others, and the path of the data, which its content identifies.
+        others, and the paths of the data, which its content identifies.
         """
         return hashlib.sha256(canonical.dump(self.meaning()).encode()).hexdigest()
 
@@ -188,7 +192,8 @@ class Space(Part):
         """What `sha256` hashes, as plain values."""
         sizes = ("name", "budget", "fidelity", "refine", "confirm")
         meaning = {key: value for key, value in self.tree().items() if key not in sizes}
-        meaning["task"] = {key: value for key, value in meaning["task"].items() if key not in ("data", "download")}
+        places = ("data", "image_root", "download")
+        meaning["task"] = {key: value for key, value in meaning["task"].items() if key not in places}
         return meaning
 
     def stage(self, stage: Literal["stage1", "stage2"]) -> dict[str, BaseDistribution]:

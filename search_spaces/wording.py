@@ -42,7 +42,9 @@ _WHAT_TO_WRITE = {
     "choices": "write {choices: [...]}",
 }
 # error types of this package, with their final text
-_OWN_WORDS = {"range", "step", "distinct", "condition", "version", "several", "objectives", "prior", "ascending"}
+_OWN_WORDS = {
+    "range", "step", "distinct", "condition", "version", "several", "objectives", "prior", "ascending", "structure",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

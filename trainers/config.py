@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import math
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from trainers.errors import ConfigError
 
 Scalar = str | int | float | bool | None
+Pairs = tuple[tuple[str, str], ...]  # a mapping of words, frozen
+Words = tuple[str, ...]  # one text or several
 
 DatasetName = Literal[
     "digits-lt", "cifar10-lt", "cifar100-lt", "imagenet-lt", "places-lt", "inaturalist18",
@@ -27,7 +30,7 @@ READERS: Mapping[DatasetName, str] = {  # the file of trainers/data and its func
     "digits-lt": "digits:read_digits", "cifar10-lt": "cifar:read_cifar", "cifar100-lt": "cifar:read_cifar",
     "imagenet-lt": "lists:read_lists", "places-lt": "lists:read_lists", "inaturalist18": "lists:read_lists",
     "parquet": "parquet:read_parquet", "image-folder": "folders:read_folders", "npz": "arrays:read_npz",
-    "csv": "lists:read_csv", "lists": "lists:read_lists",
+    "csv": "csv_tables:read_csv", "lists": "lists:read_lists",
 }  # fmt: skip
 LayoutName = Literal["auto", "classes", "splits"]
 StepWay = Literal["auto", "plain", "recorded", "lean", "compiled"]  # of computing; see trainers.stage1.step_ways
@@ -57,6 +60,13 @@ class Bounds:
         return above and (self.lt is None or value < self.lt) and (self.le is None or value <= self.le)
 
 
+@dataclass(frozen=True)
+class Keys:
+    """The keys that a mapping may have."""
+
+    names: tuple[str, ...]
+
+
 _POSITIVE = Bounds(rule="must be greater than 0", gt=0)
 _NOT_NEGATIVE = Bounds(rule="must not be negative", ge=0)
 Positive = Annotated[float, _POSITIVE]
@@ -77,6 +87,13 @@ class TaskConfig:
 
     dataset: DatasetName = "digits-lt"
     data: Annotated[str | None, "Folder or file of the images; digits-lt needs none."] = None
+    columns: Annotated[
+        Pairs | None,
+        Keys(("image", "label", "split")),
+        "Columns of a CSV or parquet file under other names: {image: image_id, label: dx}; split is for CSV.",
+    ] = None
+    image_root: Annotated[Words | None, "Folder of the images, or several; relative to the folder of task.data."] = None
+    suffix: Annotated[str | None, "What names of images lack in a list or table, such as .jpg."] = None
     imbalance_factor: Annotated[Factor | None, "Largest over smallest class; null keeps the data as it is."] = 50.0
     profile: Literal["exp", "step"] = "exp"
     selection: Annotated[Literal["seed0", "first_n"], "Which images of a class to keep."] = "seed0"
@@ -193,8 +210,8 @@ class Setting:
     """One entry of the catalogue: the values that a setting can have, and its default."""
 
     name: str  # dotted
-    kind: type[str] | type[int] | type[float] | type[bool]
-    choices: tuple[str, ...]  # of text; () for free text, numbers and switches
+    kind: type[str] | type[int] | type[float] | type[bool] | type[dict[str, str]] | type[list[str]]
+    choices: tuple[str, ...]  # of text, or the keys of a mapping; () for free text, numbers, switches and lists
     optional: bool  # None is a value
     bounds: Bounds | None
     default: Scalar
@@ -208,13 +225,17 @@ def _settings() -> Iterator[Setting]:
             yield _setting(f"{part}.{f.name}", hints[f.name], f.default)
 
 
+_KINDS: Mapping[Any, Any] = {str: str, int: int, float: float, bool: bool, Pairs: dict, Words: list}
+
+
 def _setting(name: str, hint: Any, default: Any) -> Setting:
     said = list(_said(hint))
     choices = next((get_args(one) for one in said if get_origin(one) is Literal), ())
+    keys = next((one.names for one in said if isinstance(one, Keys)), ())
     return Setting(
         name=name,
-        kind=str if choices else next(one for one in said if one in (str, int, float, bool)),
-        choices=choices,
+        kind=str if choices else next(_KINDS[one] for one in said if isinstance(one, Hashable) and one in _KINDS),
+        choices=choices or keys,
         optional=types.NoneType in said,
         bounds=next((one for one in said if isinstance(one, Bounds)), None),
         default=default,
@@ -247,9 +268,9 @@ class TrialConfig:
     stage2: Stage2Config = field(default_factory=Stage2Config)
 
     def to_flat(self) -> dict[str, Scalar]:
-        """Dotted names to values, in the order of the classes above."""
+        """Dotted names to values, in the order of the classes above; a mapping or a list is one text."""
         return {
-            f"{part.name}.{f.name}": getattr(getattr(self, part.name), f.name)
+            f"{part.name}.{f.name}": as_scalar(getattr(getattr(self, part.name), f.name))
             for part in dataclasses.fields(self)
             for f in dataclasses.fields(getattr(self, part.name))
         }
@@ -263,7 +284,9 @@ class TrialConfig:
                 near = difflib.get_close_matches(key, FLAT_NAMES, n=1)
                 raise ConfigError(f"{key}: unknown setting" + (f"; did you mean {near[0]!r}?" if near else ""))
             part, _, name = key.partition(".")
-            parts[part][name] = checked(key, value)
+            found = checked(key, value)
+            structured = found is not None and SETTINGS[key].kind in (dict, list)
+            parts[part][name] = frozen(SETTINGS[key], found) if structured else found
         return cls(
             task=TaskConfig(**parts["task"]),
             stage1=Stage1Config(**parts["stage1"]),
@@ -293,14 +316,73 @@ def checked(key: str, value: Any) -> Scalar:
     return found
 
 
+def frozen(setting: Setting, value: Any) -> Pairs | Words:
+    """A mapping or a list of words as tuples, from plain values or from its text. Raises ConfigError."""
+    plain: Any = _from_text(value) if isinstance(value, str) else value
+    if setting.kind is list and isinstance(plain, str):
+        plain = [plain]
+    wanted = "a mapping such as {image: image_id, label: dx}" if setting.kind is dict else "a text or a list of texts"
+    if (
+        not plain
+        or not isinstance(plain, setting.kind)
+        or not all(isinstance(one, str) and one for one in _texts(plain))
+    ):
+        raise ConfigError(f"{setting.name}: must be {wanted}, but got {value!r}")
+    if isinstance(plain, dict):
+        for key in plain:
+            if key not in setting.choices:
+                near = difflib.get_close_matches(key, setting.choices, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise ConfigError(f"{setting.name}: its keys are {', '.join(setting.choices)}, but got {key!r}{hint}")
+        return tuple((key, plain[key]) for key in setting.choices if key in plain)
+    return tuple(_texts(plain))
+
+
+def mistake_in(setting: Setting, value: Any) -> str | None:
+    """What is wrong with a mapping or a list, without the setting's name; None if nothing is."""
+    try:
+        frozen(setting, value)
+    except ConfigError as error:
+        return str(error).removeprefix(f"{setting.name}: ")
+    return None
+
+
+def as_scalar(value: Any) -> Scalar:
+    """The value in a flat configuration: a frozen mapping or list as one text in JSON, others as they are."""
+    if not isinstance(value, tuple):
+        return typing.cast(Scalar, value)
+    return json.dumps(list(value) if isinstance(value[0], str) else dict(value), ensure_ascii=False)
+
+
+def as_plain(name: str, value: Scalar) -> Any:
+    """The opposite of `as_scalar`: a mapping or a list again, as a person writes it. Raises ConfigError."""
+    if name not in SETTINGS or SETTINGS[name].kind not in (dict, list) or value is None:
+        return value
+    kind: Any = SETTINGS[name].kind
+    return kind(frozen(SETTINGS[name], value))
+
+
+def _from_text(text: str) -> Any:
+    try:
+        return json.loads(text) if text[:1] in ("{", "[") else text
+    except (ValueError, RecursionError):
+        return text
+
+
+def _texts(plain: Any) -> list[Any]:
+    return [*plain.keys(), *plain.values()] if isinstance(plain, dict) else list(plain)
+
+
 def _typed(setting: Setting, value: Any) -> Scalar:
     if value is None and setting.optional:
         return None
+    if setting.kind in (dict, list):
+        return as_scalar(frozen(setting, value))
     if setting.choices:
         check_known(setting.name, value, setting.choices)
         return typing.cast(str, value)
     if isinstance(value, bool) == (setting.kind is bool) and isinstance(value, setting.kind):
-        return value
+        return typing.cast(Scalar, value)
     if setting.kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if setting.kind is int and isinstance(value, float) and value.is_integer():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from trainers.config import Scalar, as_plain, as_scalar
+
 _UP = 2  # folders above an export that belong to its project: runs/<study>/best.yaml
 
 
@@ -22,6 +24,16 @@ def portable(data: str, *, folder: Path | None = None) -> str:
         return beside
     home = Path.home()
     return f"~/{path.relative_to(home)}" if path != home and path.is_relative_to(home) else str(path)
+
+
+def portable_value(name: str, value: Scalar, *, folder: Path | None = None) -> Scalar:
+    """A setting's value for an export: paths made portable, other values as they are."""
+    if name == "task.data" and isinstance(value, str):
+        return portable(value, folder=folder)
+    if name == "task.image_root" and value is not None:  # relative ones are relative to the data
+        roots = as_plain(name, value)
+        return as_scalar(tuple(portable(root) if Path(root).is_absolute() else root for root in roots))
+    return value
 
 
 def located(data: str, *, folder: Path) -> str:

@@ -12,7 +12,7 @@ from search_spaces.document import MAX_BYTES, Node, decode_text, parse
 from search_spaces.problems import Problem, SpaceError, did_you_mean, printable, shown
 from search_spaces.schema import Stage1, Stage2, Task
 from studies.export.data_path import located
-from trainers.config import Scalar
+from trainers.config import SETTINGS, Scalar, checked, mistake_in
 
 KIND = "tuner/config"
 FORMAT_VERSION = 1
@@ -120,7 +120,7 @@ class _ExportReader:
             return {}
         values: dict[str, Scalar] = {}
         for name, entry in node.value.items():
-            key, value = f"{part}.{name}", entry.node.value
+            key, value = f"{part}.{name}", self._flat(f"{part}.{name}", entry.node)
             if name not in BLOCKS[part]:
                 self.problems.append(entry.mark.problem(key, f"unknown key{did_you_mean(name, sorted(BLOCKS[part]))}"))
             elif isinstance(value, dict | list):
@@ -133,6 +133,12 @@ class _ExportReader:
                 mark = entry.node.mark
                 self.places[key] = f"{printable(mark.file)}:{mark.line}:{mark.column}"
         return values
+
+    def _flat(self, key: str, node: Node) -> Any:
+        """The value in the flat configuration; a mapping or a list that the setting cannot be is left as it is."""
+        if key not in SETTINGS or SETTINGS[key].kind not in (dict, list):
+            return node.value
+        return node.value if mistake_in(SETTINGS[key], node.plain()) else checked(key, node.plain())
 
     def _provenance(self, root: Node) -> dict[str, Any]:
         node = root.child("provenance")

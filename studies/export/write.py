@@ -16,7 +16,7 @@ from typing import Any
 from search_spaces.canonical import dump
 from search_spaces.problems import printable
 from studies.export.candidates import Candidate, baseline_candidate, trial_candidate
-from studies.export.data_path import portable
+from studies.export.data_path import portable_value
 from studies.export.expect import FRESH_SEEDS, STUDY_RUN, expected
 from studies.export.provenance import code_version, library_versions
 from studies.export.read import BLOCKS, FORMAT_VERSION, KIND, Expectation, ExportedConfig, ExportError, load_config
@@ -24,7 +24,7 @@ from studies.findings.headline import ranked_choices
 from studies.records import BackboneRow
 from studies.report.redaction import without_folders
 from studies.study_data import StudyData
-from trainers.config import Scalar
+from trainers.config import as_plain
 
 __all__ = ["Expectation", "ExportError", "ExportedConfig", "dump_config", "export_config", "load_config"]
 
@@ -38,10 +38,10 @@ def export_config(
     tree. Raises ExportError when there is no such trial or baseline.
     """
     candidate = trial_candidate(data, number) if baseline is None else baseline_candidate(data, baseline)
-    blocks: dict[str, dict[str, Scalar]] = {name: {} for name in BLOCKS}
+    blocks: dict[str, dict[str, Any]] = {name: {} for name in BLOCKS}
     for key, value in candidate.config.items():
         part, _, name = key.partition(".")
-        blocks[part][name] = portable(value, folder=folder) if key == "task.data" and isinstance(value, str) else value
+        blocks[part][name] = as_plain(key, portable_value(key, value, folder=folder))
     expect, origin = expected(data, candidate)
     return {
         "kind": KIND,

@@ -10,7 +10,7 @@ from studies.study_data import StudyData
 from studies.wording import number
 from trainers.config import Scalar
 
-_UNTOLD = ("task.data", "task.download")  # the data's location does not affect a result
+_UNTOLD = ("task.data", "task.image_root", "task.download")  # the data's location does not affect a result
 
 
 def varying_settings(data: StudyData) -> tuple[str, ...]:

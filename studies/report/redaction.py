@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -10,15 +11,15 @@ from typing import Any
 
 from search_spaces import SpaceError, loads
 from studies.study_data import StudyData
-from trainers.config import Scalar
+from trainers.config import Scalar, as_plain, as_scalar
 
-DATA = "task.data"
+DATA, ROOTS = "task.data", "task.image_root"
 _PATH = re.compile(r"(?:(?<![^\s'\"(\[=,;:])|(?<=:///))~?/(?:[^\s'\"<>|:,;()/]+/)+(?=[^\s/])")  # its folders
 
 
 def redacted_study(data: StudyData) -> StudyData:
     """The study for pages that are shared. best.yaml and the database keep the paths that a run needs."""
-    where = sorted({str(config[DATA]) for config in _configs(data) if config.get(DATA)}, key=len, reverse=True)
+    where = sorted({path for config in _configs(data) for path in _paths(config)}, key=len, reverse=True)
     study = replace(
         data.study,
         space_yaml=_space(data.study.space_yaml, where),
@@ -78,15 +79,24 @@ def _configs(data: StudyData) -> Iterator[Mapping[str, Scalar]]:
 
 
 def _redacted_config(config: Mapping[str, Scalar]) -> Mapping[str, Scalar]:
-    where = config.get(DATA)
-    return {**config, DATA: name_only(where)} if isinstance(where, str) else config
+    where, roots = config.get(DATA), as_plain(ROOTS, config.get(ROOTS))
+    told = {DATA: name_only(where)} if isinstance(where, str) else {}
+    return {**config, **told, **({ROOTS: as_scalar(tuple(map(name_only, roots)))} if roots else {})}
+
+
+def _paths(config: Mapping[str, Scalar]) -> list[str]:
+    """The folders and files of the images."""
+    return [str(path) for path in (config.get(DATA), *(as_plain(ROOTS, config.get(ROOTS)) or ())) if path]
 
 
 def _space(text: str, where: list[str]) -> str:
     try:
-        path = loads(text).task.data
+        task = loads(text).task
     except SpaceError:  # of another release
         return without_folders(text, where)
-    if path is None or name_only(path) == path:
+    data, roots = [task.data] if task.data else [], task.image_root or []
+    if all(name_only(path) == path for path in (*data, *roots)):
         return text
-    return loads(text, overrides=[f"{DATA}={name_only(path)}"]).to_yaml()
+    told = [f"{DATA}={name_only(path)}" for path in data]
+    listed = json.dumps(list(map(name_only, roots)), ensure_ascii=False)
+    return loads(text, overrides=[*told, *([f"{ROOTS}={listed}"] if roots else [])]).to_yaml()

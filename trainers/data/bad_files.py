@@ -24,7 +24,7 @@ from trainers.errors import BadImageError, DataError
 _NAMED = 20  # bad files; the others are counted
 _NUMBER = re.compile(r"\d[\d,.]*")
 _WAY_OUT = "replace or remove them, or leave them out with task.skip_bad=true"
-_RESTORE = "restore the missing ones, or give the right folder with --data DIR; "
+_RESTORE = "restore the missing ones, or say where they are (--data DIR; of a list or table, task.image_root=DIR); "
 
 
 @dataclass(frozen=True, eq=False)

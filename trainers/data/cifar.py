@@ -10,7 +10,8 @@ from torchvision.datasets import CIFAR10, CIFAR100
 
 from trainers.config import TaskConfig
 from trainers.data.images import ArrayImages
-from trainers.data.parquet import find_split_files, source_from_files
+from trainers.data.parquet import source_from_files
+from trainers.data.parquet_files import SplitFiles, find_split_files
 from trainers.data.pool import RawPool, Source, build_source, data_path
 from trainers.errors import DataError
 
@@ -30,11 +31,10 @@ def read_cifar(task: TaskConfig) -> Source:
     folder = data_path(task)
     long_tailed = sorted(folder.glob("train_if*.parquet"))
     if long_tailed and not (folder / "train.parquet").is_file():
-        source = source_from_files(
-            {"train": long_tailed[:1], "test": [folder / "test.parquet"]}, normalization=NORMALIZATION
-        )
-    elif any(folder.glob("*.parquet")) or any(folder.glob("data/*.parquet")):
-        source = source_from_files(find_split_files(folder), normalization=NORMALIZATION)
+        found = SplitFiles({"train": long_tailed[:1], "test": [folder / "test.parquet"]})
+        source = source_from_files(found, task, normalization=NORMALIZATION)
+    elif any(path for below in ("", "*/", "*/*/") for path in folder.glob(f"{below}*.parquet")):
+        source = source_from_files(find_split_files(folder), task, normalization=NORMALIZATION)
     else:
         source = _read_torchvision(kind, folder, download=task.download)
     wanted = 10 if kind is CIFAR10 else 100

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from trainers.config import LayoutName, TaskConfig
+from trainers.data.class_names import class_file
 from trainers.data.folder_tree import Folder, read_tree
 from trainers.data.image_files import IMAGE_SUFFIXES
 from trainers.data.images import FileImages, find_missing
@@ -34,6 +35,7 @@ def read_folders(task: TaskConfig) -> Source:
     names = folders if read is None else read_class_names(read.parent)
     pools = {split: _pool_of_folders(folders, root) for split, folders in layout.classes.items()}
     notes = (*layout.notes, *leftover_notes(tree, layout, read=() if read is None else (read,)))
+    notes += () if read is None else class_file(read.parent).notes
     return build_source(pools, names, notes=notes)
 
 
@@ -57,18 +59,9 @@ def _refuse_no_image(tree: Folder) -> NoReturn:
 
 
 def read_class_names(folder: Path) -> list[str] | None:
-    """The names and order of classes from classes.txt; None when there is no such file.
-
-    Raises DataError when it is not UTF-8.
-    """
-    path = folder / "classes.txt"
-    if not path.is_file():
-        return None
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not readable as UTF-8 ({error}); save it so") from error
-    return [line.strip() for line in lines if line.strip()]
+    """The names and order of classes from classes.txt; None without one. Raises DataError if it cannot be read."""
+    names = class_file(folder).names
+    return None if names is None else list(names)
 
 
 def check_present(paths: list[str], listed_in: Path) -> None:

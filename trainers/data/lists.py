@@ -1,21 +1,22 @@
-"""Lists of images: the community's text files with `path label` lines, and CSV."""
+"""The community's list files: text with `path label` lines."""
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from trainers.config import TaskConfig
-from trainers.data.folders import check_present, read_class_names
-from trainers.data.groups import has_group_column
-from trainers.data.images import FileImages
-from trainers.data.pool import Normalization, RawPool, Source, SplitName, build_source, data_path
+from trainers.data.class_names import class_file
+from trainers.data.image_files import IMAGE_SUFFIXES
+from trainers.data.image_paths import clean_name
+from trainers.data.labels import Names
+from trainers.data.listed_images import ListedImage, ListFile, listed_source
+from trainers.data.pool import Normalization, Source, SplitName, data_path
+from trainers.data.split_words import split_of
+from trainers.data.text_files import Text, read_raw_text, read_text
 from trainers.errors import DataError
-
-ListedImage = tuple[str, str, str | None]  # path, label, group
 
 _LISTS: dict[str, dict[SplitName, str]] = {
     "lists": {"train": "train.txt", "val": "val.txt", "test": "test.txt"},
@@ -28,129 +29,110 @@ _NORMALIZATION: dict[str, Normalization] = {
     "inaturalist18": ((0.466, 0.471, 0.380), (0.195, 0.194, 0.192)),  # classifier-balancing (Kang et al. 2020)
 }
 _NOTES = {"inaturalist18": ("test is the official validation set; selection uses images held out of training",)}
-_WHOLE = re.compile(r"-?\d{1,19}")
-_SPLIT_WORDS: dict[str, SplitName] = {
-    "": "train", "train": "train", "val": "val", "validation": "val", "valid": "val", "test": "test",
-}  # fmt: skip
+_NUMBER = re.compile(r"-?\d{1,300}(\.0*)?")
+_NUMBERED = re.compile(r"(?P<path>\S.*?)\s*[\s,;]\s*(?P<label>-?\d{1,300}(\.0*)?)")
+_BY_NAME = re.compile(
+    rf"(?P<path>\S.*?(?:{'|'.join(map(re.escape, sorted(IMAGE_SUFFIXES, key=len, reverse=True)))}))"
+    r"(?:\s*[,;]\s*|\s+)(?P<label>\S.*)",
+    re.IGNORECASE,
+)
 
 
 def read_lists(task: TaskConfig) -> Source:
-    """Reads lists in `task.data`, with paths relative to it; only training's is required. Raises DataError."""
-    folder = data_path(task)
-    files = _LISTS[task.dataset]
-    entries = {split: _parse(folder / name) for split, name in files.items() if (folder / name).is_file()}
-    if "train" not in entries:
-        raise DataError(f"{folder}: there must be a list {files['train']}; put it there, or correct --data DIR")
-    names = read_class_names(folder) or _names_from_paths(entries["train"])
-    pools = {split: _pool_of_entries(found, folder / files[split], folder) for split, found in entries.items()}
-    return build_source(
-        pools, names, normalization=_NORMALIZATION.get(task.dataset), notes=_NOTES.get(task.dataset, ())
-    )
+    """Reads lists in `task.data`, or one list; only training's is required. Raises DataError.
 
-
-def read_csv(task: TaskConfig) -> Source:
-    """Reads a CSV with header `path,label[,split]`, or a folder with train.csv[, val.csv][, test.csv].
-
-    Paths are relative to the file's folder; split is train, val or test, and empty means train. Raises DataError.
+    Paths are relative to `task.image_root`, else to the list's folder. A label is a number, or a name after the suffix
+    of the image or a tab.
     """
-    path = data_path(task)
-    entries: dict[SplitName, list[ListedImage]] = defaultdict(list)
-    named: dict[SplitName, Path] = {}
-    for file, whole in _csv_files(path):
-        for split, entry in _parse_csv(file, whole, task.group):
-            entries[split].append(entry)
-            named[split] = file
-    if "train" not in entries:
-        raise DataError(f"{path}: there must be training images, but no row has split 'train' or none")
-    folder = path if path.is_dir() else path.parent
-    return build_source(
-        {split: _pool_of_entries(found, named[split], folder) for split, found in entries.items()},
-        read_class_names(folder),
+    data = data_path(task)
+    folder = data if data.is_dir() else data.parent
+    paths, notes = _find_files(data, task)
+    files = [_parse(path, split, folder) for split, path in paths.items()]
+    classes, train = class_file(folder), files[0].entries
+    names = classes.for_labels(entry.label for entry in train) or _names_from_paths(train)
+    return listed_source(
+        files,
+        task,
+        folder=folder,
+        names=names,
+        normalization=_NORMALIZATION.get(task.dataset),
+        notes=(*_NOTES.get(task.dataset, ()), *notes, *classes.notes),
     )
 
 
-def _parse(path: Path) -> list[ListedImage]:
-    entries = list[ListedImage]()
-    text = path.read_text(encoding="utf-8", errors="surrogateescape")  # paths may be in any encoding
-    for number, line in enumerate(text.splitlines(), 1):
-        words = line.rsplit(maxsplit=1)
-        if not words:
-            continue
-        if len(words) < 2 or not _WHOLE.fullmatch(words[1]):
-            raise DataError(
-                f"{path}:{number}: a line is `path label` with a whole number, but this one is {line[:200]!r}"
-            )
-        entries.append((words[0].strip(), words[1], None))
-    if not entries:
+def _find_files(data: Path, task: TaskConfig) -> tuple[dict[SplitName, Path], list[str]]:
+    """The list of each split, training's first; and which others lie beside them."""
+    if data.is_file():
+        return {"train": data}, []
+    wanted = _LISTS[task.dataset]
+    found = {split: data / name for split, name in wanted.items() if (data / name).is_file()}
+    lists = sorted(path for path in data.glob("*.txt") if path.is_file() and path.name != "classes.txt")
+    if task.dataset == "lists":
+        for split in (split for split in wanted if split not in found):
+            alike = [path for path in lists if split_of(path.stem) == split]
+            if len(alike) > 1:
+                named = ", ".join(path.name for path in alike)
+                raise DataError(f"{data}: {named} could each be the {split} list; leave one, or name it {split}.txt")
+            if alike:
+                found[split] = alike[0]
+    if "train" not in found:
+        beside = f", but there are only {', '.join(path.name for path in lists)}" if lists else ""
+        raise DataError(f"{data}: there must be a list {wanted['train']}{beside}; put it there, or correct --data DIR")
+    others = [path.name for path in lists if path not in found.values() and split_of(path.stem)]
+    return {split: found[split] for split in wanted if split in found}, (
+        [f"not used: {', '.join(others)}"] if others and task.dataset == "lists" else []
+    )
+
+
+def _parse(path: Path, split: SplitName, folder: Path) -> ListFile:
+    """The rows of a list. Raises DataError."""
+    raw = read_raw_text(path)
+    if raw is not None:
+        entries = tuple(_entries(raw, path))
+        strange = next((entry for entry in entries if not entry.name.isprintable()), None)
+        if strange is not None and (folder / strange.name).is_file():  # such names are on this disk
+            return ListFile(path=path, split=split, entries=entries)
+    text = read_text(path)
+    rows = tuple(_entries(text, path))
+    if not rows:
         raise DataError(f"{path}: the list is empty; it needs `path label` lines")
-    return entries
+    return ListFile(path=path, split=split, entries=rows, notes=text.notes)
 
 
-def _csv_files(path: Path) -> list[tuple[Path, SplitName | None]]:
-    """CSV files, each with the split that its name says, if any."""
-    if path.is_file():
-        return [(path, None)]
-    splits: tuple[SplitName, ...] = ("train", "val", "test")
-    named = [(path / f"{split}.csv", split) for split in splits if (path / f"{split}.csv").is_file()]
-    single = sorted(file for file in path.glob("*.csv") if file.is_file())
-    if named:
-        return list(named)
-    if len(single) != 1:
-        raise DataError(f"{path}: there must be a train.csv or exactly one CSV file, but there are {len(single)}")
-    return [(single[0], None)]
-
-
-def _parse_csv(path: Path, whole: SplitName | None, group: str | None) -> list[tuple[SplitName, ListedImage]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as handle:
-            return list(_csv_rows(csv.DictReader(handle, skipinitialspace=True), path, whole, group))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); check the file and its permissions") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: not readable as UTF-8 with commas ({error}); save it so") from error
-
-
-def _csv_rows(
-    reader: csv.DictReader[str], path: Path, whole: SplitName | None, group: str | None
-) -> Iterator[tuple[SplitName, ListedImage]]:
-    for column in ("path", "label"):
-        if column not in (reader.fieldnames or ()):
-            found = ", ".join(map(repr, reader.fieldnames or ())) or "none"
-            raise DataError(f"{path}: there must be a column {column!r} in the header, but there are {found}")
-    grouped = has_group_column(reader.fieldnames or (), group, str(path))
-    for row in reader:
-        word = (row.get("split") or "").strip().lower()
-        if not row["path"] or not row["label"] or word not in _SPLIT_WORDS:
+def _entries(text: Text, path: Path) -> Iterator[ListedImage]:
+    """The rows, skipping empty lines. Raises DataError with the line, also for a name among numbers."""
+    numbered = False
+    for number, line in enumerate(map(str.strip, text.lines), 1):
+        found = _entry(line) if line else None
+        numbered = numbered or (found is not None and _NUMBER.fullmatch(found.label) is not None)
+        if line and (found is None or (numbered and not _NUMBER.fullmatch(found.label))):
             raise DataError(
-                f"{path}:{reader.line_num}: a row needs a path, a label and no split or one of train, val, test, "
-                f"but got {dict(row)}"
+                f"{path}:{number}: a line is `path label`, with a whole number, or with a name after the suffix of the "
+                f"image or a tab, but this one is {line[:200]!r}"
             )
-        belongs = (row[group] or "") if grouped and group else None
-        yield whole or _SPLIT_WORDS[word], (row["path"], row["label"].strip(), belongs)
+        if found is not None:
+            yield found
 
 
-def _pool_of_entries(entries: Sequence[ListedImage], listed_in: Path, folder: Path) -> RawPool:
-    paths = [str(folder / path) for path, _, _ in entries]
-    check_present(paths, listed_in)
-    groups = [group for _, _, group in entries] if entries[0][2] is not None else None
-    return RawPool(images=FileImages(tuple(paths)), labels=_numbers([label for _, label, _ in entries]), groups=groups)
+def _entry(line: str) -> ListedImage | None:
+    name, tab, label = line.rpartition("\t")
+    if not tab or not name.strip():
+        match = _NUMBERED.fullmatch(line) or _BY_NAME.fullmatch(line)
+        if match is None:
+            return None
+        name, label = match["path"], match["label"]
+    name, label = (word.strip() for word in (name, label))
+    if name[0] == name[-1] == '"' and len(name) > 2:
+        name = name[1:-1]
+    return ListedImage(name, label.strip('"'))
 
 
-def _numbers(labels: list[str]) -> list[int] | list[str]:
-    """Labels as numbers if all are numbers, else as text."""
-    try:
-        return [int(label) for label in labels]
-    except ValueError:
-        return labels
-
-
-def _names_from_paths(entries: Sequence[ListedImage]) -> list[str] | None:
-    """Class names from folders, if folders and classes match one to one; else None."""
-    folders: Mapping[int, set[str]] = defaultdict(set)
-    for path, label, _ in entries:
-        folders[int(label)].add(PurePosixPath(path).parent.name)
-    labels = range(len(folders))
-    if set(folders) != set(labels) or any(len(folders[label]) != 1 for label in labels):
+def _names_from_paths(entries: Sequence[ListedImage]) -> Names | None:
+    """Class names from folders, by number, if folders and numbers match one to one; else None."""
+    folders: Mapping[str, set[str]] = defaultdict(set)
+    for name, label, _ in entries:
+        folders[label].add(clean_name(name).rpartition("/")[0].rpartition("/")[2])
+    if not all(_NUMBER.fullmatch(label) for label in folders) or any(len(found) != 1 for found in folders.values()):
         return None
-    names = [next(iter(folders[label])) for label in labels]
-    return names if len(set(names)) == len(names) and all(names) else None
+    names = {int(label.partition(".")[0]): next(iter(found)) for label, found in folders.items()}
+    return names if len(set(names.values())) == len(names) == len(folders) and all(names.values()) else None

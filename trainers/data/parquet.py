@@ -1,68 +1,63 @@
-"""Parquet files with a column of encoded images and one of labels."""
+"""Parquet files with a column of encoded images, or of their paths, and one of labels."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from trainers.config import TaskConfig
 from trainers.data.claims import check_claim
 from trainers.data.groups import has_group_column
-from trainers.data.images import EncodedImages
-from trainers.data.pool import Normalization, RawPool, Source, SplitName, build_source, data_path
-from trainers.data.shards import check_shards
+from trainers.data.image_paths import ImageFinder, Listing
+from trainers.data.images import EncodedImages, FileImages, Images
+from trainers.data.labels import labelled_source, without_hidden
+from trainers.data.parquet_files import SplitFiles, find_split_files
+from trainers.data.pool import Normalization, RawPool, Source, SplitName, data_path
+from trainers.data.table_columns import choose_column, chosen_note, missing_column, told_columns
 from trainers.errors import DataError
 from trainers.long_tail import IntArray
 
 IMAGE_COLUMNS = ("image", "img")
 LABEL_COLUMNS = ("label", "fine_label", "labels")
 _ROWS_AT_A_TIME, _BYTES_OF_A_ROW = 16, 16  # a row has at least an offset and a label
-_SPLIT_FILES: dict[SplitName, tuple[str, ...]] = {
-    "train": ("train",),
-    "val": ("val", "validation", "valid"),
-    "test": ("test",),
-}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Rows:
+    """The columns of one split that are read."""
+
+    path: Path  # of its first file
+    table: pa.Table
+    image: str
+    label: str | None  # None: a split without labels
 
 
 def read_parquet(task: TaskConfig) -> Source:
-    """Reads a folder with train.parquet[, val.parquet][, test.parquet] (or Hugging Face's shards), or a single file."""
+    """Reads a folder with train.parquet[, val.parquet][, test.parquet] (or Hugging Face's forms), or a single file."""
     path = data_path(task)
-    return source_from_files({"train": [path]} if path.is_file() else find_split_files(path), group=task.group)
+    return source_from_files(SplitFiles({"train": [path]}) if path.is_file() else find_split_files(path), task)
 
 
-def find_split_files(folder: Path) -> dict[SplitName, list[Path]]:
-    """Files per split: `train.parquet`, or shards `train-00000-of-00002.parquet`, also in `data/`. Raises DataError."""
-    found: dict[SplitName, list[Path]] = {}
-    for split, stems in _SPLIT_FILES.items():
-        for stem in stems:
-            whole = [place / f"{stem}.parquet" for place in (folder, folder / "data")]
-            shards = [sorted(place.glob(f"{stem}-*.parquet")) for place in (folder, folder / "data")]
-            files = [path for path in whole if path.is_file()] or shards[0] or shards[1]
-            if files and split not in found:
-                check_shards(files)
-                found[split] = files
-    if "train" not in found:
-        others = sorted(path.name for path in folder.glob("*.parquet"))
-        held = f"only {', '.join(others)}" if others else "no parquet file"
-        raise DataError(f"{folder}: there must be a train.parquet, but there is {held}; name it so, or give the file")
-    return found
-
-
-def source_from_files(
-    files: dict[SplitName, list[Path]], *, normalization: Normalization | None = None, group: str | None = None
-) -> Source:
+def source_from_files(found: SplitFiles, task: TaskConfig, *, normalization: Normalization | None = None) -> Source:
     """Reads the splits; the schema's `class_names`, or Hugging Face's features, name the classes. Raises DataError."""
-    tables = {split: _read_files(paths, group) for split, paths in files.items()}
-    return build_source(
-        {split: _pool_of_table(table, files[split][0], group) for split, table in tables.items()},
-        _class_names(tables["train"], files["train"][0]),
-        normalization=normalization,
+    rows = {split: _read_files(paths, split, task) for split, paths in found.files.items()}
+    train = rows["train"]
+    names = train.table.column_names
+    known = (*IMAGE_COLUMNS, *LABEL_COLUMNS)
+    notes = [*found.notes, *chosen_note(train.path, names, train.image, str(train.label), documented=known)]
+    labels, hidden = without_hidden({split: _labels(each) for split, each in rows.items()})
+    finder = ImageFinder.of(task, data_path(task) if data_path(task).is_dir() else data_path(task).parent)
+    pools = {split: _pool(rows[split], values, finder, split, task.group) for split, values in labels.items()}
+    return labelled_source(
+        pools, _class_names(train), normalization=normalization, notes=[*notes, *hidden, *finder.notes]
     )
 
 
@@ -76,28 +71,62 @@ def _only_data_errors(path: Path) -> Iterator[None]:
         raise DataError(f"{path}: not a readable parquet file ({error}); fetch or write it again") from error
 
 
-def _read_files(paths: Sequence[Path], group: str | None) -> pa.Table:
-    tables = [_read_table(path, group) for path in paths]
+def _read_files(paths: Sequence[Path], split: SplitName, task: TaskConfig) -> _Rows:
+    tables = [_read_table(path, split, task) for path in paths]
     try:
-        table = pa.concat_tables(tables)
+        table = pa.concat_tables([each.table for each in tables])
     except pa.ArrowException as error:
         raise DataError(f"{paths[0]}: its columns differ from those of its other shards ({error})") from error
     if not len(table):
         raise DataError(f"{paths[0]}: the parquet file has no rows")
-    return table
+    return _Rows(path=paths[0], table=table, image=tables[0].image, label=tables[0].label)
 
 
-def _read_table(path: Path, group: str | None) -> pa.Table:
+def _read_table(path: Path, split: SplitName, task: TaskConfig) -> _Rows:
     with _only_data_errors(path):
         stored = path.stat().st_size
         if stored == 0:
             raise DataError(f"{path}: the file is empty (0 bytes); fetch or write it again")
         with pq.ParquetFile(path) as file:
-            names = file.schema_arrow.names
-            has_group_column(names, group, str(path), needed=True)
-            wanted = [_accepted_column(names, IMAGE_COLUMNS, path), _accepted_column(names, LABEL_COLUMNS, path)]
-            wanted += [name for name in ("rank", group or "") if name in names and name not in wanted]
-            return _read_columns(file, wanted, path, stored=stored)
+            has_group_column(file.schema_arrow.names, task.group, str(path), needed=True)
+            image, label = _columns(file.schema_arrow, path, split, task)
+            wanted = [name for name in (image, label) if name]
+            others = [name for name in ("rank", task.group) if name in file.schema_arrow.names]
+            wanted += [name for name in others if name and name not in wanted]
+            return _Rows(path=path, table=_read_columns(file, wanted, path, stored=stored), image=image, label=label)
+
+
+def _columns(schema: pa.Schema, path: Path, split: SplitName, task: TaskConfig) -> tuple[str, str | None]:
+    """The columns of images and labels: as told, as documented, as Hugging Face's features say, or well known."""
+    names, told, features = schema.names, told_columns(task), _features(schema)
+    image = choose_column(
+        names, "image", told=told.get("image"), documented=(*IMAGE_COLUMNS, *_of_type(features, "Image")), where=path
+    )
+    if image is None:
+        raise missing_column(names, "image", documented=IMAGE_COLUMNS[0], where=path)
+    said = told.get("label")
+    if said is not None and said not in names and split != "train":
+        return image, None
+    documented = (*LABEL_COLUMNS, *_of_type(features, "ClassLabel"))
+    label = choose_column(names, "label", told=said, documented=documented, where=path)
+    if label is None and split == "train":
+        raise missing_column(names, "label", documented=LABEL_COLUMNS[0], where=path)
+    return image, label
+
+
+def _features(schema: pa.Schema) -> Mapping[str, Any]:
+    """Hugging Face's description of the columns; empty without one, or for one that cannot be read."""
+    try:
+        found = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
+    except (ValueError, KeyError, TypeError, RecursionError):  # `_class_names` says so if it is needed
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _of_type(features: Mapping[str, Any], kind: str) -> tuple[str, ...]:
+    """The only column of this type."""
+    found = [name for name, said in features.items() if isinstance(said, dict) and said.get("_type") == kind]
+    return tuple(found) if len(found) == 1 else ()
 
 
 def _read_columns(file: pq.ParquetFile, columns: list[str], path: Path, *, stored: int) -> pa.Table:
@@ -114,21 +143,11 @@ def _read_columns(file: pq.ParquetFile, columns: list[str], path: Path, *, store
     return pa.Table.from_batches(batches) if batches else file.schema_arrow.empty_table().select(columns)
 
 
-def _accepted_column(names: Sequence[str], accepted: Sequence[str], path: Path) -> str:
-    for name in accepted:
-        if name in names:
-            return name
-    raise DataError(f"{path}: there must be a column {accepted[0]!r}, but there are {', '.join(map(repr, names))}")
-
-
-def _pool_of_table(table: pa.Table, path: Path, group: str | None) -> RawPool:
-    image_name = _accepted_column(table.column_names, IMAGE_COLUMNS, path)
-    label_name = _accepted_column(table.column_names, LABEL_COLUMNS, path)
-    with _only_data_errors(path):
-        rank = _rank(table["rank"], path) if "rank" in table.column_names else None
-        groups = None if group is None else table[group].to_pylist()
-        images = EncodedImages(_encoded_images(table[image_name], path, image_name), str(path))
-        return RawPool(images=images, labels=_labels(table[label_name], path), rank=rank, groups=groups)
+def _pool(rows: _Rows, labels: Sequence[object], finder: ImageFinder, split: SplitName, group: str | None) -> RawPool:
+    with _only_data_errors(rows.path):
+        rank = _rank(rows.table["rank"], rows.path) if "rank" in rows.table.column_names else None
+        groups = None if group is None else rows.table[group].to_pylist()
+        return RawPool(images=_images(rows, finder, split), labels=labels, rank=rank, groups=groups)
 
 
 def _rank(column: pa.ChunkedArray, path: Path) -> IntArray:
@@ -138,39 +157,88 @@ def _rank(column: pa.ChunkedArray, path: Path) -> IntArray:
     return found
 
 
-def _encoded_images(column: pa.ChunkedArray, path: Path, name: str) -> pa.Array:
-    """The column as one array of binaries; Hugging Face stores them in a struct {bytes, path}."""
+def _images(rows: _Rows, finder: ImageFinder, split: SplitName) -> Images:
+    """Encoded images, alone or in Hugging Face's struct {bytes, path}; or files, where there are only paths."""
+    column = _plain(rows.table[rows.image])
     if pa.types.is_struct(column.type) and column.type.get_field_index("bytes") >= 0:
-        chunks = [chunk.field("bytes") for chunk in column.chunks]
-        column = pa.chunked_array(chunks, column.type.field("bytes").type)
-    if not (pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)):
-        raise DataError(f"{path}: column {name!r} must hold encoded images (binary), but is {column.type}")
+        paths, column = _field(column, "path"), pc.struct_field(column, [column.type.get_field_index("bytes")])
+        if paths is not None and len(column) == column.null_count and _is_text(paths.type):
+            column = paths
+        column = _plain(column)
+    if _is_text(column.type):
+        _check_filled(column, rows.path)
+        finder.notes.append(
+            f"{rows.path.name}: column {rows.image!r} holds paths; the images are read from their files"
+        )
+        return FileImages(tuple(finder.find(Listing(names=column.to_pylist(), listed_in=rows.path, split=split))))
+    if not _is_bytes(column.type):
+        raise DataError(
+            f"{rows.path}: column {rows.image!r} must hold encoded images (binary) or paths (text), but is "
+            f"{column.type}; save each image as PNG, or arrays of pixels as npz"
+        )
+    _check_filled(column, rows.path)
+    return EncodedImages(column.cast(pa.large_binary()).combine_chunks(), str(rows.path))  # offsets beyond 2 GiB
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The column without a dictionary."""
+    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+
+
+def _field(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray | None:
+    """A field of a struct, which is missing where the struct is."""
+    at = column.type.get_field_index(name)
+    return None if at < 0 else _plain(pc.struct_field(column, [at]))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    checks = (
+        pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary
+    )  # fmt: skip
+    return any(check(kind) for check in checks)
+
+
+def _check_filled(column: pa.ChunkedArray, path: Path) -> None:
     if column.null_count:
         row = column.is_null().to_pylist().index(True)
-        raise DataError(f"{path}, row {row}: the image is missing; fill it or leave the row out")
-    return column.cast(pa.large_binary()).combine_chunks()  # large: offsets beyond 2 GiB
+        raise DataError(
+            f"{path}, row {row}: the image is missing, and so it is in {column.null_count} of {len(column)} rows; fill "
+            "it or leave the row out"
+        )
 
 
-def _labels(column: pa.ChunkedArray, path: Path) -> list[Any]:
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if not (
-        pa.types.is_integer(column.type) or pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
-    ):
-        raise DataError(f"{path}: labels must be whole numbers or text, but the column is {column.type}")
-    values: list[Any] = column.to_pylist()
-    return values
+def _labels(rows: _Rows) -> list[object]:
+    """As found, None for a missing one. Raises DataError for a type that is no label."""
+    if rows.label is None:
+        return [None] * len(rows.table)
+    with _only_data_errors(rows.path):
+        column = _plain(rows.table[rows.label])
+        kind = column.type
+        if pa.types.is_floating(kind):
+            fractions = pc.any(pc.and_(pc.is_finite(column), pc.not_equal(column, pc.floor(column)))).as_py()
+            if fractions:
+                raise DataError(f"{rows.path}: labels must be whole numbers or text, but the column is {kind}")
+        listed = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+        plain = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+        if not (plain or listed or pa.types.is_null(kind) or _is_text(kind) or _is_bytes(kind)):
+            raise DataError(f"{rows.path}: labels must be whole numbers or text, but the column is {kind}")
+        values: list[object] = column.to_pylist()
+        return values
 
 
-def _class_names(table: pa.Table, path: Path) -> list[str] | None:
-    metadata = table.schema.metadata or {}
+def _class_names(rows: _Rows) -> list[str] | None:
+    metadata = rows.table.schema.metadata or {}
     try:
         if b"class_names" in metadata:
             return [str(name) for name in json.loads(metadata[b"class_names"])]
         if b"huggingface" in metadata:
-            features = json.loads(metadata[b"huggingface"])["info"]["features"]
-            names = features[_accepted_column(table.column_names, LABEL_COLUMNS, path)].get("names")
+            said = json.loads(metadata[b"huggingface"])["info"]["features"][rows.label]
+            names = said.get("names") or said.get("feature", {}).get("names")  # of one label, or of a list of labels
             return None if names is None else [str(name) for name in names]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise DataError(f"{path}: the class names in its schema cannot be read ({error!r})") from error
+        raise DataError(f"{rows.path}: the class names in its schema cannot be read ({error!r})") from error
     return None

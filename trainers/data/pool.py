@@ -145,7 +145,7 @@ def _check_classes(labels: IntArray, names: tuple[str, ...]) -> None:
     if empty:
         raise DataError(
             f"{len(empty)} of {len(names)} classes have no training images: {_shortened(empty)}; add images or leave "
-            "these classes out (numbers run from 0 without gaps)"
+            "these classes out"
         )
 
 

@@ -25,6 +25,7 @@ from trainers.data.pool import Normalization, Source, SplitName
 from trainers.data.scaled_parts import streamed_notes, with_scale
 from trainers.data.split_notes import leak_notes, split_notes
 from trainers.data.splits import Augment, MemorySplit, Split, StreamedSplit, pixel_statistics
+from trainers.data.table_columns import check_read
 from trainers.errors import ConfigError, DataError
 from trainers.long_tail import cut_pool
 
@@ -71,6 +72,7 @@ def load_task(config: TaskConfig, scale: PixelScale | None = None) -> Task:
     DataError, or ConfigError if settings do not fit the data.
     """
     _check_natural_lists(config)
+    check_read(config)
     check_source_of_groups(config)
     asked_range(config.pixel_range)  # refuses nonsense also where no image needs it
     source = with_groups(reader(config.dataset)(config), config)

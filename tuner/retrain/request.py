@@ -13,6 +13,7 @@ from studies.export.read import ExportedConfig, ExportFileError
 from tuner.errors import UsageError
 
 _LONGEST_SEED = 18
+_COLUMNS = "task.columns"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,9 @@ def configuration(exported: ExportedConfig, asked: RetrainRequest) -> dict[str, 
     from trainers.config import TrialConfig
 
     _check_values(exported)
-    config = {**exported.config, **dict(map(_override, asked.overrides))}
+    config = dict(exported.config)
+    for text in asked.overrides:
+        config = _overridden(config, text)
     if asked.data is not None:
         config["task.data"] = str(asked.data.absolute())
     if asked.full:
@@ -63,7 +66,7 @@ def changes(exported: ExportedConfig, config: Mapping[str, Any]) -> list[str]:
     return [
         f"{name} {before[name]} -> {value}"
         for name, value in config.items()
-        if value != before[name] and name not in ("task.data", "task.dataset", "task.download")
+        if value != before[name] and name not in ("task.data", "task.image_root", "task.dataset", "task.download")
     ]
 
 
@@ -93,6 +96,17 @@ def _check_values(exported: ExportedConfig) -> None:
             problems.append(f"{exported.places[key]}: error: {error}")
     if problems:
         raise ExportFileError("\n".join(problems))
+
+
+def _overridden(config: Mapping[str, Any], text: str) -> dict[str, Any]:
+    """The configuration with one override; `task.columns.image=NAME` changes one entry of the mapping."""
+    from trainers.config import as_plain
+
+    name, equals, value = text.partition("=")
+    if equals and name.startswith(f"{_COLUMNS}."):
+        column = name.removeprefix(f"{_COLUMNS}.")
+        return {**config, _COLUMNS: {**(as_plain(_COLUMNS, config.get(_COLUMNS)) or {}), column: value}}
+    return dict([*config.items(), _override(text)])
 
 
 def _override(text: str) -> tuple[str, Any]:

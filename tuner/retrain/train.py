@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from studies.export.data_path import portable
+from studies.export.data_path import portable_value
 from studies.export.read import ExportedConfig, load_config
 from studies.findings.spread import Spread, spreads
 from studies.report.redaction import redacted_tree
@@ -218,8 +218,7 @@ def describe_trained(
 ) -> ModelCard:
     from trainers.files.model_file import describe_model
 
-    where = config.get("task.data")
-    config = {**config, "task.data": portable(where) if isinstance(where, str) else None}  # others may get the file
+    config = {name: portable_value(name, value) for name, value in config.items()}  # others may get the file
     name = str(config["task.model"])
     card = describe_model(task, model=name, temperature=temperature, config=config, precision=precision)
     return dataclasses.replace(card, trained_on=("train", "val") if full else ("train",))

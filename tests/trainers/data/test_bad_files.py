@@ -135,7 +135,7 @@ def test_missing_files_of_a_list_are_found_at_once(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path)
     tmp_path.mkdir()
     (tmp_path / "train.txt").write_text("a.png 0\nb.png 1\n")
-    with pytest.raises(DataError, match=r"2 of 2 image files are missing or empty, first .*right folder"):
+    with pytest.raises(DataError, match=r"2 of 2 image files are missing or empty, first .*image_root=DIR"):
         loaded(tmp_path, "lists", skip_bad=True)
 
 

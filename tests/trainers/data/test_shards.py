@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from trainers.data.parquet import find_split_files
+from trainers.data.parquet_files import find_split_files
 from trainers.data.shards import check_shards
 from trainers.errors import DataError
 
