@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image, UnidentifiedImageError
 
@@ -46,6 +47,8 @@ _TURNS: dict[object, Image.Transpose] = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_BITS = re.compile(r";(\d+)")  # in the name of a raw mode, such as RGB;16B
+_BITS_OF_MODES = {"1": 1, "I": 32, "F": 32, "I;16": 16, "I;16B": 16, "I;16L": 16}
 _HIGH_BYTE = [value >> 8 for value in range(2**16)]  # PIL would clip 16-bit grey to 255
 
 
@@ -53,6 +56,29 @@ def read_size(file: str | bytes, name: str) -> tuple[int, int]:
     """Width and height of an image, without decoding. Raises DataError that names the image."""
     with _opened(file, name) as image:
         return image.size
+
+
+class Header(NamedTuple):
+    """What an image says of itself before it is decoded."""
+
+    format: str  # JPEG, PNG, ...
+    mode: str  # Pillow's: L is grey, P has a palette
+    bits: int  # per channel, as stored
+    size: tuple[int, int]  # width, height
+
+
+def read_header(file: str | bytes, name: str) -> Header:
+    """The header of an image, without decoding. Raises DataError that names the image."""
+    with _opened(file, name) as image:
+        return Header(format=image.format or "?", mode=image.mode, bits=_bits(image), size=image.size)
+
+
+def _bits(image: Image.Image) -> int:
+    """Bits per channel: Pillow opens 16-bit colours in a mode of 8."""
+    tiles = getattr(image, "tile", ()) if image.format in ("PNG", "PPM", "TIFF") else ()
+    raw = tiles[0].args if tiles else None
+    stored = _BITS.search(str(raw[0] if isinstance(raw, tuple) and raw else raw or ""))
+    return int(stored[1]) if stored else _BITS_OF_MODES.get(image.mode, 8)
 
 
 def first_frame(file: str | bytes, name: str) -> Image.Image:

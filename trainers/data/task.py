@@ -66,7 +66,11 @@ def load_task(config: TaskConfig) -> Task:
     DataError, or ConfigError if settings do not fit the data.
     """
     _check_natural_lists(config)
-    source = reader(config.dataset)(config)
+    return task_of_source(reader(config.dataset)(config), config)
+
+
+def task_of_source(source: Source, config: TaskConfig) -> Task:
+    """`load_task` for a source that is read already."""
     parts, notes = _split_images(source, config)
     augment = _augment(config, source)
     image_size, size_notes = _image_size(config, list(parts.values()))
