@@ -189,7 +189,8 @@ def _holds_images(folder: Path, depth: int = _DEPTH) -> bool:
 
 
 def _images_in(folder: Path) -> bool:
-    return any(is_image_name(entry.name) and entry.is_file() for entry in os.scandir(folder))
+    with os.scandir(folder) as entries:  # closed at the first image
+        return any(is_image_name(entry.name) and entry.is_file() for entry in entries)
 
 
 def _files_of(kind: Kind, folder: Path, suffixes: Sequence[str], *, depth: int = 1) -> list[Path]:

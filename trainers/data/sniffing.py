@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from trainers.data.image_files import is_image_name
+from trainers.errors import DataError
 
 Kind = Literal["parquet", "npz", "npy", "image", "table", "list", "text", "archive", "pointer", "empty", "other"]
 
@@ -25,9 +26,8 @@ _DELIMITERS = ",;\t|"
 
 
 def kind_of(path: Path) -> Kind:
-    """The kind of a file. Raises OSError if it cannot be read."""
-    with path.open("rb") as file:
-        head = file.read(_HEAD)
+    """The kind of a file. Raises DataError if it cannot be read."""
+    head = _head(path)
     if not head:
         return "empty"
     if head.startswith(b"PK\x03\x04"):
@@ -44,9 +44,15 @@ def kind_of(path: Path) -> Kind:
 
 def first_rows(path: Path) -> list[list[str]]:
     """The header and the first rows of a table, cells without spaces around them."""
-    with path.open("rb") as file:
-        lines = _lines(file.read(_HEAD)) or []
-    return _rows(lines)
+    return _rows(_lines(_head(path)) or [])
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(_HEAD)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); check the file and its permissions") from error
 
 
 def _kind_of_zip(path: Path) -> Kind:

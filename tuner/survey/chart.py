@@ -30,7 +30,7 @@ _ROWS = 6  # of the curve
 def terminal_survey(found: Survey) -> RenderableType:
     """All of it, from top to bottom."""
     parts: list[RenderableType] = [_title(found), Text(), _facts(found), Text()]
-    if len(found.classes) > LISTED:
+    if len(found.classes) > LISTED and not found.balanced:
         parts += [Curve(found), Text()]
     parts += [Bars(found), Text()]
     parts += _points("cannot be known, or looks wrong", doubts(found), "yellow")
@@ -40,7 +40,7 @@ def terminal_survey(found: Survey) -> RenderableType:
 
 def _title(found: Survey) -> Text:
     line = Text(no_wrap=True, overflow="ellipsis")
-    line.append_text(styled(found.path.name or found.path, "bold"))
+    line.append_text(styled(found.path.absolute().name or found.path, "bold"))
     line.append_text(styled(f"  {count(found.images.total, 'image')} of {len(found.classes):,} classes"))
     return line
 
@@ -82,6 +82,8 @@ def imbalance(found: Survey) -> str:
 def groups(found: Survey) -> str:
     """Classes by group, with the bounds."""
     sizes = found.groups
+    if found.balanced:
+        return f"one, for all classes have {found.classes[0].train:,} training images"
     return (
         f"many {sizes['many']:,} (above {found.many:,} training images), medium {sizes['medium']:,}, "
         f"few {sizes['few']:,} (below {found.few:,})"
@@ -139,6 +141,8 @@ def shown_classes(classes: Sequence[ClassSeen], *, most: int = LISTED) -> list[t
     ranked = list(enumerate(classes, start=1))
     if len(ranked) <= most:
         return list(ranked)
+    if classes[0].train == classes[-1].train:
+        return [*ranked[:_HEAD], len(ranked) - _HEAD]
     middle = (len(ranked) - _MIDDLE) // 2
     tail = len(ranked) - _TAIL
     return [

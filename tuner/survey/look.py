@@ -64,7 +64,7 @@ def look(path: Path, dataset: str | None, overrides: Sequence[str], *, say: Say)
     try:
         source = reader(form.dataset)(_config(given))
     except DataError as error:
-        raise _with_place(error, form, path) from error
+        raise error if named else _explained(error, form, path) from error
     say("reading the headers of images")
     images = seen_images(source)
     gpu = torch.cuda.is_available()
@@ -104,11 +104,10 @@ def _config(given: Mapping[str, Any]) -> TaskConfig:
     return TrialConfig.from_flat(given).task
 
 
-def _with_place(error: DataError, form: Form, path: Path) -> DataError:
-    """The reader's refusal; if the classes are in a folder below, with the hint to give that."""
-    if form.place == path:
-        return error
-    return DataError(f"{error}; the classes are in {form.place}: give that folder")
+def _explained(error: DataError, form: Form, path: Path) -> DataError:
+    """The reader's refusal, with what the data was taken for."""
+    hint = f"; the classes are in {form.place}: give that folder" if form.place != path else ""
+    return DataError(f"{error}{hint} (it was read as {form.dataset}: {form.seen}; --dataset names another form)")
 
 
 def _cut(source: Source, config: TaskConfig) -> tuple[Task | None, str | None]:
@@ -168,7 +167,7 @@ def measured_pace(task: Task, config: TaskConfig, *, say: Say) -> Pace:
         rate = _rate(trial, tiny, device)
         had = (time.process_time() - spent) / (time.perf_counter() - began) / slots.cpus_each
     idle = min(1.0, had)  # share of its processors that it had, while other programs ran
-    busy = "" if idle > _IDLE else f", other programs' {100 * (1 - idle):.0f} % of it deducted"
+    busy = "" if idle > _IDLE else f" (other programs took {100 * (1 - idle):.0f} % of it, which is deducted)"
     device_words = f"{count(slots.cpus_each, 'CPU thread')}{busy}"
     return Pace(images_per_second=rate / idle, at_once=slots.workers, device=device_words)
 

@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from studies.report.page import escape_html
-from studies.report.redaction import name_only, without_folders
+from studies.report.redaction import without_folders
 from studies.wording import count
 from tuner.survey.chart import facts, shown_classes
 from tuner.survey.doubts import doubts
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"  # no script, and no request
 _PICTURED = 40  # classes
+_PIXELS_SEEN = 16  # images up to this size are shown by pixels, not smoothed
 _CURVE = 25  # classes above which the curve is drawn
 _TABLE = 2_000  # classes in the table of all
 _WIDE, _HIGH = 1000, 240  # of the curve, in its own units
@@ -33,8 +34,8 @@ def page(found: Survey, source: Source) -> str:
         return without_folders(words, where)
 
     rows = shown_classes(found.classes, most=_PICTURED)
-    pictured = thumbnails(source, [row[1].name for row in rows if not isinstance(row, int)])
-    title = name_only(str(found.path)).removeprefix("…/")
+    pictured = thumbnails(source, [row[1].index for row in rows if not isinstance(row, int)])
+    title = found.path.absolute().name or "data"
     parts = [
         f"<h1>{escape_html(title)}</h1>",
         f'<p class="lead">{count(found.images.total, "image")} of {len(found.classes):,} classes</p>',
@@ -42,8 +43,8 @@ def page(found: Survey, source: Source) -> str:
         _boxed("refused", "A launch would refuse this data", [clean(found.refusal)] if found.refusal else []),
         _boxed("doubts", "Cannot be known, or looks wrong", map(clean, doubts(found))),
         _boxed("notes", "What a launch will note", map(clean, found.notes)),
-        _curve(found) if len(found.classes) > _CURVE else "",
-        _classes(found, rows, pictured),
+        _curve(found) if len(found.classes) > _CURVE and not found.balanced else "",
+        _classes(found, rows, pictured, tiny=max(map(max, found.images.sizes), default=0) <= _PIXELS_SEEN),
         _table(found) if len(rows) < len(found.classes) else "",
         _facts(found, clean),
     ]
@@ -136,21 +137,25 @@ def _legend(found: Survey) -> str:
 
 
 def _classes(
-    found: Survey, rows: Sequence[tuple[int, ClassSeen] | int], pictures: Mapping[str, tuple[str | None, ...]]
+    found: Survey,
+    rows: Sequence[tuple[int, ClassSeen] | int],
+    pictures: Mapping[int, tuple[str | None, ...]],
+    *,
+    tiny: bool,
 ) -> str:
     largest = max(1, *(one.train for one in found.classes))
     return (
-        '<section><h2>Classes</h2><div class="classes">'
+        f'<section><h2>Classes</h2><div class="classes{" tiny" if tiny else ""}">'
         + "".join(_class_row(row, largest, pictures) for row in rows)
         + "</div></section>"
     )
 
 
-def _class_row(row: tuple[int, ClassSeen] | int, largest: int, pictures: Mapping[str, tuple[str | None, ...]]) -> str:
+def _class_row(row: tuple[int, ClassSeen] | int, largest: int, pictures: Mapping[int, tuple[str | None, ...]]) -> str:
     if isinstance(row, int):
         return f'<div class="more">… {row:,} more classes …</div>'
     one = row[1]
-    images = "".join(_image(uri) for uri in pictures[one.name])
+    images = "".join(map(_image, pictures[one.index]))
     share = max(0.15, 100 * one.train / largest)
     return (
         f'<div class="class"><div class="name">{escape_html(one.name)}</div>'

@@ -72,10 +72,14 @@ def _side(images: ImagesSeen, *, gpu: bool) -> Reasoned:
     (width, height), *others = images.sizes
     if not others and width == height and width <= _SMALL:
         return Reasoned(width, f"all images are {width}x{height}")
-    low = sides[len(sides) // 20]
+    low = sides[len(sides) // 4]
     fitting = [side for side in _SIDES if side <= _ENLARGED * low] or [_SIDES[0]]
     side = fitting[-1] if gpu else min(fitting[-1], _SMALL)
-    own = f"shorter sides are {sides[0]} to {sides[-1]} pixels" if sides[0] < sides[-1] else f"sides are {low} pixels"
+    own = (
+        f"shorter sides are {sides[0]} to {sides[-1]} pixels, of a quarter up to {low}"
+        if sides[0] < sides[-1]
+        else f"sides are {low} pixels"
+    )
     return Reasoned(side, own + ("; larger ones need a GPU" if side < fitting[-1] else ""))
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from studies.findings.intervals import group_of
-from studies.wording import count
 
 if TYPE_CHECKING:
     from trainers.config import TaskConfig
@@ -22,13 +21,13 @@ if TYPE_CHECKING:
 Group = Literal["many", "medium", "few"]
 GROUPS: tuple[Group, ...] = ("many", "medium", "few")
 Size = tuple[int, int]  # width, height
-_NAMED = 5  # images or classes that a sentence names
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassSeen:
     """One class: its images by split, and its group by the training images."""
 
+    index: int  # of the label
     name: str
     given: int  # for training, before validation and test are cut from them
     train: int
@@ -90,6 +89,11 @@ class Survey:
         return max(given) / min(given)
 
     @property
+    def balanced(self) -> bool:
+        """True if all classes have the same number of training images."""
+        return len({one.train for one in self.classes}) == 1
+
+    @property
     def groups(self) -> dict[Group, int]:
         """Number of classes of each group."""
         sizes = Counter(one.group for one in self.classes)
@@ -119,13 +123,13 @@ def seen_images(source: Source) -> ImagesSeen:
     )
 
 
-def seen_copies(source: Source) -> Copies:
-    """Compares the content of every image with all others."""
+def seen_copies(source: Source, path: Path) -> Copies:
+    """Compares the content of every image with all others; names are relative to `path`."""
     places: dict[bytes, list[tuple[str, int, str]]] = defaultdict(list)  # split, label, name
     for split, pool in _pools(source):
         labels = pool.labels.tolist()
         for index, digest in enumerate(pool.images.digests(range(len(pool)))):
-            places[digest].append((split, labels[index], pool.images.name(index)))
+            places[digest].append((split, labels[index], pool.images.name(index).removeprefix(f"{path}/")))
     same = [found for found in places.values() if len(found) > 1]
     return Copies(
         extra=sum(len(found) - 1 for found in same),
@@ -155,13 +159,14 @@ def survey(
     form: Form, source: Source, task: Task | None, config: TaskConfig, *, images: ImagesSeen, refusal: str | None = None
 ) -> Survey:
     """Puts together what is known; `task` is None if a launch would refuse the data, with the reason in `refusal`."""
+    path = Path(config.data or form.place)
     return Survey(
-        path=Path(config.data or form.place),
+        path=path,
         form=form.seen,
         dataset=form.dataset,
         classes=_classes(source, task, config),
         images=images,
-        copies=seen_copies(source),
+        copies=seen_copies(source, path),
         splits=_splits(source, config),
         many=config.many,
         few=config.few,
@@ -190,10 +195,10 @@ def _classes(source: Source, task: Task | None, config: TaskConfig) -> tuple[Cla
         train, val, test = given, *(counted(pool and pool.labels) for pool in (source.val, source.test))
     else:
         train, val, test = list(task.counts), counted(task.val.labels), counted(task.test.labels)
-    rows = zip(source.class_names, given, train, val, test, strict=True)
+    rows = zip(range(num), source.class_names, given, train, val, test, strict=True)
     found = [
-        ClassSeen(name=name, given=n, train=used, val=v, test=t, group=_group(used, (config.many, config.few)))
-        for name, n, used, v, t in rows
+        ClassSeen(index=k, name=name, given=n, train=used, val=v, test=t, group=_group(used, (config.many, config.few)))
+        for k, name, n, used, v, t in rows
     ]
     return tuple(sorted(found, key=lambda one: (-one.train, -one.given)))
 
@@ -236,10 +241,3 @@ def as_tree(found: Survey) -> dict[str, Any]:
         "image_size": found.image_size,
         "notes": list(found.notes),
     }
-
-
-def named(names: Sequence[str], what: str = "class") -> str:
-    """Some names in words, the first few of them in full."""
-    shown = ", ".join(names[:_NAMED])
-    more = len(names) - _NAMED
-    return shown if more <= 0 else f"{shown} and {count(more, f'more {what}') if what != 'class' else f'{more:,} more'}"

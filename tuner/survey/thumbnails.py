@@ -19,16 +19,15 @@ _SIDE = 96  # pixels of the longer side; they are shown smaller, for sharp scree
 _TINY = 40  # up to here PNG is as small as JPEG, and exact
 
 
-def thumbnails(source: Source, names: Sequence[str]) -> Mapping[str, tuple[str | None, ...]]:
+def thumbnails(source: Source, classes: Sequence[int]) -> Mapping[int, tuple[str | None, ...]]:
     """Up to four training images of each class, evenly spaced; None for one that cannot be decoded."""
     import numpy as np
 
-    number = {name: k for k, name in enumerate(source.class_names)}
     found = {}
-    for name in names:
-        indices = np.flatnonzero(source.train.labels == number[name])
+    for k in classes:
+        indices = np.flatnonzero(source.train.labels == k)
         chosen = indices[np.unique(np.linspace(0, len(indices) - 1, min(EACH, len(indices))).round().astype(int))]
-        found[name] = tuple(_picture(source, int(index)) for index in chosen)
+        found[k] = tuple(_picture(source, int(index)) for index in chosen)
     return found
 
 
