@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from studies.wording import count
 from trainers.errors import ConfigError, DataError
-from tuner.errors import TunerError
 from tuner.execution.slots import Resources, available_cpus, cut_slots, gpu_count
 from tuner.survey.space_text import space_text, study_name
 from tuner.survey.suggested import CUSTOMARY, Pace, Reasoned, group_settings, space_tree, task_settings
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from trainers.data.task import Task
 
 Say = Callable[[str], None]
-_BATCHES = 8  # of the measurement of this machine's pace
+_BATCHES, _BATCH = 8, 64  # of the measurement of this machine's pace
 _SECONDS = 2.0
 _IDLE = 0.8  # share of the processors above which the machine counts as idle
 
@@ -141,48 +140,55 @@ def suggested_space(found: Look, target: Path, overrides: Sequence[str], *, say:
     return space_text(tree, comments, overrides, head=head)
 
 
-def measured_pace(task: Task, config: TaskConfig, *, say: Say) -> Pace:
-    """Trains the network for two seconds on noise of the data's shape, in one worker of those that a launch has."""
+def measured_pace(task: Task, config: TaskConfig, *, say: Say) -> Pace | None:
+    """Trains the network for two seconds on noise of the data's shape, in one worker of those that a launch has.
+
+    None if it cannot be trained here, or begins too slowly to be measured. Raises ConfigError for a network that cannot
+    take such images.
+    """
     import torch
 
     from trainers.config import TrialConfig
-    from trainers.data.splits import MemorySplit
 
     say(f"measuring how fast {config.model} trains here")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    trial = dataclasses.replace(TrialConfig(), task=config)
+    trial, noise = dataclasses.replace(TrialConfig(), task=config), _noise(task)
     slots = cut_slots(Resources(), cpus=available_cpus(), gpus=gpu_count())
-    images = _BATCHES * trial.stage1.batch_size
+    if device.type == "cuda":
+        rate, name = _rate(trial, noise, device), torch.cuda.get_device_name(device)
+        return None if rate is None else Pace(images_per_second=rate, at_once=max(1, slots.gpus), device=name)
+    with _threads(slots.cpus_each):
+        began, spent = time.perf_counter(), time.process_time()
+        rate = _rate(trial, noise, device)
+        had = (time.process_time() - spent) / (time.perf_counter() - began) / slots.cpus_each
+    idle = min(1.0, had)  # share of its processors that it had, while other programs ran
+    busy = "" if idle > _IDLE else f" (other programs took {100 * (1 - idle):.0f} % of it, which is deducted)"
+    words = f"{count(slots.cpus_each, 'CPU thread')}{busy}"
+    return None if rate is None else Pace(images_per_second=rate / idle, at_once=slots.workers, device=words)
+
+
+def _noise(task: Task) -> Task:
+    """A few batches of noise in the shape of the task's images, so that nothing is decoded while it is measured."""
+    import torch
+
+    from trainers.data.splits import MemorySplit
+
+    images = _BATCHES * _BATCH
     drawn = torch.Generator().manual_seed(0)
     shape = (images, task.channels, task.image_size, task.image_size)
     noise = torch.randint(256, shape, dtype=torch.uint8, generator=drawn)
     labels = torch.arange(images) % task.num_classes
-    split = MemorySplit(noise, labels, (task.mean, task.std), task.augment)
-    tiny = dataclasses.replace(task, train=split, val=MemorySplit(noise[:8], labels[:8], split.normalization, "none"))
-    if device.type == "cuda":
-        rate = _rate(trial, tiny, device)
-        return Pace(images_per_second=rate, at_once=max(1, slots.gpus), device=torch.cuda.get_device_name(device))
-    with _threads(slots.cpus_each):
-        began, spent = time.perf_counter(), time.process_time()
-        rate = _rate(trial, tiny, device)
-        had = (time.process_time() - spent) / (time.perf_counter() - began) / slots.cpus_each
-    idle = min(1.0, had)  # share of its processors that it had, while other programs ran
-    busy = "" if idle > _IDLE else f" (other programs took {100 * (1 - idle):.0f} % of it, which is deducted)"
-    device_words = f"{count(slots.cpus_each, 'CPU thread')}{busy}"
-    return Pace(images_per_second=rate / idle, at_once=slots.workers, device=device_words)
+    train = MemorySplit(noise, labels, (task.mean, task.std), task.augment)
+    return dataclasses.replace(
+        task, train=train, val=MemorySplit(noise[:8], labels[:8], train.normalization, "none"), test=train
+    )
 
 
-def _rate(trial: TrialConfig, task: Task, device: torch.device) -> float:
+def _rate(trial: TrialConfig, task: Task, device: torch.device) -> float | None:
     from trainers.stage1.rates import measured_rates
     from trainers.stage1.step_ways import DEFAULT_WAY
 
-    rates = measured_rates(trial, device=device, way=DEFAULT_WAY, seconds=_SECONDS, counts=(1,), task=task)
-    if 1 not in rates:
-        raise TunerError(
-            f"{trial.task.model} cannot be trained on images of {task.image_size}x{task.image_size} here; give a "
-            "smaller task.model or task.image_size with --set"
-        )
-    return rates[1]
+    return measured_rates(trial, device=device, way=DEFAULT_WAY, seconds=_SECONDS, counts=(1,), task=task).get(1)
 
 
 @contextlib.contextmanager

@@ -153,14 +153,20 @@ def _classes(number: int) -> str:
 
 
 def space_tree(
-    found: Survey, task: TaskConfig, reasons: Mapping[str, Reasoned], *, name: str, data: str, pace: Pace, gpu: bool
+    found: Survey,
+    task: TaskConfig,
+    reasons: Mapping[str, Reasoned],
+    *,
+    name: str,
+    data: str,
+    pace: Pace | None,
+    gpu: bool,
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """The space as plain values, and a comment for some of its dotted names."""
     images = found.images_of("train")
     batch = 64 if images >= 640 else 16
     epochs = _epochs(images, batch, gpu=gpu)
-    one = images * epochs.value / pace.images_per_second
-    backbones = next((n for n in _BACKBONES if _whole(n, one, pace) <= _PATIENCE), _BACKBONES[-1])
+    backbones = _backbones(images * epochs.value, pace)
     settings = {
         "dataset": task.dataset, "data": data, "imbalance_factor": task.imbalance_factor,
         **{key: reason.value for key, reason in reasons.items()},
@@ -172,7 +178,7 @@ def space_tree(
         else "",
         "task.imbalance_factor": "the data as it is" if task.imbalance_factor is None else "",
         "stage1.epochs": epochs.why,
-        "budget.backbones": _time(backbones, one, pace),
+        "budget.backbones": backbones.why,
         "budget.fresh_seeds": f"{_FRESH} more trainings, for the spread over seeds; 0 leaves them out",
     }
     tree = {
@@ -196,7 +202,7 @@ def space_tree(
             "maxnorm_radius": {"low": 0.1, "high": 3.0, "log": True},
         },
         "objective": "val.balanced_accuracy",
-        "budget": {"backbones": backbones, "heads_per_backbone": 32, "rounds": 2, "fresh_seeds": _FRESH},
+        "budget": {"backbones": backbones.value, "heads_per_backbone": 32, "rounds": 2, "fresh_seeds": _FRESH},
         "sampler": {"stage1": "gp", "stage2": "tpe", "seed": 0},
         "refine": {"top": 2, "heads": 32},
         "baselines": ["naive", "weight_decay", "l2_norm", "tau_norm", "logit_adjustment"],
@@ -212,14 +218,20 @@ def _epochs(images: int, batch: int, *, gpu: bool) -> Reasoned:
     return Reasoned(epochs, f"{count(per_epoch * epochs, 'step')} of {batch} images")
 
 
+def _backbones(work: int, pace: Pace | None) -> Reasoned:
+    """As many as fit into two hours, of trainings that process `work` images each."""
+    if pace is None:
+        return Reasoned(_BACKBONES[1], "how long one takes here could not be measured")
+    one = work / pace.images_per_second
+    backbones = next((n for n in _BACKBONES if _whole(n, one, pace) <= _PATIENCE), _BACKBONES[-1])
+    at_once = f", {pace.at_once} at a time" if pace.at_once > 1 else ""
+    return Reasoned(
+        backbones,
+        f"about {duration(_whole(backbones, one, pace))} on this machine: {backbones + _FRESH + 1} trainings of "
+        f"{duration(one)}{at_once}, at the {pace.images_per_second:,.0f} images/s that one reached on {pace.device}",
+    )
+
+
 def _whole(backbones: int, one: float, pace: Pace) -> float:
     """Seconds of the study: its backbones, fresh seeds and the naive baseline."""
     return (backbones + _FRESH + 1) * one / pace.at_once / _TRAINING
-
-
-def _time(backbones: int, one: float, pace: Pace) -> str:
-    at_once = f", {pace.at_once} at a time" if pace.at_once > 1 else ""
-    return (
-        f"about {duration(_whole(backbones, one, pace))} on this machine: {backbones + _FRESH + 1} trainings of "
-        f"{duration(one)}{at_once}, at the {pace.images_per_second:,.0f} images/s that one reached on {pace.device}"
-    )
