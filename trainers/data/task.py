@@ -65,12 +65,13 @@ def load_task(config: TaskConfig) -> Task:
     The same images give the same splits, order and fingerprint, whatever their format and file names. Raises
     DataError, or ConfigError if settings do not fit the data.
     """
-    _check_natural_lists(config)
+    _check_natural_lists(config)  # before anything is read
     return task_of_source(reader(config.dataset)(config), config)
 
 
 def task_of_source(source: Source, config: TaskConfig) -> Task:
     """`load_task` for a source that is read already."""
+    _check_natural_lists(config)
     parts, notes = _split_images(source, config)
     augment = _augment(config, source)
     image_size, size_notes = _image_size(config, list(parts.values()))

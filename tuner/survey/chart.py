@@ -14,7 +14,7 @@ from rich.text import Text
 
 from studies.wording import count
 from tuner.survey.doubts import doubts
-from tuner.survey.survey import GROUPS, ClassSeen, Survey
+from tuner.survey.survey import GROUPS, ClassSeen, SplitName, Survey
 from tuner.terminal.output import styled, terminal_safe
 
 WIDEST = 110  # columns, however wide the terminal is
@@ -22,6 +22,7 @@ COLOURS: Mapping[str, str] = {"many": "cyan", "medium": "yellow", "few": "magent
 LISTED = 40  # classes; of more: the first, some in the middle, the last
 _HEAD, _MIDDLE, _TAIL = 10, 5, 10
 _NAME = 24  # columns of a class name
+_SPLITS: Mapping[SplitName, str] = {"train": "training", "val": "validation", "test": "test"}
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _HEIGHTS = " ▁▂▃▄▅▆▇█"
 _ROWS = 6  # of the curve
@@ -59,17 +60,17 @@ def facts(found: Survey) -> Iterator[tuple[str, str]]:
     yield "form", f"{found.dataset}: {found.form}"
     yield "files", f"{_shares(found.images.formats)}; {pixels(found)}"
     yield "sizes", sizes(found)
-    for split, word in (("train", "training"), ("val", "validation"), ("test", "test")):
+    for split, word in _SPLITS.items():
         origin = found.splits[split]
         cut = found.refusal is not None and origin != "as given"
-        number = "" if cut else f"{count(found.images_of(split), 'image')}, "  # type: ignore[arg-type]
+        number = "" if cut else f"{count(found.images_of(split), 'image')}, "
         yield word, f"{number}{'what is left' if _left(found, split) else origin}"
     yield "imbalance", imbalance(found)
     yield "groups", groups(found)
 
 
 def _left(found: Survey, split: str) -> bool:
-    return split == "train" and set(found.splits.values()) != {"as given"}
+    return found.splits[split] == "as given" and split == "train" and set(found.splits.values()) != {"as given"}
 
 
 def imbalance(found: Survey) -> str:

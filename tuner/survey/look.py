@@ -63,7 +63,9 @@ def look(path: Path, dataset: str | None, overrides: Sequence[str], *, say: Say)
     try:
         source = reader(form.dataset)(_config(given))
     except DataError as error:
-        raise error if named else _explained(error, form, path) from error
+        if named:
+            raise
+        raise _explained(error, form, path) from error
     say("reading the headers of images")
     images = seen_images(source)
     gpu = torch.cuda.is_available()

@@ -144,7 +144,7 @@ def group_settings(found: Survey) -> dict[str, Reasoned]:
     above, below = sum(n > many for n in counts), sum(n < few for n in counts)
     return {
         "many": Reasoned(many, f"{_classes(above)} more training images"),
-        "few": Reasoned(few, f"{_classes(below)} fewer, and {_classes(len(counts) - above - below)} neither"),
+        "few": Reasoned(few, f"{_classes(below)} fewer; {len(counts) - above - below:,} between"),
     }
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from trainers.data.task import Task
 
 Group = Literal["many", "medium", "few"]
+SplitName = Literal["train", "val", "test"]
 GROUPS: tuple[Group, ...] = ("many", "medium", "few")
 Size = tuple[int, int]  # width, height
 
@@ -29,7 +30,7 @@ class ClassSeen:
 
     index: int  # of the label
     name: str
-    given: int  # for training, before validation and test are cut from them
+    given: int  # for training: before validation and test are cut from them, or after a long tail is cut
     train: int
     val: int
     test: int
@@ -99,7 +100,7 @@ class Survey:
         sizes = Counter(one.group for one in self.classes)
         return {group: sizes[group] for group in GROUPS}
 
-    def images_of(self, split: Literal["train", "val", "test"]) -> int:
+    def images_of(self, split: SplitName) -> int:
         """Images in a split."""
         return sum(getattr(one, split) for one in self.classes)
 
@@ -195,6 +196,8 @@ def _classes(source: Source, task: Task | None, config: TaskConfig) -> tuple[Cla
         train, val, test = given, *(counted(pool and pool.labels) for pool in (source.val, source.test))
     else:
         train, val, test = list(task.counts), counted(task.val.labels), counted(task.test.labels)
+    if config.imbalance_factor is not None:
+        given = train  # the tail is what was asked for, not what the data has
     rows = zip(range(num), source.class_names, given, train, val, test, strict=True)
     found = [
         ClassSeen(index=k, name=name, given=n, train=used, val=v, test=t, group=_group(used, (config.many, config.few)))
@@ -210,8 +213,14 @@ def _group(images: int, thresholds: tuple[int, int]) -> Group:
 
 def _splits(source: Source, config: TaskConfig) -> dict[str, str]:
     given = {"train": "as given", "val": "as given", "test": "as given"}
+    cut = config.imbalance_factor is not None
+    if cut:
+        given["train"] = f"a long tail of factor {config.imbalance_factor:g}, cut from those given"
     if source.val is None:
-        given["val"] = f"cut from training: a fifth of a class, at most {config.val_per_class}"
+        per_class = (
+            f"{config.val_per_class} of each class" if cut else f"a fifth of a class, at most {config.val_per_class}"
+        )
+        given["val"] = f"cut from training: {per_class}"
     if source.test is None:
         given["test"] = "cut from training: a fifth of each class"
     return given

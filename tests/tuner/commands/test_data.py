@@ -161,3 +161,13 @@ def test_every_option_has_a_word_and_the_help_an_example(command: Command) -> No
     assert "Example: tuner data" in " ".join(out.split())
     for option in ("--dataset", "--set", "--output", "--html", "--force", "--json"):
         assert option in out
+
+
+def test_a_long_tail_that_is_cut_is_told_as_such(command: Command, birds: Path) -> None:
+    (birds / "cow" / "0.png").unlink()
+    (birds / "cow").rmdir()
+    overrides = ("task.imbalance_factor=2", "task.max_count=8", "task.val_per_class=4")
+    code, out = command("data", "birds", *(word for text in overrides for word in ("--set", text)))
+    assert code == 0
+    assert "training    12 images, a long tail of factor 2, cut from those given" in out
+    assert "imbalance   2 : 1 (" in out
