@@ -65,13 +65,17 @@ def load_task(config: TaskConfig) -> Task:
     The same images give the same splits, order and fingerprint, whatever their format and file names. Raises
     DataError, or ConfigError if settings do not fit the data.
     """
-    _check_natural_lists(config)  # before anything is read
-    return task_of_source(reader(config.dataset)(config), config)
+    return task_of_source(read_source(config), config)
+
+
+def read_source(config: TaskConfig) -> Source:
+    """Reads a whole data set. Raises DataError, or ConfigError for settings that it does not take."""
+    _check_natural_lists(config)
+    return reader(config.dataset)(config)
 
 
 def task_of_source(source: Source, config: TaskConfig) -> Task:
-    """`load_task` for a source that is read already."""
-    _check_natural_lists(config)
+    """The task of a source that is read already; raises like `load_task`."""
     parts, notes = _split_images(source, config)
     augment = _augment(config, source)
     image_size, size_notes = _image_size(config, list(parts.values()))

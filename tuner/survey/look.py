@@ -52,7 +52,7 @@ def look(path: Path, dataset: str | None, overrides: Sequence[str], *, say: Say)
     import torch
 
     from trainers.data.forms import Form, recognised
-    from trainers.data.task import reader
+    from trainers.data.task import read_source
 
     given = _given(path, dataset or "image-folder", overrides)  # overrides first: they may be wrong
     say("recognising the form")
@@ -61,7 +61,7 @@ def look(path: Path, dataset: str | None, overrides: Sequence[str], *, say: Say)
     given["task.dataset"] = form.dataset
     say(f"reading {form.dataset}")
     try:
-        source = reader(form.dataset)(_config(given))
+        source = read_source(_config(given))
     except DataError as error:
         if named:
             raise
