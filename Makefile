@@ -16,7 +16,7 @@ run: $(STAMP)
 
 dev: $(DEV_STAMP)
 
-test: lint pytest
+test: $(DEV_STAMP) lint pytest
 
 pytest: $(DEV_STAMP)
 	$(TEST)

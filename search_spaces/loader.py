@@ -19,22 +19,47 @@ def load(path_or_name: str | Path, *, overrides: Sequence[str] = (), name: str |
     """Reads the space at a path, or by name from ./search_spaces or from the shipped ones.
 
     `overrides` are `key=value` with dotted keys and YAML values; `name` replaces the study's name. Raises
-    SpaceNotFoundError, or SpaceError with every problem.
+    SpaceNotFoundError, or SpaceError with every problem. A relative `task.data` that does not exist in the current
+    folder is looked up beside the file.
     """
     file, data = _read_space_file(str(path_or_name))
-    return loads(decode_text(data, file=file), source=file, overrides=overrides, name=name)
+    text = decode_text(data, file=file)
+    return loads(text, source=file, overrides=overrides, name=name, folder=Path(file).parent)
 
 
-def loads(text: str, *, source: str = "<text>", overrides: Sequence[str] = (), name: str | None = None) -> Space:
-    """Reads a space from text, which errors call `source`. Raises SpaceError with every problem."""
+def loads(
+    text: str,
+    *,
+    source: str = "<text>",
+    overrides: Sequence[str] = (),
+    name: str | None = None,
+    folder: Path | None = None,
+) -> Space:
+    """Reads a space from text, which errors call `source`; `folder` is that of its file, to look up data in.
+
+    Raises SpaceError with every problem.
+    """
     root, found = parse(text, file=source)
     if root.value is None and not found:
         raise SpaceError([root.mark.problem("", "is empty; a space begins with version: 1")])
+    if folder is not None:
+        _locate_data(root, folder)
     for assignment in overrides:
         found += override(root, assignment)
     if name is not None and isinstance(root.value, dict):
         root.value["name"] = MappingEntry(Mark("--name"), Node(name, Mark("--name")))
     return _validated(root, found, source=source)
+
+
+def _locate_data(root: Node, folder: Path) -> None:
+    """Completes a relative path of data that is beside the space and not in the current folder."""
+    task = root.child("task")
+    data = task.child("data") if task else None
+    if task is None or data is None or not isinstance(data.value, str) or not data.value.isprintable():
+        return
+    given, beside = Path(data.value), folder / data.value
+    if not given.is_absolute() and not data.value.startswith("~") and not given.exists() and beside.exists():
+        task.entries["data"] = MappingEntry(task.entries["data"].mark, Node(str(beside.absolute()), data.mark))
 
 
 def shipped() -> dict[str, str]:

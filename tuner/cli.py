@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from tuner.commands import cache, database, enqueue, look, models, results, run, spaces
+from tuner.commands import cache, data, database, enqueue, look, models, results, run, spaces
 from tuner.errors import KilledError, UsageError
 from tuner.stopping import StopRequests
 from tuner.terminal.output import say, take_over_output
@@ -23,6 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 COMMANDS: dict[str, Callable[..., None]] = {  # in the order of the help
+    "data": data.data,
     "launch": run.launch,
     "resume": run.resume,
     "stop": run.stop,

@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image, UnidentifiedImageError
 
@@ -58,12 +59,37 @@ _FOUND_INSTEAD = (  # what is often saved under an image's name, by how it begin
 _BYTES_OF_DEEP_COLOUR = 18  # per pixel: two decoded images, and the values
 _LARGE = 2**27  # bytes of memory; of larger images one is decoded at a time
 _one_large = threading.Lock()
+_BITS = re.compile(r";(\d+)")  # in the name of a raw mode, such as RGB;16B
+_BITS_OF_MODES = {"1": 1, "I": 32, "F": 32, "I;16": 16, "I;16B": 16, "I;16L": 16}
 
 
 def read_size(file: str | bytes, name: str) -> tuple[int, int]:
     """Width and height of an image, without decoding. Raises DataError that names the image."""
     with _opened(file, name) as (image, _):
         return image.size
+
+
+class Header(NamedTuple):
+    """What an image says of itself before it is decoded."""
+
+    format: str  # JPEG, PNG, ...
+    mode: str  # Pillow's: L is grey, P has a palette
+    bits: int  # per channel, as stored
+    size: tuple[int, int]  # width, height
+
+
+def read_header(file: str | bytes, name: str) -> Header:
+    """The header of an image, without decoding. Raises DataError that names the image."""
+    with _opened(file, name) as (image, _):
+        return Header(format=image.format or "?", mode=image.mode, bits=_bits(image), size=image.size)
+
+
+def _bits(image: Image.Image) -> int:
+    """Bits per channel: Pillow opens 16-bit colours in a mode of 8."""
+    tiles = getattr(image, "tile", ()) if image.format in ("PNG", "PPM", "TIFF") else ()
+    raw = tiles[0].args if tiles else None
+    stored = _BITS.search(str(raw[0] if isinstance(raw, tuple) and raw else raw or ""))
+    return int(stored[1]) if stored else _BITS_OF_MODES.get(image.mode, 8)
 
 
 def first_frame(file: str | bytes, name: str, scale: PixelScale = AS_BEFORE) -> Image.Image:

@@ -71,11 +71,20 @@ def load_task(config: TaskConfig, scale: PixelScale | None = None) -> Task:
     The same images give the same splits, order and fingerprint, whatever their format and file names. Raises
     DataError, or ConfigError if settings do not fit the data.
     """
+    return task_of_source(read_source(config), config, scale)
+
+
+def read_source(config: TaskConfig) -> Source:
+    """Reads a whole data set. Raises DataError, or ConfigError for settings that it does not take."""
     _check_natural_lists(config)
     check_read(config)
     check_source_of_groups(config)
     asked_range(config.pixel_range)  # refuses nonsense also where no image needs it
-    source = with_groups(reader(config.dataset)(config), config)
+    return with_groups(reader(config.dataset)(config), config)
+
+
+def task_of_source(source: Source, config: TaskConfig, scale: PixelScale | None = None) -> Task:
+    """The task of a source that is read already; raises like `load_task`."""
     found = _in_one_pass(source, config, scale)
     return found or _task_of(look_at_all(source, config), config, scale)
 

@@ -28,13 +28,19 @@ _WORTH = 1.05  # more trainings at once must be this much faster to be kept
 
 
 def measured_rates(
-    config: TrialConfig, *, device: torch.device, way: StepWay, seconds: float = 3.0, counts: Sequence[int] = COUNTS
+    config: TrialConfig,
+    *,
+    device: torch.device,
+    way: StepWay,
+    seconds: float = 3.0,
+    counts: Sequence[int] = COUNTS,
+    task: Task | None = None,
 ) -> dict[int, float]:
     """Images per second by number of trainings at once; numbers that do not fit into the GPU's memory are left out.
 
     Raises ConfigError or DataError for a configuration that cannot be trained.
     """
-    task, rates = load_task(config.task), dict[int, float]()
+    task, rates = task or load_task(config.task), dict[int, float]()
     per_turn = config.stage1.batch_size if isinstance(task.train, MemorySplit) else len(task.train)
     for count in counts:
         jobs = [
