@@ -9,7 +9,7 @@ from pathlib import Path
 
 from trainers.config import TaskConfig
 from trainers.data.class_names import class_file
-from trainers.data.groups import has_group_column
+from trainers.data.groups import has_group_column, is_group_name, unused_group_notes
 from trainers.data.image_files import is_image_name
 from trainers.data.listed_images import ListedImage, ListFile, listed_source
 from trainers.data.pool import Source, SplitName, data_path
@@ -175,7 +175,9 @@ def _list_file(
         entries.setdefault(said, []).append(
             ListedImage(name, labels[index] if labels else label, None if group is None else row[group])
         )
-    sure, notes = split is not None or columns.split is not None, (*table.notes, *columns.notes)
+    unused = {name: [row[k] for _, row in table.rows] for k, name in enumerate(table.header) if is_group_name(name)}
+    told = unused_group_notes(table.path.name, unused, task)
+    sure, notes = split is not None or columns.split is not None, (*table.notes, *columns.notes, *told)
     files = [
         ListFile(path=table.path, split=each, entries=tuple(found), sure=sure, notes=notes)
         for each, found in entries.items()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,10 +12,16 @@ import pyarrow.compute as pc
 
 from trainers.config import DatasetName, TaskConfig
 from trainers.data.pool import Pool, Source
+from trainers.data.table_columns import plain_name
 from trainers.errors import ConfigError, DataError
 
 _WITHOUT_NAMES: tuple[DatasetName, ...] = ("digits-lt", "cifar10-lt", "cifar100-lt", "npz")
 _EXAMPLES = 3
+_KNOWN = frozenset({  # columns that published tables have for what several images are of
+    "patient", "patient_id", "patientid", "lesion", "lesion_id", "subject", "subject_id", "case", "case_id", "study_id",
+    "series_id", "video", "video_id", "clip_id", "seq_id", "sequence_id", "burst_id", "individual", "individual_id",
+    "animal_id", "plant_id", "specimen_id", "slide", "slide_id", "donor_id", "participant_id", "group", "group_id",
+})  # fmt: skip
 
 
 def is_pattern(group: str) -> bool:
@@ -53,6 +59,24 @@ def has_group_column(columns: Sequence[str], group: str | None, file: str, *, ne
             f"{', '.join(map(repr, columns))}"
         )
     return False
+
+
+def is_group_name(column: str) -> bool:
+    """True for the name of a column that may say which images belong together."""
+    return plain_name(column) in _KNOWN
+
+
+def unused_group_notes(file: str, columns: Mapping[str, Sequence[object]], task: TaskConfig) -> list[str]:
+    """A note for each column by which images may belong together, if `task.group` is not set."""
+    notes = []
+    for name, values in columns.items():
+        distinct = len(set(map(str, values)))
+        if task.group is None and is_group_name(name) and 1 < distinct < len(values):
+            notes.append(
+                f"{file}: column {name!r} has {distinct} values in {len(values)} rows; images that share one may be on "
+                f"both sides of a cut, unless --set task.group={name} keeps them together"
+            )
+    return notes
 
 
 def with_groups(source: Source, task: TaskConfig) -> Source:

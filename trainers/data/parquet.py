@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from trainers.config import TaskConfig
 from trainers.data.claims import check_claim
-from trainers.data.groups import has_group_column
+from trainers.data.groups import has_group_column, is_group_name, unused_group_notes
 from trainers.data.image_paths import ImageFinder, Listing
 from trainers.data.images import EncodedImages, FileImages, Images
 from trainers.data.labels import labelled_source, without_hidden
@@ -53,6 +53,8 @@ def source_from_files(found: SplitFiles, task: TaskConfig, *, normalization: Nor
     names = train.table.column_names
     known = (*IMAGE_COLUMNS, *LABEL_COLUMNS)
     notes = [*found.notes, *chosen_note(train.path, names, train.image, str(train.label), documented=known)]
+    unused = {name: train.table[name].to_pylist() for name in names if is_group_name(name) and name != train.label}
+    notes += unused_group_notes(train.path.name, unused, task)
     labels, hidden = without_hidden({split: _labels(each) for split, each in rows.items()})
     finder = ImageFinder.of(task, data_path(task) if data_path(task).is_dir() else data_path(task).parent)
     pools = {split: _pool(rows[split], values, finder, split, task.group) for split, values in labels.items()}
@@ -91,8 +93,8 @@ def _read_table(path: Path, split: SplitName, task: TaskConfig) -> _Rows:
             has_group_column(file.schema_arrow.names, task.group, str(path), needed=True)
             image, label = _columns(file.schema_arrow, path, split, task)
             wanted = [name for name in (image, label) if name]
-            others = [name for name in ("rank", task.group) if name in file.schema_arrow.names]
-            wanted += [name for name in others if name and name not in wanted]
+            others = [name for name in file.schema_arrow.names if name in ("rank", task.group) or is_group_name(name)]
+            wanted += [name for name in others if name not in wanted]
             return _Rows(path=path, table=_read_columns(file, wanted, path, stored=stored), image=image, label=label)
 
 

@@ -247,3 +247,21 @@ def test_no_pattern_takes_long(tmp_path: Path) -> None:
     folder = write(tmp_path / "c" / ("a" * 60), counts={"ant": 5, "bee": 5})
     with pytest.raises(DataError, match="10 of 10 images have no group"):
         loaded(folder.parent / folder.name, group=r"^((?:[a-z0-9/.]|[a-z/0-9.]+)*)!$")
+
+
+def test_a_column_by_which_images_may_belong_together_is_named_until_it_is_used(tmp_path: Path) -> None:
+    write(tmp_path / "im")
+    paths = sorted(tmp_path.rglob("*.png"))
+    rows = [f"im/{path.parent.name}/{path.name},{path.parent.name},{k // 2}" for k, path in enumerate(paths)]
+    (tmp_path / "train.csv").write_text("\n".join(["path,label,Patient ID", *rows]) + "\n")
+    images = [path.read_bytes() for path in paths]
+    columns = {
+        "image": images,
+        "label": [path.parent.name for path in paths],
+        "patient": [k // 2 for k in range(len(paths))],
+    }
+    pq.write_table(pa.table(columns), tmp_path / "train.parquet")
+    for dataset, name in (("csv", "Patient ID"), ("parquet", "patient")):
+        said = f"column {name!r} has {(len(paths) + 1) // 2} values in {len(paths)} rows; images that share one"
+        assert said in note(loaded(tmp_path, dataset), "share one")
+        assert not any("share one" in each for each in loaded(tmp_path, dataset, group=name).notes)
