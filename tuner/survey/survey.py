@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from studies.findings.intervals import group_of
+from trainers.errors import DataError
 
 if TYPE_CHECKING:
     from trainers.config import TaskConfig
@@ -129,7 +131,7 @@ def seen_copies(source: Source, path: Path) -> Copies:
     places: dict[bytes, list[tuple[str, int, str]]] = defaultdict(list)  # split, label, name
     for split, pool in _pools(source):
         labels = pool.labels.tolist()
-        for index, digest in enumerate(pool.images.digests(range(len(pool)))):
+        for index, digest in _digests(pool):
             places[digest].append((split, labels[index], pool.images.name(index).removeprefix(f"{path}/")))
     same = [found for found in places.values() if len(found) > 1]
     return Copies(
@@ -141,6 +143,16 @@ def seen_copies(source: Source, path: Path) -> Copies:
             if len({label for _, label, _ in found}) > 1
         ),
     )
+
+
+def _digests(pool: Pool) -> Iterator[tuple[int, bytes]]:
+    """The digest of each image that can be read."""
+    try:
+        yield from enumerate(pool.images.digests(range(len(pool))))
+    except DataError:  # then one by one; what cannot be read is told by its header
+        for index in range(len(pool)):
+            with contextlib.suppress(DataError):
+                yield index, pool.images.digests([index])[0]
 
 
 def _one_a_label(found: Sequence[tuple[str, int, str]]) -> Iterator[tuple[str, int, str]]:

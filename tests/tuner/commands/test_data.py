@@ -14,8 +14,9 @@ from search_spaces import load
 from tests.conftest import Command
 from tests.support.chromium import Browser
 from trainers.config import TaskConfig
-from trainers.data.task import load_task
+from trainers.data.task import load_task, read_source
 from tuner.survey import look
+from tuner.survey.survey import seen_copies, seen_images
 
 COUNTS = {"ant": 60, "<b>bee": 20, "cow": 1}
 
@@ -115,15 +116,21 @@ def test_what_is_wrong_has_the_exit_code_of_the_house(
     assert command("data", *wrong)[0] == code
 
 
-def test_data_that_a_launch_refuses_is_shown_and_gets_no_space(
-    command: Command, birds: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_data_that_a_launch_refuses_is_shown_and_gets_no_space(command: Command, birds: Path) -> None:
     (birds / "ant" / "broken.png").write_bytes((birds / "ant" / "0.png").read_bytes()[:60])
     code, out = command("data", "birds", "-o", "my_space.yaml", "--html", "look.html")
     assert code == 1
     assert "82 images of 3 classes" in out
     assert not Path("my_space.yaml").exists()
     assert "A launch would refuse this data" in Path("look.html").read_text()
+
+
+def test_a_file_that_vanishes_meanwhile_is_told_and_the_rest_compared(birds: Path) -> None:
+    source = read_source(TaskConfig(dataset="image-folder", data=str(birds)))
+    (birds / "ant" / "1.png").write_bytes((birds / "ant" / "0.png").read_bytes())
+    (birds / "ant" / "2.png").unlink()
+    assert len(seen_images(source).unreadable) == 1
+    assert seen_copies(source, birds).extra == 1
 
 
 def test_the_page_is_small_and_fetches_nothing_and_names_no_folder(
