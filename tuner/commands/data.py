@@ -82,7 +82,7 @@ def _write_page(found: Look, target: Path, tell: Callable[[str], None]) -> Path:
 
     tell("drawing the page")
     with staged(target) as draft:
-        draft.write_text(page(found.survey, found.source), encoding="utf-8", errors="backslashreplace")
+        draft.write_text(page(found.survey, found.source, found.scale), encoding="utf-8", errors="backslashreplace")
     return target
 
 

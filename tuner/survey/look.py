@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from trainers.config import DatasetName, TaskConfig, TrialConfig
     from trainers.data.forms import Form
+    from trainers.data.pixel_scale import PixelScale
     from trainers.data.pool import Source
     from trainers.data.task import Task
 
@@ -42,6 +43,13 @@ class Look:
     config: TaskConfig
     reasons: Mapping[str, Reasoned]  # of the settings of the task that were not given
     gpu: bool
+
+    @property
+    def scale(self) -> PixelScale:
+        """How deep pixels become bytes; that of releases without one, if a launch would refuse the data."""
+        from trainers.data.pixel_scale import AS_BEFORE
+
+        return self.task.pixel_scale if self.task else AS_BEFORE
 
 
 def look(path: Path, dataset: str | None, overrides: Sequence[str], *, say: Say) -> Look:

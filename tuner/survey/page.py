@@ -16,6 +16,7 @@ from tuner.survey.survey import GROUPS, ClassSeen, Survey
 from tuner.survey.thumbnails import thumbnails
 
 if TYPE_CHECKING:
+    from trainers.data.pixel_scale import PixelScale
     from trainers.data.pool import Source
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"  # no script, and no request
@@ -26,7 +27,7 @@ _TABLE = 2_000  # classes in the table of all
 _WIDE, _HIGH = 1000, 240  # of the curve, in its own units
 
 
-def page(found: Survey, source: Source) -> str:
+def page(found: Survey, source: Source, scale: PixelScale) -> str:
     """The whole page. It names the last part of the data's path, and no folder of the machine."""
     where = (str(found.path),)
 
@@ -34,7 +35,7 @@ def page(found: Survey, source: Source) -> str:
         return without_folders(words, where)
 
     rows = shown_classes(found.classes, most=_PICTURED)
-    pictured = thumbnails(source, [row[1].index for row in rows if not isinstance(row, int)])
+    pictured = thumbnails(source, [row[1].index for row in rows if not isinstance(row, int)], scale)
     title = found.path.absolute().name or "data"
     parts = [
         f"<h1>{escape_html(title)}</h1>",

@@ -12,6 +12,7 @@ from trainers.errors import DataError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from trainers.data.pixel_scale import PixelScale
     from trainers.data.pool import Source
 
 EACH = 4  # images of a class
@@ -19,7 +20,7 @@ _SIDE = 96  # pixels of the longer side; they are shown smaller, for sharp scree
 _TINY = 40  # up to here PNG is as small as JPEG, and exact
 
 
-def thumbnails(source: Source, classes: Sequence[int]) -> Mapping[int, tuple[str | None, ...]]:
+def thumbnails(source: Source, classes: Sequence[int], scale: PixelScale) -> Mapping[int, tuple[str | None, ...]]:
     """Up to four training images of each class, evenly spaced; None for one that cannot be decoded."""
     import numpy as np
 
@@ -27,15 +28,15 @@ def thumbnails(source: Source, classes: Sequence[int]) -> Mapping[int, tuple[str
     for k in classes:
         indices = np.flatnonzero(source.train.labels == k)
         chosen = indices[np.unique(np.linspace(0, len(indices) - 1, min(EACH, len(indices))).round().astype(int))]
-        found[k] = tuple(_picture(source, int(index)) for index in chosen)
+        found[k] = tuple(_picture(source, int(index), scale) for index in chosen)
     return found
 
 
-def _picture(source: Source, index: int) -> str | None:
+def _picture(source: Source, index: int, scale: PixelScale) -> str | None:
     from PIL import Image
 
     try:
-        image = source.train.images.open(index)  # upright
+        image = source.train.images.open(index, scale)  # upright
     except DataError:
         return None
     if max(image.size) > _SIDE:

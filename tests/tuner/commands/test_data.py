@@ -178,3 +178,11 @@ def test_a_long_tail_that_is_cut_is_told_as_such(command: Command, birds: Path) 
     assert code == 0
     assert "training    12 images, a long tail of factor 2, cut from those given" in out
     assert "imbalance   2 : 1 (" in out
+
+
+def test_deep_pixels_are_shown_as_a_launch_scales_them(command: Command, birds: Path) -> None:
+    drawn = np.random.default_rng(1)
+    for k in range(6):
+        Image.fromarray(drawn.random((16, 16), dtype=np.float32)).save(birds / "<b>bee" / f"deep{k}.tif")
+    assert command("data", "birds", "--html", "look.html")[0] == 0
+    assert 'class="broken"' not in Path("look.html").read_text()
