@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,12 +15,14 @@ from trainers.data.image_files import is_image_name
 from trainers.data.listed_images import ListedImage, ListFile, listed_source
 from trainers.data.pool import Source, SplitName, data_path
 from trainers.data.split_words import split_of
-from trainers.data.table_columns import choose_column, chosen_note, missing_column, told_columns
+from trainers.data.table_columns import choose_column, chosen_note, missing_column, plain_name, told_columns
 from trainers.data.text_files import read_text
 from trainers.errors import DataError
 
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _SUFFIXES = (".csv", ".tsv")
+_IS = re.compile(r"^is[\W_]*", re.IGNORECASE)
+_FOLDS = ("fold", "folds", "kfold", "fold_id", "cv_fold")
 _SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 
 
@@ -190,6 +193,7 @@ def _choose(table: _Table, split: SplitName | None, task: TaskConfig, *, alone: 
     if image is None:
         raise missing_column(header, "image", documented="path", where=where)
     words, notes = _split_column(table, told.get("split"))
+    notes += _ignored_splits(table) if words is None and alone else []
     if words is not None and not alone:
         words, notes = None, [f"{where.name}: column {words!r} is not used; the file's name says the split"]
     said, needed = told.get("label"), split in (None, "train")
@@ -213,15 +217,32 @@ def _choose(table: _Table, split: SplitName | None, task: TaskConfig, *, alone: 
 def _split_column(table: _Table, told: str | None) -> tuple[str | None, list[str]]:
     """The column that says the split, and a note if it has another name than `split`.
 
-    A well-known one is taken only if each of its values is a word for a split.
+    A well-known one is taken if a value is a word for a split. Raises DataError if other values are none.
     """
     found = choose_column(table.header, "split", told=told, documented=("split",), where=table.path)
     if found is None:
         return None, []
     at = table.header.index(found)
-    if found not in ("split", told) and not all(split_of(row[at]) for _, row in table.rows):
+    strange = sorted({row[at] for _, row in table.rows if row[at] and not split_of(row[at])})
+    if found not in ("split", told) and not any(split_of(row[at]) for _, row in table.rows):
         return None, []
+    if found not in ("split", told) and strange:
+        raise DataError(
+            f"{table.path}: column {found!r} says splits in some rows, but {strange[0]!r} in others, which is none of "
+            "train, val, test; write one of these in each row, or leave the column out"
+        )
     return found, [] if found == "split" else [f"{table.path.name}: column {found!r} says the split"]
+
+
+def _ignored_splits(table: _Table) -> list[str]:
+    """A note about columns such as `is_training` and `fold`, which are not read."""
+    found = [name for name in table.header if split_of(_IS.sub("", name)) or plain_name(name) in _FOLDS]
+    if not found:
+        return []
+    return [
+        f"{table.path.name}: {', '.join(map(repr, found))} may say the split, but is not read; write train, val or "
+        "test into a column split"
+    ]
 
 
 def _switches(table: _Table, besides: Sequence[str | None]) -> list[str]:
