@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -32,7 +33,7 @@ def read_folders(task: TaskConfig) -> Source:
     layout = find_layout(tree, task.layout)
     read = next((place / "classes.txt" for place in (root, layout.base.path) if read_class_names(place)), None)
     folders = list(dict.fromkeys(name for name, _ in layout.classes["train"]))
-    names = folders if read is None else read_class_names(read.parent)
+    names = folders if read is None else _ordered(folders, read)
     pools = {split: _pool_of_folders(folders, root) for split, folders in layout.classes.items()}
     notes = (*layout.notes, *leftover_notes(tree, layout, read=() if read is None else (read,)))
     notes += () if read is None else class_file(read.parent).notes
@@ -62,6 +63,20 @@ def read_class_names(folder: Path) -> list[str] | None:
     """The names and order of classes from classes.txt; None without one. Raises DataError if it cannot be read."""
     names = class_file(folder).names
     return None if names is None else list(names)
+
+
+def _ordered(folders: list[str], listed_in: Path) -> list[str]:
+    """Class names in the order of classes.txt, whose lines may have numbers. Raises DataError for a folder it lacks."""
+    names = class_file(listed_in.parent).for_labels(folders)
+    found = list(names.values() if isinstance(names, Mapping) else names or ())
+    strange = [folder for folder in folders if folder not in found]
+    if strange:
+        raise DataError(
+            f"{listed_in}: it must name every class folder, but {strange[0]!r} ({len(strange)} of {len(folders)}) is "
+            f"not in it; it names {', '.join(map(repr, found[:5]))}{' ...' if len(found) > 5 else ''}; correct it, or "
+            "move it away"
+        )
+    return found
 
 
 def check_present(paths: list[str], listed_in: Path) -> None:

@@ -14,7 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trainers.config import DatasetName
+from trainers.data.folder_tree import read_tree
+from trainers.data.folders import find_layout
 from trainers.data.image_files import is_image_name, is_junk_name
+from trainers.data.shown_names import printable
 from trainers.data.sniffing import Kind, first_rows, kind_of
 from trainers.data.split_words import split_of
 from trainers.errors import DataError
@@ -48,7 +51,7 @@ def recognised(path: Path) -> Form:
     Raises DataError if nothing there can be read, with what was found; or if several forms fit, with the switch that
     decides. Raises OSError if the path cannot be looked into.
     """
-    found = forms(path)
+    found = forms(path) or _by_layout(path)
     if not found:
         raise DataError(f"{path}: {_nothing(path)}; {READ}")
     if len(found) > 1:
@@ -61,6 +64,17 @@ def recognised(path: Path) -> Form:
 def forms(path: Path) -> list[Form]:
     """All forms that fit; a table or list that names the images of a folder does not make its folders classes."""
     return _forms_of_folder(path) if path.is_dir() else _forms_of_file(path)
+
+
+def _by_layout(path: Path) -> list[Form]:
+    """Class folders that lie deeper than a quick look goes. Raises DataError, also for what has two readings."""
+    tree = read_tree(path) if path.is_dir() else None
+    if tree is None or sum(bool(folder.images) for folder in tree.all_folders()) < 2:
+        return []
+    classes = [place for _, place in find_layout(tree, "auto").classes["train"]]
+    inside = classes[0].path.parent.relative_to(path).as_posix()
+    seen = f"{len(classes):,} folder{'s' if len(classes) > 1 else ''} with images in {printable(inside)}/"
+    return [Form(dataset="image-folder", seen=seen, place=path)]
 
 
 def _forms_of_file(path: Path) -> list[Form]:

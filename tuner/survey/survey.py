@@ -125,11 +125,13 @@ def seen_images(source: Source) -> ImagesSeen:
 
 
 def seen_copies(source: Source, path: Path) -> Copies:
-    """Compares the content of every image with all others; names are relative to `path`."""
+    """Compares the content of every image that can be read with all others; names are relative to `path`."""
+    from trainers.data.headers import digests
+
     places: dict[bytes, list[tuple[str, int, str]]] = defaultdict(list)  # split, label, name
     for split, pool in _pools(source):
         labels = pool.labels.tolist()
-        for index, digest in enumerate(pool.images.digests(range(len(pool)))):
+        for index, digest in digests(pool.images):
             places[digest].append((split, labels[index], pool.images.name(index).removeprefix(f"{path}/")))
     same = [found for found in places.values() if len(found) > 1]
     return Copies(

@@ -196,3 +196,22 @@ def test_names_that_no_terminal_shows(tmp_path: Path) -> None:
     lay(tmp_path, "ant:2 bee:2")
     (tmp_path / "bee" / "a\n\udcff\x1b[1m.tga").write_bytes(b"x")
     assert read(tmp_path).notes[0].endswith(r"(.tga 1), first bee/a\n\udcff\x1b[1m.tga; save images as PNG")
+
+
+def test_numbers_in_the_lines_of_classes_txt_are_no_part_of_the_names(tmp_path: Path) -> None:
+    lay(tmp_path, "001.x:2 002.y:1")
+    (tmp_path / "classes.txt").write_text("1 002.y\n2 001.x\n")
+    assert read(tmp_path).class_names == ("002.y", "001.x")
+
+
+def test_a_classes_txt_of_other_names_is_called_wrong_and_not_the_folders(tmp_path: Path) -> None:
+    lay(tmp_path, "ant:2 bee:1")
+    (tmp_path / "classes.txt").write_text("dog\ncat\n")
+    with pytest.raises(DataError, match=r"classes.txt: it must name every class folder, but 'ant' \(2 of 2\)"):
+        read(tmp_path)
+
+
+def test_a_test_class_in_other_capitals_is_told(tmp_path: Path) -> None:
+    lay(tmp_path, "train/ant:2 train/bee:1 test/Ant:1")
+    with pytest.raises(DataError, match="call it 'ant', or leave it out"):
+        read(tmp_path)
