@@ -11,10 +11,10 @@ from pathlib import Path
 from trainers.config import TaskConfig
 from trainers.data.class_names import class_file
 from trainers.data.groups import has_group_column
-from trainers.data.image_files import is_image_name
+from trainers.data.image_files import is_image_name, is_junk_name
 from trainers.data.listed_images import ListedImage, ListFile, listed_source
 from trainers.data.pool import Source, SplitName, data_path
-from trainers.data.split_words import split_of
+from trainers.data.split_words import split_of, splits_of
 from trainers.data.table_columns import choose_column, chosen_note, missing_column, plain_name, told_columns
 from trainers.data.text_files import read_text
 from trainers.errors import DataError
@@ -84,6 +84,8 @@ def _find_files(path: Path) -> tuple[list[tuple[Path, SplitName | None]], list[s
         files: list[tuple[Path, SplitName | None]] = [(named[split][0], split) for split in _SPLITS if named[split]]
     elif len(tables) == 1:
         files = [(tables[0], None)]
+    elif not tables and (inside := tables_in_splits(path)):
+        files, tables = [(table, split) for split, table in inside.items()], sorted(filter(_is_table, path.glob("*/*")))
     else:
         below = sorted(file.parent.relative_to(path).as_posix() for file in path.glob("*/*.csv"))
         where = f" ({', '.join(dict.fromkeys(below))} holds some: give that folder)" if below and not tables else ""
@@ -91,8 +93,30 @@ def _find_files(path: Path) -> tuple[list[tuple[Path, SplitName | None]], list[s
         raise DataError(
             f"{path}: there must be a train.csv or exactly one CSV file, but there are {len(tables)}{listed}"
         )
-    others = [file.name for file in tables if file not in {file for file, _ in files}]
+    read = {file for file, _ in files}
+    others = [file.relative_to(path).as_posix() for file in tables if file not in read]
     return files, [f"not used: {', '.join(others)}"] if others else []
+
+
+def tables_in_splits(folder: Path) -> dict[SplitName, Path]:
+    """The only table in each folder of a split, as in train/_classes.csv, valid/_classes.csv; empty without training's.
+
+    Raises DataError if a split has several tables.
+    """
+    folders = sorted(each for each in folder.iterdir() if each.is_dir() and not is_junk_name(each.name))
+    tables = {place.name: [file for file in sorted(place.iterdir()) if _is_table(file)] for place in folders}
+    found: dict[SplitName, list[Path]] = {}
+    for name, split in splits_of(name for name, held in tables.items() if held).items():
+        found.setdefault(split, []).extend(tables[name])
+    for split, several in found.items():
+        if len(several) > 1:
+            listed = ", ".join(file.relative_to(folder).as_posix() for file in several)
+            raise DataError(f"{folder}: {listed} could each be the {split} table; leave one, or give the file")
+    return {split: found[split][0] for split in _SPLITS if split in found} if "train" in found else {}
+
+
+def _is_table(path: Path) -> bool:
+    return path.suffix.lower() in _SUFFIXES and not is_junk_name(path.name) and path.is_file()
 
 
 def _read_table(path: Path) -> _Table:

@@ -33,8 +33,8 @@ def read_folders(task: TaskConfig) -> Source:
     layout = find_layout(tree, task.layout)
     read = next((place / "classes.txt" for place in (root, layout.base.path) if read_class_names(place)), None)
     folders = list(dict.fromkeys(name for name, _ in layout.classes["train"]))
-    names = folders if read is None else _ordered(folders, read)
-    pools = {split: _pool_of_folders(folders, root) for split, folders in layout.classes.items()}
+    names, called = (folders, {}) if read is None else _named(folders, read)
+    pools = {split: _pool_of_folders(each, root, called) for split, each in layout.classes.items()}
     notes = (*layout.notes, *leftover_notes(tree, layout, read=() if read is None else (read,)))
     notes += () if read is None else class_file(read.parent).notes
     return build_source(pools, names, notes=notes)
@@ -65,10 +65,16 @@ def read_class_names(folder: Path) -> list[str] | None:
     return None if names is None else list(names)
 
 
-def _ordered(folders: list[str], listed_in: Path) -> list[str]:
-    """Class names in the order of classes.txt, whose lines may have numbers. Raises DataError for a folder it lacks."""
+def _named(folders: list[str], listed_in: Path) -> tuple[list[str], dict[str, str]]:
+    """Class names in the order of classes.txt, and those of folders that are the numbers in its lines.
+
+    Raises DataError for a folder that it lacks.
+    """
     names = class_file(listed_in.parent).for_labels(folders)
-    found = list(names.values() if isinstance(names, Mapping) else names or ())
+    if isinstance(names, Mapping):
+        used = {int(folder): folder for folder in folders}
+        return [names[number] for number in sorted(used)], {used[number]: names[number] for number in used}
+    found = list(names or ())
     strange = [folder for folder in folders if folder not in found]
     if strange:
         raise DataError(
@@ -76,7 +82,7 @@ def _ordered(folders: list[str], listed_in: Path) -> list[str]:
             f"not in it; it names {', '.join(map(repr, found[:5]))}{' ...' if len(found) > 5 else ''}; correct it, or "
             "move it away"
         )
-    return found
+    return found, {}
 
 
 def check_present(paths: list[str], listed_in: Path) -> None:
@@ -89,8 +95,8 @@ def check_present(paths: list[str], listed_in: Path) -> None:
         )
 
 
-def _pool_of_folders(folders: ClassFolders, root: Path) -> RawPool:
-    files = [(str(path), name) for name, folder in folders for path in folder.image_paths()]
+def _pool_of_folders(folders: ClassFolders, root: Path, called: Mapping[str, str]) -> RawPool:
+    files = [(str(path), called.get(name, name)) for name, folder in folders for path in folder.image_paths()]
     paths = [path for path, _ in files]
     check_present(paths, root)
     return RawPool(images=FileImages(tuple(paths)), labels=[label for _, label in files])

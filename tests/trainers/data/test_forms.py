@@ -72,6 +72,7 @@ RECOGNISED: dict[str, tuple[str, Callable[[Path], object]]] = {
         several(lambda o: classes(o, "images_part_1", "images_part_2"), lambda o: text(o / "m.csv", "id,dx", "0,nv")),
     ),
     "list": ("lists", lambda o: text(o / "train.txt", "im/0.png 0", "im/b 1.png 1")),
+    "list with commas": ("lists", lambda o: text(o / "train.txt", "im/0.png,0", "im/b 1.png,1")),
     "list of images in class folders": (
         "lists",
         several(lambda o: classes(o / "images"), lambda o: text(o / "train.txt", "images/ant/0.png 0")),

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from trainers.config import TaskConfig, TrialConfig
+from trainers.data.forms import recognised
 from trainers.data.pool import Source
 from trainers.data.task import load_task, reader
 from trainers.errors import ConfigError, DataError
@@ -359,3 +360,19 @@ def test_a_table_of_pixels_is_refused_in_few_words(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("label," + ",".join(f"pixel{at}" for at in range(784)) + "\n0" + ",0" * 784)
     with pytest.raises(DataError, match=r"'pixel10' and 773 more\), which are not read; save arrays"):
         read("csv", tmp_path)
+
+
+@pytest.mark.parametrize("folders", ["train valid", "Task3_Training_Truth Task3_Validation_Truth"])
+def test_tables_in_the_folders_of_splits(folders: str, tmp_path: Path) -> None:
+    for split, folder in zip(("train", "valid"), folders.split(), strict=True):
+        rows = [(f"{k}_{i}.png", *(int(k == j) for j in range(3))) for k in range(3) for i in range(2)]
+        images(tmp_path / split, [str(row[0]) for row in rows])
+        (tmp_path / folder).mkdir(exist_ok=True)
+        text = "".join(",".join(map(str, row)) + "\n" for row in rows)
+        (tmp_path / folder / "_classes.csv").write_text("filename, ant, bee, cow\n" + text)
+    source = read("csv", tmp_path)
+    assert counts(source) == [2, 2, 2]
+    assert source.val is not None
+    assert len(source.val) == 6
+    assert {Path(source.val.images.name(at)).parent.name for at in range(6)} == {"valid"}
+    assert recognised(tmp_path).dataset == "csv"
