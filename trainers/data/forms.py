@@ -175,7 +175,8 @@ def _table(folder: Path) -> Form | None:
         return None
     if len(tables) == 1:
         return Form(dataset="csv", seen=f"{tables[0].name} with {_columns(tables[0])}", place=folder)
-    return Form(dataset="csv", seen=_few([path.name for path in tables], "table"), place=folder)
+    names = [path.relative_to(folder).as_posix() for path in tables]
+    return Form(dataset="csv", seen=_few(names, "table"), place=folder)
 
 
 def _columns(table: Path) -> str:

@@ -47,6 +47,7 @@ class ImagesSeen:
     modes: Mapping[str, int]  # Pillow's
     bits: Mapping[int, int]  # per channel
     unreadable: tuple[str, ...]
+    of_several: int = 0  # pages or frames, of which only the first is read
 
     @property
     def shorter_sides(self) -> list[int]:
@@ -121,6 +122,7 @@ def seen_images(source: Source) -> ImagesSeen:
         modes=dict(Counter(one.mode for one in found).most_common()),
         bits=dict(Counter(one.bits for one in found).most_common()),
         unreadable=tuple(wrong),
+        of_several=sum(one.several for one in found),
     )
 
 
@@ -246,6 +248,7 @@ def as_tree(found: Survey) -> dict[str, Any]:
             "modes": dict(images.modes),
             "bits_per_channel": {str(bits): n for bits, n in images.bits.items()},
             "unreadable": list(images.unreadable),
+            "of_several_pages": images.of_several,
         },
         "copies": dataclasses.asdict(found.copies),
         "splits": dict(found.splits),

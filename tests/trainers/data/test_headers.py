@@ -59,3 +59,10 @@ def test_images_that_are_missing_have_no_digest(tmp_path: Path) -> None:
 def test_an_array_has_the_bits_of_its_numbers() -> None:
     images = ArrayImages(np.zeros((2, 1, 4, 4), dtype=np.float32), "a.npz")
     assert [one.bits for one in headers(images) if isinstance(one, Header)] == [32, 32]
+
+
+@pytest.mark.parametrize("form", ["TIFF", "GIF", "PNG", "WEBP"])
+def test_a_header_says_of_several_pages_or_frames(form: str) -> None:
+    stream, pages = io.BytesIO(), [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    pages[0].save(stream, form, save_all=True, append_images=pages[1:])
+    assert read_header(stream.getvalue(), "a").several

@@ -376,3 +376,9 @@ def test_tables_in_the_folders_of_splits(folders: str, tmp_path: Path) -> None:
     assert len(source.val) == 6
     assert {Path(source.val.images.name(at)).parent.name for at in range(6)} == {"valid"}
     assert recognised(tmp_path).dataset == "csv"
+
+
+def test_labels_that_are_decimals_are_told(tmp_path: Path) -> None:
+    images(tmp_path, [name for name, _ in ROWS])
+    (tmp_path / "a.csv").write_text("path,label\n" + lines((name, k + 0.5) for name, k in ROWS))
+    told(read("csv", tmp_path), "labels such as 0.5 are decimals; each counts as the name of a class")
