@@ -151,6 +151,14 @@ def _check_claims(path: Path, members: list[zipfile.ZipInfo]) -> None:
 
 def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> npt.NDArray[np.generic]:
     with archive.open(member) as handle:
+        version = np.lib.format.read_magic(handle)
+        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        if header(handle)[2].hasobject:
+            raise DataError(
+                f"{archive.filename}: {member.filename} holds Python objects, which are not loaded because they can "
+                "run programs; save labels as plain text or numbers, such as labels.astype(str), and images of one size"
+            )
+    with archive.open(member) as handle:
         found: npt.NDArray[np.generic] = np.lib.format.read_array(handle, allow_pickle=False)
     if found.size > member.file_size:  # elements of size 0 cost nothing, so a file could claim any number
         raise ValueError(f"{member.filename} has {found.size:,} elements in {member.file_size:,} bytes")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,16 +11,18 @@ from pathlib import Path
 from trainers.config import TaskConfig
 from trainers.data.class_names import class_file
 from trainers.data.groups import has_group_column, is_group_name, unused_group_notes
-from trainers.data.image_files import is_image_name
+from trainers.data.image_files import is_image_name, is_junk_name
 from trainers.data.listed_images import ListedImage, ListFile, listed_source
 from trainers.data.pool import Source, SplitName, data_path
-from trainers.data.split_words import split_of
-from trainers.data.table_columns import choose_column, chosen_note, missing_column, told_columns
+from trainers.data.split_words import split_of, splits_of
+from trainers.data.table_columns import choose_column, chosen_note, missing_column, plain_name, told_columns
 from trainers.data.text_files import read_text
 from trainers.errors import DataError
 
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _SUFFIXES = (".csv", ".tsv")
+_IS = re.compile(r"^is[\W_]*", re.IGNORECASE)
+_FOLDS = ("fold", "folds", "kfold", "fold_id", "cv_fold")
 _SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 
 
@@ -81,6 +84,8 @@ def _find_files(path: Path) -> tuple[list[tuple[Path, SplitName | None]], list[s
         files: list[tuple[Path, SplitName | None]] = [(named[split][0], split) for split in _SPLITS if named[split]]
     elif len(tables) == 1:
         files = [(tables[0], None)]
+    elif not tables and (inside := tables_in_splits(path)):
+        files, tables = [(table, split) for split, table in inside.items()], sorted(filter(_is_table, path.glob("*/*")))
     else:
         below = sorted(file.parent.relative_to(path).as_posix() for file in path.glob("*/*.csv"))
         where = f" ({', '.join(dict.fromkeys(below))} holds some: give that folder)" if below and not tables else ""
@@ -88,8 +93,30 @@ def _find_files(path: Path) -> tuple[list[tuple[Path, SplitName | None]], list[s
         raise DataError(
             f"{path}: there must be a train.csv or exactly one CSV file, but there are {len(tables)}{listed}"
         )
-    others = [file.name for file in tables if file not in {file for file, _ in files}]
+    read = {file for file, _ in files}
+    others = [file.relative_to(path).as_posix() for file in tables if file not in read]
     return files, [f"not used: {', '.join(others)}"] if others else []
+
+
+def tables_in_splits(folder: Path) -> dict[SplitName, Path]:
+    """The only table in each folder of a split, as in train/_classes.csv, valid/_classes.csv; empty without training's.
+
+    Raises DataError if a split has several tables.
+    """
+    folders = sorted(each for each in folder.iterdir() if each.is_dir() and not is_junk_name(each.name))
+    tables = {place.name: [file for file in sorted(place.iterdir()) if _is_table(file)] for place in folders}
+    found: dict[SplitName, list[Path]] = {}
+    for name, split in splits_of(name for name, held in tables.items() if held).items():
+        found.setdefault(split, []).extend(tables[name])
+    for split, several in found.items():
+        if len(several) > 1:
+            listed = ", ".join(file.relative_to(folder).as_posix() for file in several)
+            raise DataError(f"{folder}: {listed} could each be the {split} table; leave one, or give the file")
+    return {split: found[split][0] for split in _SPLITS if split in found} if "train" in found else {}
+
+
+def _is_table(path: Path) -> bool:
+    return path.suffix.lower() in _SUFFIXES and not is_junk_name(path.name) and path.is_file()
 
 
 def _read_table(path: Path) -> _Table:
@@ -192,6 +219,7 @@ def _choose(table: _Table, split: SplitName | None, task: TaskConfig, *, alone: 
     if image is None:
         raise missing_column(header, "image", documented="path", where=where)
     words, notes = _split_column(table, told.get("split"))
+    notes += _ignored_splits(table) if words is None and alone else []
     if words is not None and not alone:
         words, notes = None, [f"{where.name}: column {words!r} is not used; the file's name says the split"]
     said, needed = told.get("label"), split in (None, "train")
@@ -215,15 +243,32 @@ def _choose(table: _Table, split: SplitName | None, task: TaskConfig, *, alone: 
 def _split_column(table: _Table, told: str | None) -> tuple[str | None, list[str]]:
     """The column that says the split, and a note if it has another name than `split`.
 
-    A well-known one is taken only if each of its values is a word for a split.
+    A well-known one is taken if a value is a word for a split. Raises DataError if other values are none.
     """
     found = choose_column(table.header, "split", told=told, documented=("split",), where=table.path)
     if found is None:
         return None, []
     at = table.header.index(found)
-    if found not in ("split", told) and not all(split_of(row[at]) for _, row in table.rows):
+    strange = sorted({row[at] for _, row in table.rows if row[at] and not split_of(row[at])})
+    if found not in ("split", told) and not any(split_of(row[at]) for _, row in table.rows):
         return None, []
+    if found not in ("split", told) and strange:
+        raise DataError(
+            f"{table.path}: column {found!r} says splits in some rows, but {strange[0]!r} in others, which is none of "
+            "train, val, test; write one of these in each row, or leave the column out"
+        )
     return found, [] if found == "split" else [f"{table.path.name}: column {found!r} says the split"]
+
+
+def _ignored_splits(table: _Table) -> list[str]:
+    """A note about columns such as `is_training` and `fold`, which are not read."""
+    found = [name for name in table.header if split_of(_IS.sub("", name)) or plain_name(name) in _FOLDS]
+    if not found:
+        return []
+    return [
+        f"{table.path.name}: {', '.join(map(repr, found))} may say the split, but is not read; write train, val or "
+        "test into a column split"
+    ]
 
 
 def _switches(table: _Table, besides: Sequence[str | None]) -> list[str]:

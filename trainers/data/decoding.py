@@ -76,12 +76,14 @@ class Header(NamedTuple):
     mode: str  # Pillow's: L is grey, P has a palette
     bits: int  # per channel, as stored
     size: tuple[int, int]  # width, height
+    several: bool = False  # pages or frames, of which only the first is read
 
 
 def read_header(file: str | bytes, name: str) -> Header:
     """The header of an image, without decoding. Raises DataError that names the image."""
     with _opened(file, name) as (image, _):
-        return Header(format=image.format or "?", mode=image.mode, bits=_bits(image), size=image.size)
+        several = image.format != "MPO" and bool(getattr(image, "is_animated", False))  # a photograph and its preview
+        return Header(format=image.format or "?", mode=image.mode, bits=_bits(image), size=image.size, several=several)
 
 
 def _bits(image: Image.Image) -> int:

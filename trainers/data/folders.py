@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -32,8 +33,8 @@ def read_folders(task: TaskConfig) -> Source:
     layout = find_layout(tree, task.layout)
     read = next((place / "classes.txt" for place in (root, layout.base.path) if read_class_names(place)), None)
     folders = list(dict.fromkeys(name for name, _ in layout.classes["train"]))
-    names = folders if read is None else read_class_names(read.parent)
-    pools = {split: _pool_of_folders(folders, root) for split, folders in layout.classes.items()}
+    names, called = (folders, {}) if read is None else _named(folders, read)
+    pools = {split: _pool_of_folders(each, root, called) for split, each in layout.classes.items()}
     notes = (*layout.notes, *leftover_notes(tree, layout, read=() if read is None else (read,)))
     notes += () if read is None else class_file(read.parent).notes
     return build_source(pools, names, notes=notes)
@@ -64,6 +65,26 @@ def read_class_names(folder: Path) -> list[str] | None:
     return None if names is None else list(names)
 
 
+def _named(folders: list[str], listed_in: Path) -> tuple[list[str], dict[str, str]]:
+    """Class names in the order of classes.txt, and those of folders that are the numbers in its lines.
+
+    Raises DataError for a folder that it lacks.
+    """
+    names = class_file(listed_in.parent).for_labels(folders)
+    if isinstance(names, Mapping):
+        used = {int(folder): folder for folder in folders}
+        return [names[number] for number in sorted(used)], {used[number]: names[number] for number in used}
+    found = list(names or ())
+    strange = [folder for folder in folders if folder not in found]
+    if strange:
+        raise DataError(
+            f"{listed_in}: it must name every class folder, but {strange[0]!r} ({len(strange)} of {len(folders)}) is "
+            f"not in it; it names {', '.join(map(repr, found[:5]))}{' ...' if len(found) > 5 else ''}; correct it, or "
+            "move it away"
+        )
+    return found, {}
+
+
 def check_present(paths: list[str], listed_in: Path) -> None:
     """Raises DataError if all image files are missing or empty; of some, all are listed with the other bad ones."""
     missing = find_missing(paths)
@@ -74,8 +95,8 @@ def check_present(paths: list[str], listed_in: Path) -> None:
         )
 
 
-def _pool_of_folders(folders: ClassFolders, root: Path) -> RawPool:
-    files = [(str(path), name) for name, folder in folders for path in folder.image_paths()]
+def _pool_of_folders(folders: ClassFolders, root: Path, called: Mapping[str, str]) -> RawPool:
+    files = [(str(path), called.get(name, name)) for name, folder in folders for path in folder.image_paths()]
     paths = [path for path, _ in files]
     check_present(paths, root)
     return RawPool(images=FileImages(tuple(paths)), labels=[label for _, label in files])

@@ -14,9 +14,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trainers.config import DatasetName
+from trainers.data.csv_tables import tables_in_splits
+from trainers.data.folder_tree import read_tree
+from trainers.data.folders import find_layout
 from trainers.data.image_files import is_image_name, is_junk_name
+from trainers.data.shown_names import printable
 from trainers.data.sniffing import Kind, first_rows, kind_of
-from trainers.data.split_words import split_of
+from trainers.data.split_words import split_of, splits_of
 from trainers.errors import DataError
 
 READ = (
@@ -48,7 +52,7 @@ def recognised(path: Path) -> Form:
     Raises DataError if nothing there can be read, with what was found; or if several forms fit, with the switch that
     decides. Raises OSError if the path cannot be looked into.
     """
-    found = forms(path)
+    found = forms(path) or _by_layout(path)
     if not found:
         raise DataError(f"{path}: {_nothing(path)}; {READ}")
     if len(found) > 1:
@@ -61,6 +65,18 @@ def recognised(path: Path) -> Form:
 def forms(path: Path) -> list[Form]:
     """All forms that fit; a table or list that names the images of a folder does not make its folders classes."""
     return _forms_of_folder(path) if path.is_dir() else _forms_of_file(path)
+
+
+def _by_layout(path: Path) -> list[Form]:
+    """Class folders that lie deeper than a quick look goes. Raises DataError, also for what has two readings."""
+    tree = read_tree(path) if path.is_dir() else None
+    if tree is None or sum(bool(folder.images) for folder in tree.all_folders()) < 2:
+        return []
+    classes = [place for _, place in find_layout(tree, "auto").classes["train"]]
+    inside = classes[0].path.parent.relative_to(path).as_posix()
+    seen = f"{len(classes):,} folder{'s' if len(classes) > 1 else ''} with images"
+    seen += "" if inside == "." else f" in {printable(inside)}/"
+    return [Form(dataset="image-folder", seen=seen, place=path)]
 
 
 def _forms_of_file(path: Path) -> list[Form]:
@@ -135,19 +151,32 @@ def _npz(folder: Path) -> Form | None:
 
 
 def _lists(folder: Path) -> Form | None:
-    files = [path.name for path in _files_of("list", folder, (".txt", ".lst", "")) if split_of(path.stem)]
+    files = [path.name for path in _files(folder, 1) if _is_list(path)]
     return Form(dataset="lists", seen=_few(files, "list"), place=folder) if files else None
 
 
+def _is_list(path: Path) -> bool:
+    """Also one with commas, whose first line begins with an image and not with a header."""
+    if path.suffix.lower() not in (".txt", ".lst", "") or not split_of(path.stem):
+        return False
+    kind = kind_of(path)
+    return kind == "list" or (kind == "table" and path.suffix.lower() == ".txt" and _names_image(first_rows(path)[0]))
+
+
+def _names_image(row: Sequence[str]) -> bool:
+    return any(is_image_name(cell.replace("\\", "/").rpartition("/")[2]) for cell in row)
+
+
 def _table(folder: Path) -> Form | None:
-    tables = [
-        path for path in _files(folder, 1) if path.suffix.lower() in (".csv", ".tsv") and kind_of(path) == "table"
+    tables = _files_of("table", folder, (".csv", ".tsv")) or [
+        table for table in tables_in_splits(folder).values() if kind_of(table) == "table"
     ]
     if not tables:
         return None
     if len(tables) == 1:
         return Form(dataset="csv", seen=f"{tables[0].name} with {_columns(tables[0])}", place=folder)
-    return Form(dataset="csv", seen=_few([path.name for path in tables], "table"), place=folder)
+    names = [path.relative_to(folder).as_posix() for path in tables]
+    return Form(dataset="csv", seen=_few(names, "table"), place=folder)
 
 
 def _columns(table: Path) -> str:
@@ -158,10 +187,12 @@ def _columns(table: Path) -> str:
 def _classes(folder: Path) -> list[Path]:
     """The folders that would be classes: those of the training folder if there is one; [] if they are not several."""
     inside = _subfolders(folder)
-    training = [place for place in inside if split_of(place.name) == "train"]
+    splits = splits_of(place.name for place in inside)
+    training = [place for place in inside if splits.get(place.name) == "train"]
     if training:
-        return [place for place in _subfolders(training[0]) if _holds_images(place)]
-    own = [place for place in inside if split_of(place.name) is None and _holds_images(place)]
+        found = [place for place in _subfolders(training[0]) if _holds_images(place)]
+        return found if len(found) > 1 else []  # of one, the layout says what it is
+    own = [place for place in inside if place.name not in splits and _holds_images(place)]
     if len(own) == 1 and not _images_in(own[0]):  # a folder around the classes, as an archive unpacks it
         return _classes(own[0])
     return own if len(own) > 1 else []

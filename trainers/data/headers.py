@@ -1,4 +1,4 @@
-"""The headers of many images: what they say of themselves, without decoding."""
+"""A look at many images without decoding: what their headers say, and digests of what can be read."""
 
 from __future__ import annotations
 
@@ -15,11 +15,29 @@ _THREADS = 16  # they wait for the disk, not the processor
 def headers(images: Images) -> Iterator[Header | DataError]:
     """The header of each image in order, or why it cannot be opened."""
     if isinstance(images, ArrayImages):
-        found = Header(format="array", mode="L" if images.channels == 1 else "RGB", bits=8, size=images.size(0))
+        bits = 8 * images.pixels.dtype.itemsize
+        found = Header(format="array", mode="L" if images.channels == 1 else "RGB", bits=bits, size=images.size(0))
         yield from (found for _ in range(len(images)))
         return
     with ThreadPoolExecutor(_THREADS) as pool:
         yield from pool.map(lambda index: _header(images, index), range(len(images)))
+
+
+def digests(images: Images) -> Iterator[tuple[int, bytes]]:
+    """The digest of each image's content, without those that cannot be read: `headers` says why."""
+    if isinstance(images, FileImages):
+        with ThreadPoolExecutor(_THREADS) as pool:
+            found = pool.map(lambda index: _digest(images, index), range(len(images)))
+            yield from ((index, digest) for index, digest in enumerate(found) if digest is not None)
+    else:
+        yield from enumerate(images.digests(range(len(images))))
+
+
+def _digest(images: FileImages, index: int) -> bytes | None:
+    try:
+        return images.digest(index)
+    except DataError:
+        return None
 
 
 def _header(images: Images, index: int) -> Header | DataError:

@@ -201,7 +201,7 @@ class _Index:
         self._by_name = defaultdict[str, list[str]](list)
         self._by_stem = defaultdict[str, list[str]](list)
         for root in roots:
-            for inside in _image_files(root):
+            for inside in image_files(root):
                 self._add(f"{root.as_posix()}{inside}", inside)
 
     def _add(self, whole: str, inside: str) -> None:
@@ -253,7 +253,7 @@ def _splits_said(folders: str) -> set[SplitName | None]:
     return {split_of(folder) for folder in folders.split("/")} - {None}
 
 
-def _image_files(root: Path) -> Iterator[str]:
+def image_files(root: Path) -> Iterator[str]:
     """Image files below a folder as `/path/from/it`, through links but in no circle, in the order of their names."""
     entered = set[str]()
     for place, folders, files in os.walk(root, followlinks=True):

@@ -167,9 +167,10 @@ class FileImages:
     def digests(self, indices: Sequence[int]) -> list[bytes]:
         """Digests of the files' bytes, the same as for the images in a parquet file. Raises DataError."""
         with ThreadPoolExecutor(_THREADS) as pool:
-            return list(pool.map(self._digest_file, indices))
+            return list(pool.map(self.digest, indices))
 
-    def _digest_file(self, index: int) -> bytes:
+    def digest(self, index: int) -> bytes:
+        """Of one file's bytes. Raises DataError."""
         path = Path(self.paths[index])
         try:
             with path.open("rb") as handle:

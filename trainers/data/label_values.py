@@ -16,6 +16,8 @@ from trainers.data.pool import RawPool, SplitName
 from trainers.errors import DataError
 
 _WHOLE = re.compile(r"[-+]?\d{1,300}(\.0*)?")
+_DECIMAL = re.compile(r"[-+]?\d{0,300}\.?\d{1,300}")
+_FRACTION = re.compile(r"[-+]?\d{0,300}\.\d{0,300}[1-9]\d{0,300}")
 _MISSING_WORDS = ("", "nan", "NaN", "<NA>")  # as pandas writes them; "NA" and "None" may be classes
 
 
@@ -29,6 +31,9 @@ def plain_labels(
     if every and all(isinstance(label, bool) for label in every):
         return {split: [_switch(label) for label in values] for split, values in found.items()}, notes
     if not all(isinstance(label, float) or _is_number(label) for label in every) or not every:
+        fractions = [label for label in every if isinstance(label, str) and _FRACTION.fullmatch(label)]
+        if fractions and all(isinstance(label, str) and _DECIMAL.fullmatch(label) for label in every):
+            notes.append(f"labels such as {fractions[0]} are decimals; each counts as the name of a class of its own")
         return found, notes
     decimal = [label for label in every if not isinstance(label, int) and not str(label).lstrip("+-").isdecimal()]
     if any(isinstance(label, float) and not label.is_integer() for label in decimal):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from trainers.data.pool import SplitName
 from trainers.data.split_words import splits_of
 from trainers.errors import DataError
 
+_PART = re.compile(r"(fold|part|batch|chunk|shard|subset)s?[\W_]*\d+", re.IGNORECASE)
 Splits = Mapping[str, SplitName]  # by the name of a folder in a class
 
 
@@ -34,7 +36,31 @@ def classes_in(base: Folder, asked: LayoutName) -> Layout:
         raise DataError(
             f"{base.path}: task.layout=splits, but none of {listed(folders)} is a split; leave the switch out"
         )
-    return Layout(base=base, classes={"train": class_folders(base)})
+    if asked != "classes":
+        _check_parts(base, folders)
+    return Layout(base=base, classes={"train": class_folders(base)}, notes=_alike_notes(folders))
+
+
+def _check_parts(base: Folder, folders: Sequence[Folder]) -> None:
+    """Raises DataError for folders such as fold0/ and fold1/ with folders in them, which may be the classes."""
+    if all(_PART.fullmatch(folder.name) and not folder.images for folder in folders):
+        inside = {each.name: each for folder in folders for each in folder.with_images()}
+        raise DataError(
+            f"{base.path}: its folders can be read in two ways. If {listed(folders)} are numbered parts of one data "
+            f"set, the classes are {listed(list(inside.values()))}: move them into one folder; with "
+            f"task.layout=classes, the classes are {listed(folders)}"
+        )
+
+
+def _alike_notes(folders: Sequence[Folder]) -> tuple[str, ...]:
+    """A sentence if all classes hold the same several folders, as color/ and grey/ of one data set do."""
+    inside = [tuple(each.name for each in folder.with_images()) for folder in folders]
+    if len(folders) < 2 or len(inside[0]) < 2 or len(set(inside)) > 1 or any(folder.images for folder in folders):
+        return ()
+    return (
+        f"{listed(folders)} all hold {listed(folders[0].with_images())}; if those are the classes, give one of the "
+        "folders around them with --data, or move all images into one",
+    )
 
 
 def _only_splits(folder: Folder, splits: Splits) -> bool:

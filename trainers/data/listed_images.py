@@ -12,7 +12,8 @@ from trainers.config import TaskConfig
 from trainers.data.image_paths import ImageFinder, Listing
 from trainers.data.images import FileImages
 from trainers.data.labels import Names, labelled_source, without_hidden
-from trainers.data.pool import Normalization, RawPool, Source, SplitName
+from trainers.data.pool import Normalization, RawPool, Source, SplitName, data_path
+from trainers.data.unlisted import unlisted_notes
 from trainers.errors import DataError
 
 
@@ -63,6 +64,9 @@ def listed_source(
             groups=None if entries[0].group is None else [entry.group for entry in entries],
         )
         notes += joined
+    if task.dataset in ("csv", "lists"):  # the community's lists are a part of their images by intent
+        used = [path for pool in pools.values() if isinstance(pool.images, FileImages) for path in pool.images.paths]
+        notes += unlisted_notes(folder, used, whole=data_path(task).is_dir())
     return labelled_source(
         pools, names, digits_are_numbers=True, normalization=normalization, notes=[*notes, *finder.notes]
     )

@@ -22,6 +22,7 @@ from trainers.data.labels import labelled_source, without_hidden
 from trainers.data.parquet_files import SplitFiles, find_split_files
 from trainers.data.pool import Normalization, RawPool, Source, SplitName, data_path
 from trainers.data.table_columns import choose_column, chosen_note, missing_column, told_columns
+from trainers.data.unlisted import unlisted_notes
 from trainers.errors import DataError
 from trainers.long_tail import IntArray
 
@@ -58,8 +59,10 @@ def source_from_files(found: SplitFiles, task: TaskConfig, *, normalization: Nor
     labels, hidden = without_hidden({split: _labels(each) for split, each in rows.items()})
     finder = ImageFinder.of(task, data_path(task) if data_path(task).is_dir() else data_path(task).parent)
     pools = {split: _pool(rows[split], values, finder, split, task.group) for split, values in labels.items()}
+    used = [path for pool in pools.values() if isinstance(pool.images, FileImages) for path in pool.images.paths]
+    unlisted = unlisted_notes(finder.folder, used, whole=data_path(task).is_dir()) if used else []
     return labelled_source(
-        pools, _class_names(train), normalization=normalization, notes=[*notes, *hidden, *finder.notes]
+        pools, _class_names(train), normalization=normalization, notes=[*notes, *hidden, *unlisted, *finder.notes]
     )
 
 

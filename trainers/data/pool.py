@@ -105,9 +105,11 @@ def _number_text(pool: RawPool, names: tuple[str, ...]) -> IntArray:
     number = {name: k for k, name in enumerate(names)}
     for index, label in enumerate(pool.labels):
         if label not in number:
+            alike = [name for name in names if name.casefold() == str(label).casefold()]
+            mend = f"call it {alike[0]!r}" if alike else "add images of it to training"
             raise DataError(
                 f"{pool.images.name(index)}: class {label!r} has no training images; the classes are "
-                f"{_shortened(names)}"
+                f"{_shortened(names)}; {mend}, or leave it out"
             )
     return np.array([number[str(label)] for label in pool.labels], dtype=np.int64)
 

@@ -25,6 +25,8 @@ _KNOWN: dict[Role, tuple[str, ...]] = {  # as published tables call them, in low
     ),
     "split": ("split", "subset", "partition", "set", "data_set", "dataset", "usage"),
 }  # fmt: skip
+_PIXELS = re.compile(r"pixels?|pixel_?\d+|\d+x\d+")
+_SHOWN = 12  # columns in a message
 _OTHER_SIGNS = re.compile(r"[\W_]+")
 
 
@@ -73,7 +75,13 @@ def choose_column(
 
 def missing_column(names: Sequence[str], role: Role, *, documented: str, where: Path) -> DataError:
     """The error for a table without a column of this role."""
-    found = ", ".join(map(repr, names)) or "none"
+    found = ", ".join(map(repr, names[:_SHOWN])) or "none"
+    found += f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    if role == "image" and any(_PIXELS.fullmatch(plain_name(name)) for name in names):
+        return DataError(
+            f"{where}: a table names images, but this one holds their pixels ({found}), which are not read; save "
+            "arrays `images` and `labels` by numpy.savez, for --dataset npz"
+        )
     return DataError(
         f"{where}: there must be a column {documented!r}, but there are {found}; if one of these holds "
         f"the {role}s, say so with --set task.columns.{role}=NAME"

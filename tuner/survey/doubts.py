@@ -14,7 +14,7 @@ _TOO_FEW_TO_MEASURE = 10  # test images; below, one image is more than ten point
 
 def doubts(found: Survey) -> list[str]:
     """One sentence a kind of doubt, the gravest first."""
-    lines = [*_unreadable(found), *_contradicted(found), *_copied(found)]
+    lines = [*_unreadable(found), *_paged(found), *_contradicted(found), *_copied(found)]
     if found.refusal is None:
         small = (*_alone(found.classes), *_unvalidated(found.classes), *_unmeasured(found.classes))
         lines += [*small, *_groups(found)]
@@ -73,6 +73,13 @@ def _unreadable(found: Survey) -> Iterator[str]:
     wrong = found.images.unreadable
     if wrong:
         yield f"{count(len(wrong), 'image')} of {found.images.total:,} cannot be opened; the first: {wrong[0]}"
+
+
+def _paged(found: Survey) -> Iterator[str]:
+    paged = found.images.of_several
+    if paged:
+        what = "has" if paged == 1 else "have"
+        yield f"{count(paged, 'image')} {what} several pages or frames, of which the first alone is read"
 
 
 def _contradicted(found: Survey) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from studies.findings.intervals import group_of
-from trainers.errors import DataError
 
 if TYPE_CHECKING:
     from trainers.config import TaskConfig
@@ -49,6 +47,7 @@ class ImagesSeen:
     modes: Mapping[str, int]  # Pillow's
     bits: Mapping[int, int]  # per channel
     unreadable: tuple[str, ...]
+    of_several: int = 0  # pages or frames, of which only the first is read
 
     @property
     def shorter_sides(self) -> list[int]:
@@ -123,15 +122,18 @@ def seen_images(source: Source) -> ImagesSeen:
         modes=dict(Counter(one.mode for one in found).most_common()),
         bits=dict(Counter(one.bits for one in found).most_common()),
         unreadable=tuple(wrong),
+        of_several=sum(one.several for one in found),
     )
 
 
 def seen_copies(source: Source, path: Path) -> Copies:
-    """Compares the content of every image with all others; names are relative to `path`."""
+    """Compares the content of every image that can be read with all others; names are relative to `path`."""
+    from trainers.data.headers import digests
+
     places: dict[bytes, list[tuple[str, int, str]]] = defaultdict(list)  # split, label, name
     for split, pool in _pools(source):
         labels = pool.labels.tolist()
-        for index, digest in _digests(pool):
+        for index, digest in digests(pool.images):
             places[digest].append((split, labels[index], pool.images.name(index).removeprefix(f"{path}/")))
     same = [found for found in places.values() if len(found) > 1]
     return Copies(
@@ -143,16 +145,6 @@ def seen_copies(source: Source, path: Path) -> Copies:
             if len({label for _, label, _ in found}) > 1
         ),
     )
-
-
-def _digests(pool: Pool) -> Iterator[tuple[int, bytes]]:
-    """The digest of each image that can be read."""
-    try:
-        yield from enumerate(pool.images.digests(range(len(pool))))
-    except DataError:  # then one by one; what cannot be read is told by its header
-        for index in range(len(pool)):
-            with contextlib.suppress(DataError):
-                yield index, pool.images.digests([index])[0]
 
 
 def _one_a_label(found: Sequence[tuple[str, int, str]]) -> Iterator[tuple[str, int, str]]:
@@ -256,6 +248,7 @@ def as_tree(found: Survey) -> dict[str, Any]:
             "modes": dict(images.modes),
             "bits_per_channel": {str(bits): n for bits, n in images.bits.items()},
             "unreadable": list(images.unreadable),
+            "of_several_pages": images.of_several,
         },
         "copies": dataclasses.asdict(found.copies),
         "splits": dict(found.splits),

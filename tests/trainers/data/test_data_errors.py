@@ -206,7 +206,10 @@ def test_csv_in_another_encoding(tmp_path: Path) -> None:
         ),
         ({"images": np.zeros((3, 8, 8, 4), np.uint8), "labels": np.arange(3)}, "1 or 3 channels"),
         ({"images": np.zeros((3, 8, 8), np.uint8), "labels": np.arange(4)}, r"labels must be \(3,\)"),
-        ({"images": np.zeros((3, 8, 8), np.uint8), "labels": np.array([0, 1, None])}, "not a readable npz"),
+        (
+            {"images": np.zeros((3, 8, 8), np.uint8), "labels": np.array([0, 1, None])},
+            "labels.npy holds Python objects",
+        ),
     ],
 )
 def test_bad_npz(arrays: dict[str, np.ndarray], match: str, tmp_path: Path) -> None:

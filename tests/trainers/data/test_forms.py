@@ -54,6 +54,10 @@ RECOGNISED: dict[str, tuple[str, Callable[[Path], object]]] = {
     "classes in splits of another spelling": ("image-folder", lambda o: classes(o / "Training")),
     "classes in a folder of the archive's name": ("image-folder", lambda o: classes(o / "birds-main")),
     "classes with sub-folders": ("image-folder", lambda o: classes(o / "x", "a/left", "b/right")),
+    "classes in splits in a folder of their own": (
+        "image-folder", lambda o: [classes(o / "a" / "b" / split) for split in ("Train", "Test")]
+    ),
+    "classes of images far below": ("image-folder", lambda o: classes(o, "ant/a/b/c/d", "bee/a/b/c/d")),
     "classes beside a readme": ("image-folder", several(classes, lambda o: text(o / "README.txt", "Birds, 2 sorts"))),
     "classes beside their names": ("image-folder", several(classes, lambda o: text(o / "classes.txt", "ant", "bee"))),
     "parquet": ("parquet", lambda o: parquet(o / "train.parquet")),
@@ -68,6 +72,7 @@ RECOGNISED: dict[str, tuple[str, Callable[[Path], object]]] = {
         several(lambda o: classes(o, "images_part_1", "images_part_2"), lambda o: text(o / "m.csv", "id,dx", "0,nv")),
     ),
     "list": ("lists", lambda o: text(o / "train.txt", "im/0.png 0", "im/b 1.png 1")),
+    "list with commas": ("lists", lambda o: text(o / "train.txt", "im/0.png,0", "im/b 1.png,1")),
     "list of images in class folders": (
         "lists",
         several(lambda o: classes(o / "images"), lambda o: text(o / "train.txt", "images/ant/0.png 0")),
@@ -128,6 +133,13 @@ def test_an_ambiguous_folder_is_refused_with_all_readings(case: str, tmp_path: P
     with pytest.raises(DataError) as caught:
         recognised(tmp_path / "data")
     assert all(f"--dataset {dataset}" in str(caught.value) for dataset in wanted)
+
+
+def test_images_in_several_folders_without_classes_are_not_called_one_folder(tmp_path: Path) -> None:
+    for split in ("train", "valid"):
+        image(tmp_path / split / "0.png")
+    with pytest.raises(DataError, match="there must be a folder for each class"):
+        recognised(tmp_path)
 
 
 def zipped(path: Path) -> None:

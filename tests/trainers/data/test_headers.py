@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from trainers.data.decoding import Header, read_header
-from trainers.data.headers import headers
+from trainers.data.headers import digests, headers
 from trainers.data.images import ArrayImages, EncodedImages, FileImages
 from trainers.errors import DataError
 
@@ -48,3 +48,21 @@ def test_headers_come_in_order_from_files_tables_and_arrays(tmp_path: Path) -> N
         assert isinstance(third, DataError)
     arrays = ArrayImages(np.zeros((2, 1, 4, 6), dtype=np.uint8), "x")
     assert list(headers(arrays)) == [Header(format="array", mode="L", bits=8, size=(6, 4))] * 2
+
+
+def test_images_that_are_missing_have_no_digest(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"a")
+    images = FileImages(tuple(str(tmp_path / name) for name in ("gone.png", "a.png")))
+    assert list(digests(images)) == [(1, images.digest(1))]
+
+
+def test_an_array_has_the_bits_of_its_numbers() -> None:
+    images = ArrayImages(np.zeros((2, 1, 4, 4), dtype=np.float32), "a.npz")
+    assert [one.bits for one in headers(images) if isinstance(one, Header)] == [32, 32]
+
+
+@pytest.mark.parametrize("form", ["TIFF", "GIF", "PNG", "WEBP"])
+def test_a_header_says_of_several_pages_or_frames(form: str) -> None:
+    stream, pages = io.BytesIO(), [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    pages[0].save(stream, form, save_all=True, append_images=pages[1:])
+    assert read_header(stream.getvalue(), "a").several

@@ -196,3 +196,43 @@ def test_names_that_no_terminal_shows(tmp_path: Path) -> None:
     lay(tmp_path, "ant:2 bee:2")
     (tmp_path / "bee" / "a\n\udcff\x1b[1m.tga").write_bytes(b"x")
     assert read(tmp_path).notes[0].endswith(r"(.tga 1), first bee/a\n\udcff\x1b[1m.tga; save images as PNG")
+
+
+def test_numbers_in_the_lines_of_classes_txt_are_no_part_of_the_names(tmp_path: Path) -> None:
+    lay(tmp_path, "001.x:2 002.y:1")
+    (tmp_path / "classes.txt").write_text("1 002.y\n2 001.x\n")
+    source = read_folders(TaskConfig(dataset="image-folder", data=str(tmp_path), imbalance_factor=None))
+    assert source.class_names == ("002.y", "001.x")
+
+
+def test_classes_txt_may_name_folders_that_are_numbers(tmp_path: Path) -> None:
+    lay(tmp_path, "train/0:2 train/1:1 train/10:1 test/10:2")
+    (tmp_path / "classes.txt").write_text("0 ant\n1 bee\n10 cow\n")
+    source = read_folders(TaskConfig(dataset="image-folder", data=str(tmp_path), imbalance_factor=None))
+    assert counts_by_class(source) == {"train": {"ant": 2, "bee": 1, "cow": 1}, "test": {"cow": 2}}
+
+
+@pytest.mark.parametrize("spec", ["fold0/ant:1 fold0/bee:1 fold1/ant:2 fold1/bee:1", "part_1/ant:1 part_2/bee:1"])
+def test_numbered_parts_may_be_classes_or_hold_them(spec: str, tmp_path: Path) -> None:
+    lay(tmp_path, spec)
+    with pytest.raises(DataError, match=r"numbered parts .* task\.layout=classes"):
+        read(tmp_path)
+    assert len(read(tmp_path, "classes").class_names) == 2
+
+
+def test_folders_of_equal_names_in_all_classes_are_told(tmp_path: Path) -> None:
+    lay(tmp_path, "color/ant:1 color/bee:2 grey/ant:1 grey/bee:2")
+    assert any("color/, grey/ all hold ant/, bee/; if those are the classes" in note for note in read(tmp_path).notes)
+
+
+def test_a_classes_txt_of_other_names_is_called_wrong_and_not_the_folders(tmp_path: Path) -> None:
+    lay(tmp_path, "ant:2 bee:1")
+    (tmp_path / "classes.txt").write_text("dog\ncat\n")
+    with pytest.raises(DataError, match=r"classes.txt: it must name every class folder, but 'ant' \(2 of 2\)"):
+        read(tmp_path)
+
+
+def test_a_test_class_in_other_capitals_is_told(tmp_path: Path) -> None:
+    lay(tmp_path, "train/ant:2 train/bee:1 test/Ant:1")
+    with pytest.raises(DataError, match="call it 'ant', or leave it out"):
+        read(tmp_path)

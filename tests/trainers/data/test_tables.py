@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from trainers.config import TaskConfig, TrialConfig
+from trainers.data.forms import recognised
 from trainers.data.pool import Source
 from trainers.data.task import load_task, reader
 from trainers.errors import ConfigError, DataError
@@ -85,7 +88,7 @@ def test_a_list_in_windows_text_and_one_with_the_names_of_this_disk(tmp_path: Pa
     told(read("lists", tmp_path), "train.txt is not UTF-8; it was read as Windows text (cp1252)")
     images(tmp_path, [b"\xe4.png".decode(errors="surrogateescape")])
     source = read("lists", tmp_path)
-    assert source.notes == ()
+    assert source.notes == ("not used: 1 image that no row names (./ 1), first ä.png",)
     assert source.train.images.name(0).endswith("\udce4.png")
 
 
@@ -309,3 +312,73 @@ def test_a_setting_that_is_not_read_is_refused(tmp_path: Path) -> None:
         config = TaskConfig(**{"dataset": dataset, "data": str(tmp_path), "imbalance_factor": None, name: value})
         with pytest.raises(ConfigError, match=f"task.{name}: {dataset} does not read it, only csv, .*leave it out"):
             load_task(config)
+
+
+@pytest.mark.parametrize("dataset", ["csv", "lists", "parquet"])
+def test_images_that_no_row_names_are_counted(dataset: str, tmp_path: Path) -> None:
+    images(tmp_path, [name for name, _ in ROWS] + ["im/x.png", "im/y.png", "test/z.png", "@eaDir/thumb.png"])
+    if dataset == "parquet":
+        pq.write_table(
+            pa.table({"image": [n for n, _ in ROWS], "label": [k for _, k in ROWS]}), tmp_path / "train.parquet"
+        )
+    else:
+        (tmp_path / "train.csv").write_text("path,label\n" + lines(ROWS))
+        (tmp_path / "train.txt").write_text(lines(ROWS, " "))
+    told(read(dataset, tmp_path), "not used: 3 images that no row names (im/ 2, test/ 1), first im/x.png")
+
+
+def test_beside_one_file_only_the_folders_of_its_images_are_looked_through(tmp_path: Path) -> None:
+    images(tmp_path, [name for name, _ in ROWS] + ["im/x.png", "test/z.png"])
+    (tmp_path / "a.csv").write_text("path,label\n" + lines(ROWS))
+    told(read("csv", tmp_path / "a.csv"), "not used: 1 image that no row names (im/ 1), first im/x.png")
+
+
+def test_a_linked_folder_of_named_images_is_no_folder_of_others(tmp_path: Path) -> None:
+    images(tmp_path / "store", [name.removeprefix("im/") for name, _ in ROWS])
+    (tmp_path / "im").symlink_to("store")
+    (tmp_path / "train.csv").write_text("path,label\n" + lines(ROWS))
+    assert not [note for note in read("csv", tmp_path).notes if "no row names" in note]
+
+
+def test_a_column_that_says_splits_in_some_rows_alone_is_refused(tmp_path: Path) -> None:
+    images(tmp_path, [name for name, _ in ROWS])
+    rows = [f"{name},{k},{'Training' if at % 3 else 'PublicTest'}\n" for at, (name, k) in enumerate(ROWS)]
+    (tmp_path / "a.csv").write_text("path,label,Usage\n" + "".join(rows))
+    with pytest.raises(DataError, match="column 'Usage' says splits in some rows, but 'PublicTest' in others"):
+        read("csv", tmp_path)
+
+
+@pytest.mark.parametrize("column", ["is_training", "is_test", "fold", "Train"])
+def test_a_column_that_may_say_the_split_is_told(column: str, tmp_path: Path) -> None:
+    images(tmp_path, [name for name, _ in ROWS])
+    rows = [f"{name},{k},{at % 3}\n" for at, (name, k) in enumerate(ROWS)]
+    (tmp_path / "a.csv").write_text(f"path,label,{column}\n" + "".join(rows))
+    told(read("csv", tmp_path), f"{column!r} may say the split, but is not read")
+
+
+def test_a_table_of_pixels_is_refused_in_few_words(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("label," + ",".join(f"pixel{at}" for at in range(784)) + "\n0" + ",0" * 784)
+    with pytest.raises(DataError, match=r"'pixel10' and 773 more\), which are not read; save arrays"):
+        read("csv", tmp_path)
+
+
+@pytest.mark.parametrize("folders", ["train valid", "Task3_Training_Truth Task3_Validation_Truth"])
+def test_tables_in_the_folders_of_splits(folders: str, tmp_path: Path) -> None:
+    for split, folder in zip(("train", "valid"), folders.split(), strict=True):
+        rows = [(f"{k}_{i}.png", *(int(k == j) for j in range(3))) for k in range(3) for i in range(2)]
+        images(tmp_path / split, [str(row[0]) for row in rows])
+        (tmp_path / folder).mkdir(exist_ok=True)
+        text = "".join(",".join(map(str, row)) + "\n" for row in rows)
+        (tmp_path / folder / "_classes.csv").write_text("filename, ant, bee, cow\n" + text)
+    source = read("csv", tmp_path)
+    assert counts(source) == [2, 2, 2]
+    assert source.val is not None
+    assert len(source.val) == 6
+    assert {Path(source.val.images.name(at)).parent.name for at in range(6)} == {"valid"}
+    assert recognised(tmp_path).dataset == "csv"
+
+
+def test_labels_that_are_decimals_are_told(tmp_path: Path) -> None:
+    images(tmp_path, [name for name, _ in ROWS])
+    (tmp_path / "a.csv").write_text("path,label\n" + lines((name, k + 0.5) for name, k in ROWS))
+    told(read("csv", tmp_path), "labels such as 0.5 are decimals; each counts as the name of a class")
