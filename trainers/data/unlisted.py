@@ -36,7 +36,7 @@ def unlisted_notes(folder: Path, used: Iterable[str], *, whole: bool) -> list[st
 def _looked_through(folder: Path, named: Iterable[Path], *, whole: bool) -> Iterator[tuple[Path, list[str]]]:
     """Folders with the images in them. One may come twice."""
     for place in named:
-        if place.is_dir():
+        if place.is_dir() and not (whole and place.is_relative_to(folder)):
             yield place, sorted(entry.name for entry in os.scandir(place) if is_image_name(entry.name))
     if whole:
         below = defaultdict[str, list[str]](list)
