@@ -15,7 +15,7 @@ from trainers.data.labels import Names
 from trainers.data.listed_images import ListedImage, ListFile, listed_source
 from trainers.data.pool import Normalization, Source, SplitName, data_path
 from trainers.data.split_words import split_of
-from trainers.data.text_files import Text, read_raw_text, read_text
+from trainers.data.text_files import DecodedText, read_raw_text, read_text
 from trainers.errors import DataError
 
 _LISTS: dict[str, dict[SplitName, str]] = {
@@ -99,7 +99,7 @@ def _parse(path: Path, split: SplitName, folder: Path) -> ListFile:
     return ListFile(path=path, split=split, entries=rows, notes=text.notes)
 
 
-def _entries(text: Text, path: Path) -> Iterator[ListedImage]:
+def _entries(text: DecodedText, path: Path) -> Iterator[ListedImage]:
     """The rows, skipping empty lines. Raises DataError with the line, also for a name among numbers."""
     numbered = False
     for number, line in enumerate(map(str.strip, text.lines), 1):

@@ -16,30 +16,30 @@ _WINDOWS = "cp1252"
 
 
 @dataclass(frozen=True)
-class Text:
+class DecodedText:
     """The lines of a file without their ends, and what must be told about its encoding."""
 
     lines: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
 
-def read_text(path: Path) -> Text:
+def read_text(path: Path) -> DecodedText:
     """Reads UTF-8, any UTF with a byte-order mark, and else Windows-1252, which is told. Raises DataError."""
     data = read_bytes(path)
     encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
     try:
-        return Text(_lines(data.decode(encoding), path))
+        return DecodedText(_lines(data.decode(encoding), path))
     except UnicodeDecodeError as error:
         if encoding != "utf-8":
             raise DataError(f"{path}: not readable as {encoding.upper()} ({error}); save it as UTF-8") from error
     try:
         note = f"{path.name} is not UTF-8; it was read as Windows text (cp1252)"
-        return Text(_lines(data.decode(_WINDOWS), path), (note,))
+        return DecodedText(_lines(data.decode(_WINDOWS), path), (note,))
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not readable as UTF-8, nor as cp1252 ({error}); save it as UTF-8") from error
 
 
-def read_raw_text(path: Path) -> Text | None:
+def read_raw_text(path: Path) -> DecodedText | None:
     """The same with bytes that are not UTF-8 kept as they are, as names of files on Linux may have them.
 
     None if the file has a byte-order mark or is UTF-8, for `read_text`. Raises DataError.
@@ -50,7 +50,7 @@ def read_raw_text(path: Path) -> Text | None:
     try:
         data.decode()
     except UnicodeDecodeError:
-        return Text(_lines(data.decode(errors="surrogateescape"), path))
+        return DecodedText(_lines(data.decode(errors="surrogateescape"), path))
     return None
 
 

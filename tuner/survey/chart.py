@@ -30,17 +30,18 @@ _ROWS = 6  # of the curve
 
 def terminal_survey(found: Survey) -> RenderableType:
     """All of it, from top to bottom."""
-    parts: list[RenderableType] = [_title(found), Text(), _facts(found), Text()]
+    parts: list[RenderableType] = [_title(found), styled(""), _facts(found), styled("")]
     if len(found.classes) > LISTED and not found.balanced:
-        parts += [Curve(found), Text()]
-    parts += [Bars(found), Text()]
+        parts += [Curve(found), styled("")]
+    parts += [Bars(found), styled("")]
     parts += _points("cannot be known, or looks wrong", doubts(found), "yellow")
     parts += _points("what a launch will note", found.notes, "")
     return Group(*parts)
 
 
 def _title(found: Survey) -> Text:
-    line = Text(no_wrap=True, overflow="ellipsis")
+    line = styled("")
+    line.no_wrap, line.overflow = True, "ellipsis"
     line.append_text(styled(found.path.absolute().name or found.path, "bold"))
     line.append_text(styled(f"  {count(found.images.total, 'image')} of {len(found.classes):,} classes"))
     return line
@@ -134,7 +135,7 @@ def _points(title: str, lines: Sequence[str], style: str) -> list[RenderableType
     table.add_column(overflow="fold")
     for line in lines:
         table.add_row(styled("!" if style else "·", style), styled(line))
-    return [styled(title, "dim"), table, Text()]
+    return [styled(title, "dim"), table, styled("")]
 
 
 def shown_classes(classes: Sequence[ClassSeen], *, most: int = LISTED) -> list[tuple[int, ClassSeen] | int]:
@@ -213,7 +214,7 @@ class Curve:
                 block = _HEIGHTS[min(8, max(0, height - 8 * row))]
                 yield Segment(block, Style.parse(COLOURS[one.group]))
             yield Segment.line()
-        yield from _below(self.found, margin, width)
+        yield from _below(self.found, margin, width, console)
 
 
 def _column(classes: Sequence[ClassSeen], place: int, width: int) -> ClassSeen:
@@ -229,9 +230,9 @@ def _height(images: int, smallest: int, largest: int) -> int:
     return max(1, round(share * _ROWS * 8))
 
 
-def _below(found: Survey, margin: int, width: int) -> Iterator[Segment]:
+def _below(found: Survey, margin: int, width: int, console: Console) -> Iterator[Segment]:
     """The axis: the groups as words under their part of the curve."""
-    drawn = Text(" " * margin)
+    drawn = styled(" " * margin)
     sizes, total, at = found.groups, len(found.classes), 0
     for group in GROUPS:
         end = round((at + sizes[group]) / total * width)
@@ -239,6 +240,6 @@ def _below(found: Survey, margin: int, width: int) -> Iterator[Segment]:
         words = f"{group} {sizes[group]:,}"
         drawn.append(f"{words if len(words) <= room else '':<{room}}", COLOURS[group])
         at += sizes[group]
-    yield from drawn.render(Console(), end="\n")
+    yield from drawn.render(console, end="\n")
     words = f"{total:,} classes, the largest first; training images, logarithmic"
     yield Segment(f"{'':>{margin}}{words}\n", Style(dim=True))
