@@ -17,6 +17,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from benchmarks.record import record
+from benchmarks.search_methods_course import finished
 from studies.records import Failure, FailureKind
 from trainers.results import HeadResult, JobResult
 
@@ -130,11 +131,7 @@ def _trained(configs: Iterable[Mapping[str, Any]], folder: Path, *, read_test: b
     job = Job.from_flat(list(configs), read_test=read_test)
     events = run_job(job, cache=Cache(folder / "cache"), device=torch.device("cpu"))
     try:
-        while True:
-            next(events)
-    except StopIteration as end:
-        result: JobResult = end.value.result
-        return result
+        return finished(events)
     except DivergedError:
         return None
 
